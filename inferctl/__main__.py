@@ -1,0 +1,22 @@
+"""The `inferctl` command: runs a command, turns an error into one line and an exit code."""
+
+from __future__ import annotations
+
+import sys
+
+from inferctl.errors import InferctlError
+
+
+def main() -> None:
+    """Entry point of the console script; exits with the code of the error's class."""
+    from inferctl.cli import app
+
+    try:
+        app()
+    except InferctlError as error:
+        sys.stderr.write(f"inferctl: {error}\n")
+        sys.exit(error.exit_code)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Bundles: what is served, where it lies, and whether it is still what was exported."""

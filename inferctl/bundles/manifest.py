@@ -1,0 +1,171 @@
+"""The manifest: everything a server must know of a bundle without opening its graph."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from inferctl.errors import BundleError
+
+MANIFEST_FILE = "manifest.json"
+GRAPH_FILE = "model.onnx"
+REPORT_FILE = "report.json"
+TOKENIZER_FILE = "tokenizer.json"
+CARD_FILE = "README.md"
+
+# A name is looked up in a table and put into URLs and metric labels, never joined into a path.
+NAME_PATTERN = r"^[a-z0-9][a-z0-9._-]{0,63}$"
+
+Task = Literal["image-detection", "image-classification", "text-classification"]
+Dim = Annotated[int, Field(ge=1)] | Literal["rows", "tokens"]
+DType = Literal["uint8", "int32", "int64", "float16", "float32"]
+
+
+class Part(BaseModel):
+    """A frozen piece of the manifest that refuses keys it does not know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Tensor(Part):
+    """One input or output of the graph; its first axis is always the free `rows` axis."""
+
+    name: str
+    dtype: DType
+    shape: tuple[Dim, ...]
+
+    @model_validator(mode="after")
+    def _rows_come_first(self) -> Self:
+        if not self.shape or self.shape[0] != "rows" or "rows" in self.shape[1:]:
+            raise ValueError(f"tensor {self.name}: the first axis, and only it, must be 'rows'")
+        return self
+
+    def row_shape(self, max_tokens: int) -> tuple[int, ...]:
+        """Shape of one row with the `tokens` axis at its longest."""
+        return tuple(max_tokens if dim == "tokens" else int(dim) for dim in self.shape[1:])
+
+    def row_bytes(self, max_tokens: int) -> int:
+        """Bytes of one row with the `tokens` axis at its longest."""
+        return int(np.prod(self.row_shape(max_tokens))) * np.dtype(self.dtype).itemsize
+
+
+class ImageInput(Part):
+    """How an image becomes a row: resized to `height` x `width`, RGB, uint8, height-width-channel.
+
+    Normalisation lives in the graph. `resize = "stretch"` ignores the aspect ratio.
+    """
+
+    height: Annotated[int, Field(ge=1, le=16_384)]
+    width: Annotated[int, Field(ge=1, le=16_384)]
+    resize: Literal["stretch"] = "stretch"
+    resample: Literal["bilinear", "bicubic"] = "bilinear"
+
+
+class TextInput(Part):
+    """How a text becomes a row: `tokenizer.json`, cut at `max_tokens`, padded with `pad_id`."""
+
+    max_tokens: Annotated[int, Field(ge=1, le=8192)]
+    pad_id: Annotated[int, Field(ge=0)]
+    vocab_size: Annotated[int, Field(ge=1)]
+
+
+class Buckets(Part):
+    """The shapes that are warmed and allowed; both lists ascend. `tokens` is empty for images."""
+
+    rows: tuple[Annotated[int, Field(ge=1)], ...] = (1, 2, 4, 8, 16, 32)
+    tokens: tuple[Annotated[int, Field(ge=1)], ...] = ()
+
+    @model_validator(mode="after")
+    def _ascending(self) -> Self:
+        for values in (self.rows, self.tokens):
+            if list(values) != sorted(set(values)):
+                raise ValueError("buckets must ascend without repeats")
+        if not self.rows:
+            raise ValueError("buckets.rows must not be empty")
+        return self
+
+
+class File(Part):
+    """Size and SHA-256 of a file of the bundle."""
+
+    bytes: Annotated[int, Field(ge=0)]
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+    @classmethod
+    def of(cls, path: Path) -> Self:
+        """Measure a file on disk."""
+        with path.open("rb") as stream:
+            digest = hashlib.file_digest(stream, "sha256").hexdigest()
+        return cls(bytes=path.stat().st_size, sha256=digest)
+
+
+class Manifest(Part):
+    """`manifest.json` of a bundle. `format` is raised when an old reader would misread it.
+
+    Outputs by task, all with the `rows` axis first:
+    `image-detection` `boxes` float32 [rows, k, 4] (x1 y1 x2 y2 in 0..1 of the model's input),
+    `scores` float32 [rows, k] descending, `labels` int64 [rows, k];
+    `image-classification` and `text-classification` `scores` float32 [rows, labels], summing to 1.
+    """
+
+    format: Literal[1] = 1
+    name: Annotated[str, Field(pattern=NAME_PATTERN)]
+    version: Annotated[int, Field(ge=1)]
+    task: Task
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+    labels: tuple[str, ...]
+    image: ImageInput | None = None
+    text: TextInput | None = None
+    buckets: Buckets = Buckets()
+    precision: Literal["fp32"] = "fp32"
+    opset: int
+    producer: str
+    created_at: str
+    files: dict[str, File]
+
+    @model_validator(mode="after")
+    def _fits_its_task(self) -> Self:
+        wanted = self.text if self.task == "text-classification" else self.image
+        if wanted is None:
+            raise ValueError(f"task {self.task} needs its input section")
+        if self.text is not None and self.buckets.tokens[-1:] != (self.text.max_tokens,):
+            raise ValueError("the last tokens bucket must be text.max_tokens")
+        if GRAPH_FILE not in self.files:
+            raise ValueError(f"files must list {GRAPH_FILE}")
+        return self
+
+    @property
+    def max_tokens(self) -> int:
+        """Longest row in tokens; 1 for tasks without a `tokens` axis."""
+        return self.text.max_tokens if self.text else 1
+
+
+def read_manifest(bundle: Path) -> Manifest:
+    """Parse `manifest.json` of a bundle folder.
+
+    Raises BundleError when it is missing, unreadable or does not fit this format.
+    """
+    path = bundle / MANIFEST_FILE
+    try:
+        return Manifest.model_validate_json(path.read_bytes())
+    except FileNotFoundError:
+        raise BundleError(
+            "not a bundle: manifest.json is missing",
+            where=str(bundle),
+            hint="make one with `inferctl export`",
+        ) from None
+    except OSError as error:
+        raise BundleError(f"cannot read the manifest: {error.strerror}", where=str(path)) from None
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False)[0]
+        field = ".".join(str(part) for part in first["loc"]) or "manifest"
+        raise BundleError(
+            f"the manifest does not fit: {field}: {first['msg']}",
+            where=str(path),
+            hint="export the bundle again with this version of inferctl",
+        ) from None

@@ -1,0 +1,83 @@
+"""Finding bundles on disk: a single bundle, or a models folder `<name>/<version>/`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from inferctl.bundles.manifest import MANIFEST_FILE, File, Manifest, read_manifest
+from inferctl.errors import BundleError
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """A bundle folder and its parsed manifest."""
+
+    path: Path
+    manifest: Manifest
+
+
+def open_bundle(path: Path) -> Bundle:
+    """Read a bundle's manifest and check every file it lists by size and SHA-256.
+
+    Raises BundleError when a file is missing, changed, or a link (the graph is code: what was
+    verified at export is what must be served).
+    """
+    manifest = read_manifest(path)
+    for name, expected in manifest.files.items():
+        file = path / name
+        if Path(name).name != name or file.is_symlink() or not file.is_file():
+            raise BundleError(
+                f"the bundle's file {name!r} is missing or not a plain file",
+                where=str(path),
+                hint="export the bundle again",
+            )
+        if File.of(file) != expected:
+            raise BundleError(
+                f"the bundle's file {name!r} is not what was exported (SHA-256 differs)",
+                where=str(path),
+                hint="copy the bundle again, or export it again",
+            )
+    return Bundle(path, manifest)
+
+
+def find_bundles(root: Path) -> list[Bundle]:
+    """The bundles to serve below `root`, the newest version of each model, sorted by name.
+
+    `root` is a bundle, a model folder (`<version>/` inside) or a models folder
+    (`<name>/<version>/` inside). Raises BundleError when there is none, or one is damaged.
+    """
+    if not root.is_dir():
+        raise BundleError(
+            "no such folder of models", where=str(root), hint="make one with `inferctl export`"
+        )
+    if (root / MANIFEST_FILE).is_file():
+        return [open_bundle(root)]
+    newest: dict[str, Path] = {}
+    for path in sorted(root.glob(f"*/{MANIFEST_FILE}")) + sorted(root.glob(f"*/*/{MANIFEST_FILE}")):
+        folder = path.parent
+        if not folder.name.isdecimal():
+            continue
+        model = folder.parent.name
+        if model not in newest or int(folder.name) > int(newest[model].name):
+            newest[model] = folder
+    if not newest:
+        raise BundleError(
+            "no bundle found: expected <name>/<version>/manifest.json",
+            where=str(root),
+            hint="make one with `inferctl export`",
+        )
+    return [_open_in_place(newest[model]) for model in sorted(newest)]
+
+
+def _open_in_place(folder: Path) -> Bundle:
+    """Open a bundle that lies in a models folder, where its place must agree with its manifest."""
+    bundle = open_bundle(folder)
+    manifest = bundle.manifest
+    if (folder.parent.name, int(folder.name)) != (manifest.name, manifest.version):
+        raise BundleError(
+            f"the manifest says {manifest.name} version {manifest.version}, the folder does not",
+            where=str(folder),
+            hint=f"move it to {manifest.name}/{manifest.version}",
+        )
+    return bundle

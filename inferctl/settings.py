@@ -1,0 +1,166 @@
+"""Every setting, its default and its limits.
+
+Each part of the program receives its own frozen section, never the whole tree. Where the values
+come from is `sources.py`.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+ENV_PREFIX = "INFERCTL_"
+ENV_DELIMITER = "__"
+
+MIB = 1024 * 1024
+
+
+class Section(BaseModel):
+    """A frozen section of the tree that refuses keys it does not know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ServerSettings(Section):
+    """Where the service listens and what it takes in."""
+
+    host: str = Field(default="127.0.0.1", min_length=1, description="address to listen on")
+    port: int = Field(default=8000, ge=0, le=65_535, description="port; 0 takes a free one")
+    workers: Literal["auto"] | Annotated[int, Field(ge=1, le=256)] = Field(
+        default="auto", description='HTTP processes; "auto" is one per core'
+    )
+    request_timeout_ms: int = Field(
+        default=5000, ge=1, le=600_000, description="deadline of a request that names none"
+    )
+    max_body_bytes: int = Field(
+        default=14 * MIB, ge=1024, le=1024 * MIB, description="largest request body"
+    )
+    keep_alive_s: int = Field(
+        default=75, ge=1, le=3600, description="idle keep-alive; outlasts the usual proxies"
+    )
+    drain_timeout_s: float = Field(
+        default=30.0, ge=0, le=3600, description="how long a stop waits for requests in flight"
+    )
+    docs: bool = Field(default=True, description="serve /docs and /openapi.json")
+
+
+class BatchingSettings(Section):
+    """How rows become batches."""
+
+    max_batch_rows: Literal["auto"] | Annotated[int, Field(ge=1, le=4096)] = Field(
+        default="auto", description='largest batch; "auto" is the knee of the measured cost curve'
+    )
+    max_wait_ms: float = Field(
+        default=0.0, ge=0, le=10_000, description="how long a partial batch may be held"
+    )
+
+
+class LimitsSettings(Section):
+    """What bounds memory: requests in work, rows waiting, sizes of inputs."""
+
+    max_concurrent: int = Field(
+        default=64,
+        ge=1,
+        le=65_536,
+        description="requests per worker and model between decode and answer (a semaphore)",
+    )
+    max_queue_rows: int = Field(
+        default=1024, ge=1, le=65_536, description="rows per model in the service; more get 429"
+    )
+    max_pixels: int = Field(
+        default=25_000_000, ge=1, le=1_000_000_000, description="largest image, width x height"
+    )
+    max_text_chars: int = Field(
+        default=2000, ge=1, le=1_000_000, description="longest text, in code points"
+    )
+
+
+class RuntimeSettings(Section):
+    """What the engine runs on."""
+
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        default="auto", description='"cuda" fails without a GPU; "auto" falls back to the CPU'
+    )
+    instances: Literal["auto"] | Annotated[int, Field(ge=1, le=256)] = Field(
+        default="auto", description='runner threads per model; "auto" fills the cores (GPU: 2)'
+    )
+    intra_op_threads: Literal["auto"] | Annotated[int, Field(ge=1, le=256)] = Field(
+        default="auto", description='threads inside one run; "auto" is 1 (latency: every core)'
+    )
+    profile: Literal["throughput", "latency"] = Field(
+        default="throughput", description="many runs side by side, or each run as fast as it goes"
+    )
+    memory_limit_bytes: int = Field(
+        default=0, ge=0, description="device memory a session may hold; 0 is no limit (CUDA)"
+    )
+    decode: Literal["fast", "exact"] = Field(
+        default="fast", description='"fast" lets the JPEG decoder shrink first (about 1/255 off)'
+    )
+
+
+class ModelSettings(Section):
+    """One model's own settings; what is not set here comes from the global sections."""
+
+    default: bool = Field(default=False, description="answers /predict without a model name")
+    batching: BatchingSettings = BatchingSettings()
+    limits: LimitsSettings = LimitsSettings()
+    runtime: RuntimeSettings = RuntimeSettings()
+
+
+class LogsSettings(Section):
+    """Where requests are logged."""
+
+    path: str = Field(
+        default="logs/requests.log", min_length=1, description='request log; "-" is stdout'
+    )
+
+
+class Settings(BaseSettings):
+    """The whole tree; made by `load_settings`."""
+
+    model_config = SettingsConfigDict(
+        frozen=True,
+        extra="forbid",
+        env_prefix=ENV_PREFIX,
+        env_nested_delimiter=ENV_DELIMITER,
+    )
+
+    models_dir: str = Field(default="models", min_length=1, description="bundle or models folder")
+    server: ServerSettings = ServerSettings()
+    batching: BatchingSettings = BatchingSettings()
+    limits: LimitsSettings = LimitsSettings()
+    runtime: RuntimeSettings = RuntimeSettings()
+    models: dict[str, ModelSettings] = {}
+    logs: LogsSettings = LogsSettings()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Only what it is given: `load_settings` merges the sources and remembers each origin."""
+        return (init_settings,)
+
+    def for_model(self, name: str) -> ModelSettings:
+        """The model's own sections laid over the global ones, key by key."""
+        own = self.models.get(name, ModelSettings())
+        return ModelSettings(
+            default=own.default,
+            batching=_laid_over(self.batching, own.batching),
+            limits=_laid_over(self.limits, own.limits),
+            runtime=_laid_over(self.runtime, own.runtime),
+        )
+
+
+SectionT = TypeVar("SectionT", bound=Section)
+
+
+def _laid_over(base: SectionT, own: SectionT) -> SectionT:
+    """`base` with the keys that were set in `own`."""
+    return base.model_copy(update={key: getattr(own, key) for key in own.model_fields_set})
