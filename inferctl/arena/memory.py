@@ -1,0 +1,36 @@
+"""Anonymous shared memory, passed to children by file descriptor."""
+
+from __future__ import annotations
+
+import mmap
+import os
+import tempfile
+
+from inferctl.errors import StartError
+
+
+def create_memory(name: str, size: int) -> int:
+    """A file descriptor of `size` zero bytes that children may inherit.
+
+    Pages cost nothing until they are touched. `name` shows in /proc/<pid>/maps. Raises StartError
+    when the system has no room for it.
+    """
+    try:
+        if hasattr(os, "memfd_create"):
+            fd = os.memfd_create(f"inferctl-{name}")
+        else:
+            # Not Linux: an unlinked file behaves the same.
+            with tempfile.TemporaryFile(prefix=f"inferctl-{name}-") as file:
+                fd = os.dup(file.fileno())
+        os.ftruncate(fd, size)
+    except OSError as error:
+        raise StartError(
+            f"no shared memory for {name} ({size} bytes): {error.strerror}",
+            hint="lower limits.max_queue_rows",
+        ) from None
+    return fd
+
+
+def map_memory(fd: int) -> mmap.mmap:
+    """Map the whole of an inherited descriptor, readable and writable."""
+    return mmap.mmap(fd, os.fstat(fd).st_size)

@@ -1,0 +1,115 @@
+"""The arena of one model: a column per tensor, a slot per row.
+
+A worker owns a fixed range of slots, writes a row's tensors into a free one, and sends its number;
+the engine gathers the slots of a batch with one indexed read per tensor and scatters the outputs
+with one indexed write. Nothing here is locked: a slot has one writer at any time.
+"""
+
+from __future__ import annotations
+
+import mmap
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from inferctl.bundles.manifest import Manifest
+
+ALIGNMENT = 64
+
+# One value per slot. Times are CLOCK_MONOTONIC seconds, which every process of a machine shares.
+COLUMNS: tuple[tuple[str, str], ...] = (
+    ("tokens", "i4"),
+    ("cancelled", "u1"),
+    ("deadline_s", "f8"),
+    ("submitted_s", "f8"),
+    ("started_s", "f8"),
+    ("finished_s", "f8"),
+)
+
+Array = npt.NDArray[Any]
+Column = tuple[str, np.dtype[Any], tuple[int, ...]]
+
+
+def _columns(manifest: Manifest, slots: int) -> list[Column]:
+    """Key, dtype and shape of every array of the arena, in the order they lie in memory."""
+    columns: list[Column] = [(name, np.dtype(code), (slots,)) for name, code in COLUMNS]
+    for prefix, tensors in (("in:", manifest.inputs), ("out:", manifest.outputs)):
+        for tensor in tensors:
+            shape = (slots, *tensor.row_shape(manifest.max_tokens))
+            columns.append((prefix + tensor.name, np.dtype(tensor.dtype), shape))
+    return columns
+
+
+def _aligned(size: int) -> int:
+    return -(-size // ALIGNMENT) * ALIGNMENT
+
+
+def arena_bytes(manifest: Manifest, slots: int) -> int:
+    """Bytes of shared memory that `slots` rows of a model need."""
+    return sum(
+        _aligned(dtype.itemsize * int(np.prod(shape)))
+        for _, dtype, shape in _columns(manifest, slots)
+    )
+
+
+class ModelArena:
+    """Typed views of one model's shared memory.
+
+    `inputs` and `outputs` map tensor names to arrays [slots, *row]; the other attributes are
+    arrays [slots], see COLUMNS.
+    """
+
+    tokens: npt.NDArray[np.int32]
+    cancelled: npt.NDArray[np.uint8]
+    deadline_s: npt.NDArray[np.float64]
+    submitted_s: npt.NDArray[np.float64]
+    started_s: npt.NDArray[np.float64]
+    finished_s: npt.NDArray[np.float64]
+
+    def __init__(self, manifest: Manifest, slots: int, workers: int, memory: mmap.mmap) -> None:
+        self.slots = slots
+        self.slots_per_worker = slots // workers
+        self.inputs: dict[str, Array] = {}
+        self.outputs: dict[str, Array] = {}
+        offset = 0
+        for key, dtype, shape in _columns(manifest, slots):
+            array: Array = np.ndarray(shape, dtype, memory, offset)
+            kind, _, name = key.rpartition(":")
+            if kind:
+                (self.inputs if kind == "in" else self.outputs)[name] = array
+            else:
+                setattr(self, name, array)
+            offset += _aligned(array.nbytes)
+
+    def slots_of(self, worker: int) -> range:
+        """The slots that a worker owns."""
+        return range(worker * self.slots_per_worker, (worker + 1) * self.slots_per_worker)
+
+    def owner(self, slot: int) -> int:
+        """The worker that owns a slot."""
+        return slot // self.slots_per_worker
+
+
+class FreeSlots:
+    """A worker's free slots of one model; the last one freed is the next one used.
+
+    Last in, first out keeps the touched pages few and warm in the cache.
+    """
+
+    def __init__(self, slots: range) -> None:
+        self._free = list(reversed(slots))
+        self.total = len(slots)
+
+    def take(self) -> int | None:
+        """A free slot, or None when every one is in use."""
+        return self._free.pop() if self._free else None
+
+    def give_back(self, slot: int) -> None:
+        """Return a slot whose answer was read, or that was never sent."""
+        self._free.append(slot)
+
+    @property
+    def in_use(self) -> int:
+        """Slots between `take` and `give_back`."""
+        return self.total - len(self._free)

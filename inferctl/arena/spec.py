@@ -1,0 +1,43 @@
+"""What a child process is told at birth, as the first message on its control socket."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict
+
+from inferctl.settings import LogsSettings, ModelSettings, ServerSettings
+
+
+class ModelSpec(BaseModel):
+    """One model to serve: its bundle, its settings and the descriptor of its arena."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    bundle: str
+    slots: int
+    arena_fd: int
+    settings: ModelSettings
+
+
+class ProcessSpec(BaseModel):
+    """What every child knows: the models, the number of workers, the ledger."""
+
+    model_config = ConfigDict(frozen=True)
+
+    models: tuple[ModelSpec, ...]
+    workers: int
+    ledger_fd: int
+    process: int
+
+
+class EngineSpec(ProcessSpec):
+    """The engine needs nothing more."""
+
+
+class WorkerSpec(ProcessSpec):
+    """A worker also listens, answers and logs. `index` is its place among the workers."""
+
+    index: int
+    listen_fd: int
+    server: ServerSettings
+    logs: LogsSettings

@@ -1,0 +1,140 @@
+"""One model in the engine: from slots to a batch, through the session, and back to slots."""
+
+from __future__ import annotations
+
+import mmap
+import time
+from bisect import bisect_left
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from inferctl.arena.slots import ModelArena, arena_bytes
+from inferctl.bundles.manifest import GRAPH_FILE, Manifest
+from inferctl.engine.costs import knee, still_falling
+from inferctl.engine.session import CUDA, RunFailed, Session
+from inferctl.errors import StartError
+from inferctl.settings import BatchingSettings, RuntimeSettings
+
+Array = npt.NDArray[Any]
+
+TIMED_RUNS = 3
+
+
+class Model:
+    """A loaded model. `run` may be called from several threads at once."""
+
+    def __init__(
+        self, bundle: Path, manifest: Manifest, runtime: RuntimeSettings, threads: int
+    ) -> None:
+        self.manifest = manifest
+        self.session = Session(bundle / GRAPH_FILE, runtime, threads)
+        # A new shape costs a GPU seconds once; on the CPU padding rows only costs time.
+        self._pads_rows = self.session.provider == CUDA
+        self._outputs = [tensor.name for tensor in manifest.outputs]
+
+    def run(self, arena: ModelArena, slots: Sequence[int]) -> None:
+        """Run the rows in `slots` as one batch and write their outputs.
+
+        Raises RunFailed when the graph refuses the batch; no output is written then.
+        """
+        started_s = time.monotonic()
+        index = _index(slots)
+        rows = self._padded_rows(len(slots))
+        tokens = self._padded_tokens(arena.tokens[index])
+        inputs = {
+            tensor.name: _gather(
+                arena.inputs[tensor.name], index, rows, tokens if "tokens" in tensor.shape else 0
+            )
+            for tensor in self.manifest.inputs
+        }
+        results = self.session.run(inputs, self._outputs)
+        for name, result in zip(self._outputs, results, strict=True):
+            column = arena.outputs[name]
+            if result.shape != (rows, *column.shape[1:]):
+                raise RunFailed(f"output {name} has shape {result.shape}")
+            column[index] = result[: len(slots)]
+        arena.started_s[index] = started_s
+        arena.finished_s[index] = time.monotonic()
+
+    def warm(self, batching: BatchingSettings) -> tuple[int, float]:
+        """Run every allowed shape once and time it; returns the largest batch and its seconds.
+
+        With `max_batch_rows = "auto"` sizes are tried upwards until the cost per row stops
+        falling, and the knee of that curve is the answer. Raises StartError if the model fails.
+        """
+        wanted = batching.max_batch_rows
+        costs_s: dict[int, float] = {}
+        for rows in self._row_buckets(wanted):
+            costs_s[rows] = self._time_bucket(rows)
+            if wanted == "auto" and not still_falling(costs_s):
+                break
+        largest = knee(costs_s) if wanted == "auto" else wanted
+        return largest, costs_s[max(size for size in costs_s if size <= largest)]
+
+    def _row_buckets(self, wanted: int | str) -> list[int]:
+        buckets = list(self.manifest.buckets.rows)
+        if isinstance(wanted, int):
+            buckets = [rows for rows in buckets if rows < wanted] + [wanted]
+        return buckets
+
+    def _time_bucket(self, rows: int) -> float:
+        """Seconds of a run of `rows` rows at the longest length, after one run of each length.
+
+        The rows lie in memory of their own: after a restart the real slots hold waiting requests.
+        """
+        arena = ModelArena(self.manifest, rows, 1, mmap.mmap(-1, arena_bytes(self.manifest, rows)))
+        if "attention_mask" in arena.inputs:
+            arena.inputs["attention_mask"][:] = 1
+        slots = range(rows)
+        try:
+            for tokens in self.manifest.buckets.tokens or (1,):
+                arena.tokens[:] = tokens
+                self.run(arena, slots)
+            return min(self._timed_run(arena, slots) for _ in range(TIMED_RUNS))
+        except RunFailed as error:
+            raise StartError(
+                f"{self.manifest.name} fails at {rows} rows during warm-up: {error.what}",
+                hint="export the bundle again",
+            ) from None
+
+    def _timed_run(self, arena: ModelArena, slots: Sequence[int]) -> float:
+        begun_s = time.monotonic()
+        self.run(arena, slots)
+        return time.monotonic() - begun_s
+
+    def _padded_rows(self, rows: int) -> int:
+        if not self._pads_rows:
+            return rows
+        buckets = self.manifest.buckets.rows
+        place = bisect_left(buckets, rows)
+        return buckets[place] if place < len(buckets) else rows
+
+    def _padded_tokens(self, lengths: npt.NDArray[np.int32]) -> int:
+        """Length that every row of the batch is padded to: the smallest bucket that holds all."""
+        buckets = self.manifest.buckets.tokens
+        if not buckets:
+            return 0
+        return buckets[bisect_left(buckets, int(lengths.max()))]
+
+
+def _index(slots: Sequence[int]) -> Array | slice:
+    """Slots as an index; ascending neighbours become a slice, which reads without a copy."""
+    first, count = slots[0], len(slots)
+    if all(slot == first + i for i, slot in enumerate(slots)):
+        return slice(first, first + count)
+    return np.asarray(slots)
+
+
+def _gather(column: Array, index: Array | slice, rows: int, tokens: int) -> Array:
+    """The batch's rows of one tensor, cut to `tokens` where it has that axis, padded to `rows`."""
+    part = column[:, :tokens] if tokens else column
+    batch: Array = part[index]
+    if len(batch) < rows:
+        batch = np.concatenate(
+            [batch, np.zeros((rows - len(batch), *batch.shape[1:]), batch.dtype)]
+        )
+    return np.ascontiguousarray(batch)

@@ -1,0 +1,70 @@
+"""The batcher behind a lock: the reader puts rows in, runner threads take batches out."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+
+from inferctl.engine.batcher import Batch, Batcher, Row
+
+
+class RowQueue:
+    """A blocking, closable queue of rows for the runners of one model."""
+
+    def __init__(self, batcher: Batcher, is_cancelled: Callable[[int], bool]) -> None:
+        self._batcher = batcher
+        self._is_cancelled = is_cancelled
+        self._changed = threading.Condition()
+        self._running: set[int] = set()
+        self._closed = False
+
+    def __len__(self) -> int:
+        return len(self._batcher)
+
+    def put(self, rows: Sequence[Row]) -> None:
+        """Add rows and wake an idle runner."""
+        with self._changed:
+            self._batcher.add(rows)
+            self._changed.notify()
+
+    def get(self) -> Batch | None:
+        """The next batch, waiting for one; None when the queue was closed.
+
+        The batch's rows count as running until `done`.
+        """
+        with self._changed:
+            while not self._closed:
+                now_s = time.monotonic()
+                leaves_s = self._batcher.leaves_at(now_s)
+                if leaves_s is not None and leaves_s <= now_s:
+                    batch = self._batcher.take(now_s, self._is_cancelled)
+                    self._running.update(row.slot for row in batch.rows)
+                    if len(self._batcher):
+                        self._changed.notify()
+                    return batch
+                self._changed.wait(None if leaves_s is None else leaves_s - now_s)
+            return None
+
+    def done(self, rows: Sequence[Row]) -> None:
+        """The batch's outputs are written; its slots are the workers' again."""
+        with self._changed:
+            self._running.difference_update(row.slot for row in rows)
+            # Only `evict` waits for this, and it shares the condition with idle runners.
+            self._changed.notify_all()
+
+    def evict(self, is_lost: Callable[[int], bool]) -> list[Row]:
+        """Remove the waiting rows of a dead worker, and wait until none of its rows is running.
+
+        After this its slots may be handed to its successor.
+        """
+        with self._changed:
+            lost = self._batcher.remove(is_lost)
+            self._changed.wait_for(lambda: not any(is_lost(slot) for slot in self._running))
+            return lost
+
+    def close(self) -> None:
+        """Send every runner home; rows that still wait are not run."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()

@@ -1,0 +1,106 @@
+"""The device: one ONNX Runtime session. The only module that imports onnxruntime to serve."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime as ort
+
+from inferctl.errors import InferctlError, StartError
+from inferctl.settings import RuntimeSettings
+
+Array = npt.NDArray[Any]
+
+CUDA, CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
+
+# What onnxruntime raises; it shares no base class below Exception and RuntimeError.
+ORT_ERRORS: tuple[type[Exception], ...] = (
+    RuntimeError,
+    ValueError,
+    *(
+        error
+        for error in vars(ort.capi.onnxruntime_pybind11_state).values()
+        if isinstance(error, type) and issubclass(error, Exception)
+    ),
+)
+
+
+class RunFailed(InferctlError):
+    """The graph failed on this input."""
+
+
+class Session:
+    """A loaded graph on its device; `run` may be called from several threads at once."""
+
+    def __init__(self, graph: Path, runtime: RuntimeSettings, threads: int) -> None:
+        """Load a graph. Raises StartError if it does not load, or not on the device asked for."""
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        # The arena keeps the high-water mark of the largest batch for ever and is no faster;
+        # spinning threads burn a core between requests that the HTTP workers need.
+        options.enable_cpu_mem_arena = False
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        options.log_severity_level = 3
+        try:
+            self._session = ort.InferenceSession(
+                str(graph), options, providers=_providers(runtime), enable_fallback=False
+            )
+        except ORT_ERRORS as error:
+            raise StartError(
+                f"onnxruntime cannot load the graph: {str(error).splitlines()[0]}",
+                where=str(graph),
+                hint="export the bundle again",
+            ) from None
+        self.provider: str = self._session.get_providers()[0]
+        if runtime.device == "cuda" and self.provider != CUDA:
+            raise _no_cuda("onnxruntime could not start its CUDA provider")
+        self._outputs = [output.name for output in self._session.get_outputs()]
+
+    def run(self, inputs: Mapping[str, Array], outputs: Sequence[str] | None = None) -> list[Array]:
+        """Run the graph; arrays in, arrays out, in the order of `outputs` (all by default).
+
+        Raises RunFailed when the graph refuses the input.
+        """
+        try:
+            results: list[Array] = self._session.run(outputs or self._outputs, dict(inputs))
+        except ORT_ERRORS as error:
+            raise RunFailed(str(error).splitlines()[0]) from None
+        return [np.asarray(result) for result in results]
+
+
+def _providers(runtime: RuntimeSettings) -> list[Any]:
+    """The provider list for a device, without asking onnxruntime for what is not there.
+
+    Asked for CUDA without a driver it prints two lines and quietly serves from the CPU.
+    """
+    if runtime.device == "cpu":
+        return [CPU]
+    if not _has_cuda_driver() or CUDA not in ort.get_available_providers():
+        if runtime.device == "cuda":
+            raise _no_cuda("no CUDA driver (libcuda.so.1) on this machine")
+        return [CPU]
+    ort.preload_dlls()
+    options: dict[str, str] = {"arena_extend_strategy": "kSameAsRequested"}
+    if runtime.memory_limit_bytes:
+        options["gpu_mem_limit"] = str(runtime.memory_limit_bytes)
+    return [(CUDA, options), CPU]
+
+
+def _has_cuda_driver() -> bool:
+    try:
+        ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return False
+    return True
+
+
+def _no_cuda(what: str) -> StartError:
+    return StartError(
+        what, where="runtime.device = cuda", hint="install the driver, or use --device auto"
+    )
