@@ -1,0 +1,115 @@
+"""`python -m inferctl.server CONTROL_FD`: an HTTP worker."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import sys
+import time
+from pathlib import Path
+
+import uvicorn
+import uvloop
+
+from inferctl.arena.ledger import Ledger
+from inferctl.arena.memory import map_memory
+from inferctl.arena.slots import ModelArena
+from inferctl.arena.spec import ModelSpec, WorkerSpec
+from inferctl.arena.wire import Control
+from inferctl.bundles.manifest import read_manifest
+from inferctl.errors import InferctlError
+from inferctl.server.app import App, build_rest
+from inferctl.server.health import State
+from inferctl.server.link import EngineLink
+from inferctl.server.logs import RequestLog
+from inferctl.server.metrics import Exposition
+from inferctl.server.predict import Predict
+from inferctl.server.served import ServedModel
+
+
+def main() -> None:
+    """Serve until the supervisor says drain or hangs up."""
+    control = Control(socket.socket(fileno=int(sys.argv[1])))
+    message = control.receive()
+    if message is None:
+        return
+    try:
+        worker = Worker(WorkerSpec.model_validate(message), control)
+    except InferctlError as error:
+        control.send({"event": "failed", "error": str(error)})
+        sys.exit(error.exit_code)
+    uvloop.run(worker.serve())
+    worker.log.close()
+
+
+class Worker:
+    """Everything one HTTP process holds."""
+
+    def __init__(self, spec: WorkerSpec, control: Control) -> None:
+        self._control = control
+        ledger = Ledger(map_memory(spec.ledger_fd), [m.name for m in spec.models], spec.workers)
+        block = ledger.blocks[spec.process]
+        block.reset_gauges()
+        models = [_served(number, model, spec, ledger) for number, model in enumerate(spec.models)]
+        by_name = {model.name: model for model in models}
+        self.link = EngineLink(models)
+        self.state = State(ledger, self.link, models, time.monotonic())
+        self.log = RequestLog(
+            spec.logs.path, block.cell("inferctl_log_dropped_total"), terminal=sys.stderr.isatty()
+        )
+        default = _default(models)
+        predict = Predict(by_name, default, self.link, self.state.is_loaded, spec.server)
+        rest = build_rest(by_name, default, self.state, Exposition(ledger), docs=spec.server.docs)
+        self._socket = socket.socket(fileno=spec.listen_fd)
+        self._server = uvicorn.Server(
+            uvicorn.Config(
+                App(predict, rest, by_name, self.log, block),
+                http="httptools",
+                ws="none",
+                lifespan="off",
+                access_log=False,
+                log_config=None,
+                server_header=False,
+                timeout_keep_alive=spec.server.keep_alive_s,
+                timeout_graceful_shutdown=round(spec.server.drain_timeout_s),
+            )
+        )
+
+    async def serve(self) -> None:
+        """Listen, and obey the supervisor."""
+        asyncio.get_running_loop().add_reader(self._control.fileno(), self._obey)
+        if self._control.pending:  # it came together with the spec
+            self._obey()
+        await self._server.serve([self._socket])
+
+    def _obey(self) -> None:
+        while True:
+            message = self._control.receive()
+            if message is None or message["do"] == "drain":
+                # A supervisor that is gone takes the service with it.
+                self.state.draining = True
+                self._server.should_exit = True
+                asyncio.get_running_loop().remove_reader(self._control.fileno())
+                return
+            if message["do"] == "attach":
+                self.link.attach(socket.socket(fileno=message["fd"]))
+            elif message["do"] == "give_up":
+                self.link.give_up(message["reason"])
+            if not self._control.pending:
+                return
+
+
+def _served(number: int, model: ModelSpec, spec: WorkerSpec, ledger: Ledger) -> ServedModel:
+    manifest = read_manifest(Path(model.bundle))
+    arena = ModelArena(manifest, model.slots, spec.workers, map_memory(model.arena_fd))
+    return ServedModel(number, model, manifest, arena, spec.index, ledger.blocks[spec.process])
+
+
+def _default(models: list[ServedModel]) -> ServedModel | None:
+    """The model marked as default, or the only one."""
+    marked = [model for model in models if model.settings.default]
+    return (marked or models)[0] if marked or len(models) == 1 else None
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,122 @@
+"""What the service says about its state."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from pydantic import BaseModel
+
+from inferctl.arena.ledger import Ledger
+from inferctl.server.link import EngineLink
+from inferctl.server.served import ServedModel
+
+
+class ModelHealth(BaseModel):
+    """One model's state."""
+
+    version: int
+    task: str
+    state: Literal["loading", "ready"]
+    device: Literal["cpu", "cuda"]
+    queue_rows: int
+    max_batch_rows: int
+
+
+class DeviceHealth(BaseModel):
+    """The accelerator and its memory; a figure that was not measured is null."""
+
+    name: str
+    memory_used_bytes: int | None
+    memory_total_bytes: int | None
+    memory_limit_bytes: int | None
+
+
+class Health(BaseModel):
+    """`GET /health`."""
+
+    status: Literal["ok", "degraded", "starting", "draining"]
+    model_loaded: bool
+    models: dict[str, ModelHealth]
+    device: DeviceHealth | None
+    uptime_s: float
+    engine_restarts: int
+    warnings: list[str]
+
+
+@dataclass(slots=True)
+class State:
+    """The worker's view of the service."""
+
+    ledger: Ledger
+    link: EngineLink
+    models: Sequence[ServedModel]
+    started_s: float
+    was_loaded: bool = False
+    draining: bool = False
+
+    @property
+    def engine_ready(self) -> bool:
+        """Whether an engine is there with every model warm."""
+        ready = self.ledger.blocks[Ledger.ENGINE].cell("inferctl_engine_ready").get() == 1
+        self.was_loaded = self.was_loaded or ready
+        return ready and self.link.attached
+
+    def is_loaded(self) -> bool:
+        """Whether requests may come in: once loaded, they wait for an engine that is replaced."""
+        return self.was_loaded or self.engine_ready
+
+    @property
+    def ready(self) -> bool:
+        """Whether a balancer should send requests here."""
+        return self.engine_ready and not self.draining
+
+    def health(self) -> Health:
+        """The state in full."""
+        ready = self.engine_ready
+        on_cuda = self.ledger.total("inferctl_engine_on_cuda") == 1
+        return Health(
+            status=self._status(ready),
+            model_loaded=ready,
+            models={model.name: self._model(model, ready, on_cuda) for model in self.models},
+            device=self._device(on_cuda),
+            uptime_s=round(time.monotonic() - self.started_s, 3),
+            engine_restarts=int(self.ledger.total("inferctl_restarts_total", value="engine")),
+            warnings=self._warnings(on_cuda),
+        )
+
+    def _status(self, ready: bool) -> Literal["ok", "degraded", "starting", "draining"]:
+        if self.draining:
+            return "draining"
+        if ready:
+            return "ok"
+        return "degraded" if self.was_loaded else "starting"
+
+    def _model(self, model: ServedModel, ready: bool, on_cuda: bool) -> ModelHealth:
+        return ModelHealth(
+            version=model.manifest.version,
+            task=model.manifest.task,
+            state="ready" if ready else "loading",
+            device="cuda" if on_cuda else "cpu",
+            queue_rows=int(self.ledger.total("inferctl_queue_rows", model.name)),
+            max_batch_rows=int(self.ledger.total("inferctl_max_batch_rows", model.name)),
+        )
+
+    def _device(self, on_cuda: bool) -> DeviceHealth | None:
+        if not on_cuda:
+            return None
+        limit = max(model.settings.runtime.memory_limit_bytes for model in self.models)
+        return DeviceHealth(
+            name="cuda:0",
+            memory_used_bytes=None,
+            memory_total_bytes=None,
+            memory_limit_bytes=limit or None,
+        )
+
+    def _warnings(self, on_cuda: bool) -> list[str]:
+        asked_auto = any(model.settings.runtime.device == "auto" for model in self.models)
+        if asked_auto and not on_cuda and self.was_loaded:
+            return ["no CUDA device: the models run on the CPU"]
+        return []

@@ -1,0 +1,141 @@
+"""The worker's line to the engine: submits slots, waits for verdicts, outlives an engine.
+
+When the engine dies its rows stay where they are, inputs included; the successor gets them again,
+once, within their deadlines.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from inferctl.arena.wire import RECEIVE_BYTES, RECORD, RecordStream, Verdict
+from inferctl.errors import (
+    DeadlineExceeded,
+    RequestError,
+    RowFailed,
+    Unavailable,
+)
+from inferctl.server.served import ServedModel
+
+# A row in flight when the engine died may be what killed it: it is tried once more, not for ever.
+MAX_ATTEMPTS = 2
+
+
+@dataclass(slots=True)
+class Pending:
+    """A row that the engine has, or had when it died. `answered` is None once nobody waits."""
+
+    answered: asyncio.Future[None] | None
+    attempts: int = 0
+
+
+class EngineLink:
+    """One worker's rows in the engine. Lives on the event loop's thread."""
+
+    def __init__(self, models: Sequence[ServedModel]) -> None:
+        self._models = models
+        self._pending: dict[tuple[int, int], Pending] = {}
+        self._socket: socket.socket | None = None
+        self._records = RecordStream()
+        self._down = ""
+
+    @property
+    def attached(self) -> bool:
+        """Whether an engine is at the other end."""
+        return self._socket is not None
+
+    def attach(self, sock: socket.socket) -> None:
+        """Talk to a new engine, and give it the rows that the last one left unanswered."""
+        self.detach()
+        sock.setblocking(False)
+        self._socket, self._records, self._down = sock, RecordStream(), ""
+        asyncio.get_running_loop().add_reader(sock.fileno(), self._read)
+        for (number, slot), pending in list(self._pending.items()):
+            if pending.answered is None:
+                self._finish(number, slot)
+            elif pending.attempts >= MAX_ATTEMPTS:
+                self._fail(number, slot, RowFailed("the engine died on this row"))
+            else:
+                self._submit(number, slot, pending)
+
+    def detach(self) -> None:
+        """The engine died. Its rows wait for `attach`."""
+        if self._socket is not None:
+            asyncio.get_running_loop().remove_reader(self._socket.fileno())
+            self._socket.close()
+            self._socket = None
+
+    def give_up(self, reason: str) -> None:
+        """No engine will come back: everything that waits, and comes, is unavailable."""
+        self._down = reason
+        for number, slot in list(self._pending):
+            self._fail(number, slot, Unavailable("the engine is down"))
+
+    def start(self, model: ServedModel, slot: int) -> asyncio.Future[None]:
+        """Submit a written slot; the future is done when its outputs are in the slot.
+
+        The future raises DeadlineExceeded, RowFailed or Unavailable.
+        """
+        if self._down:
+            raise Unavailable("the engine is down")
+        answered: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        pending = self._pending[model.number, slot] = Pending(answered)
+        model.arena.submitted_s[slot] = time.monotonic()
+        if self._socket is not None:
+            self._submit(model.number, slot, pending)
+        return answered
+
+    def release(self, model: ServedModel, slot: int) -> None:
+        """The request is over; a slot that the engine still has is freed by its verdict."""
+        pending = self._pending.get((model.number, slot))
+        if pending is None:
+            model.give_back(slot)
+        else:
+            model.arena.cancelled[slot] = 1
+            pending.answered = None
+
+    def _submit(self, number: int, slot: int, pending: Pending) -> None:
+        pending.attempts += 1
+        try:
+            # Eight bytes a row, and never more rows than slots: the socket's buffer holds them all.
+            self._socket.send(RECORD.pack(slot, number, Verdict.SUBMIT))  # type: ignore[union-attr]
+        except (BrokenPipeError, ConnectionResetError):
+            self.detach()
+
+    def _read(self) -> None:
+        if self._socket is None:
+            return
+        try:
+            data = self._socket.recv(RECEIVE_BYTES)
+        except BlockingIOError:
+            return
+        except ConnectionResetError:
+            data = b""
+        if not data:
+            self.detach()
+            return
+        for slot, number, verdict in self._records.feed(data):
+            if verdict == Verdict.DONE:
+                self._finish(number, slot)
+            elif verdict == Verdict.EXPIRED:
+                self._fail(number, slot, DeadlineExceeded("the deadline passed in the queue"))
+            else:
+                self._fail(number, slot, RowFailed("the model failed on this input"))
+
+    def _finish(self, number: int, slot: int) -> None:
+        pending = self._pending.pop((number, slot))
+        if pending.answered is None:
+            self._models[number].give_back(slot)
+        elif not pending.answered.done():
+            pending.answered.set_result(None)
+
+    def _fail(self, number: int, slot: int, error: RequestError) -> None:
+        pending = self._pending.pop((number, slot))
+        if pending.answered is None:
+            self._models[number].give_back(slot)
+        elif not pending.answered.done():
+            pending.answered.set_exception(error)

@@ -1,0 +1,87 @@
+"""The OpenAPI document of the hot paths, from the same models that decode them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
+
+from inferctl.server.served import ServedModel
+from inferctl.tasks.base import JSON
+
+Document = dict[str, Any]
+
+REF = "#/components/schemas/{model}"
+PROBLEM_STATUSES = {
+    "400": "the body cannot be parsed",
+    "404": "no such model or version",
+    "405": "not a POST request",
+    "408": "the body did not arrive in time",
+    "413": "body, pixels or text over the limit",
+    "415": "a content type that the model does not take",
+    "422": "parsed, but unusable",
+    "429": "the queue is full",
+    "500": "the model failed on this input",
+    "503": "not ready, or draining",
+    "504": "the deadline passed",
+}
+
+
+class Problem(BaseModel):
+    """RFC 9457 problem details; `code` is stable."""
+
+    type: str
+    title: str
+    status: int
+    code: str
+    detail: str
+    request_id: str
+    hint: str | None = None
+
+
+def add_predict_paths(
+    document: Document, models: Sequence[ServedModel], default: ServedModel | None
+) -> Document:
+    """Add `/predict` and each model's `/models/{name}/predict`, with exact schemas."""
+    pairs: list[tuple[type[BaseModel], Any]] = [(Problem, "serialization")]
+    for model in models:
+        pairs += [(model.task.request, "validation"), (model.task.answer, "serialization")]
+    names, definitions = models_json_schema(pairs, ref_template=REF)
+    schemas = document.setdefault("components", {}).setdefault("schemas", {})
+    schemas.update(definitions["$defs"])
+    for model in models:
+        operation = _operation(model, names)
+        document["paths"][f"/models/{model.name}/predict"] = {"post": operation}
+        if model is default:
+            document["paths"]["/predict"] = {"post": operation | {"operationId": "predict"}}
+    return document
+
+
+def _operation(model: ServedModel, names: Any) -> Document:
+    task = model.task
+    raw_schema = (
+        {"type": "string"}
+        if "text/plain" in task.media_types
+        else {"type": "string", "format": "binary"}
+    )
+    content: Document = {
+        JSON: {"schema": names[task.request, "validation"], "example": task.example()}
+    }
+    content |= {media_type: {"schema": raw_schema} for media_type in task.media_types}
+    answer = {JSON: {"schema": names[task.answer, "serialization"]}}
+    failure = {"application/problem+json": {"schema": names[Problem, "serialization"]}}
+    return {
+        "operationId": f"predict_{task.schema_name}",
+        "summary": f"{model.manifest.task} by {model.name} version {model.manifest.version}",
+        "tags": ["predict"],
+        "requestBody": {"required": True, "content": content},
+        "responses": {
+            "200": {"description": "the prediction", "content": answer},
+            **{
+                status: {"description": text, "content": failure}
+                for status, text in PROBLEM_STATUSES.items()
+            },
+        },
+    }

@@ -1,0 +1,99 @@
+"""One model as a worker sees it: its task, its slots, its gate and its counters."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+from inferctl.arena.ledger import Block
+from inferctl.arena.slots import FreeSlots, ModelArena
+from inferctl.arena.spec import ModelSpec
+from inferctl.bundles.manifest import Manifest
+from inferctl.errors import Overloaded
+from inferctl.tasks.base import Array, Prepared
+from inferctl.tasks.registry import task_for
+
+
+class ServedModel:
+    """`number` is the model's place in the service; the same in every process."""
+
+    def __init__(
+        self,
+        number: int,
+        spec: ModelSpec,
+        manifest: Manifest,
+        arena: ModelArena,
+        worker: int,
+        block: Block,
+    ) -> None:
+        self.number = number
+        self.manifest = manifest
+        self.settings = spec.settings
+        self.arena = arena
+        self.task = task_for(Path(spec.bundle), manifest, spec.settings)
+        self.gate = asyncio.Semaphore(spec.settings.limits.max_concurrent)
+        self._free = FreeSlots(arena.slots_of(worker))
+        name = manifest.name
+        self.latency_seconds = block.histogram("inference_latency_seconds", name)
+        self.queue_seconds = block.histogram("inferctl_queue_seconds", name)
+        self.decode_seconds = block.histogram("inferctl_decode_seconds", name)
+        self._in_flight = block.cell("inferctl_in_flight", name)
+
+    @property
+    def name(self) -> str:
+        """The model's name."""
+        return self.manifest.name
+
+    def admit(self) -> int:
+        """A slot for a new row. Raises Overloaded when the worker's share of the queue is full."""
+        slot = self._free.take()
+        if slot is None:
+            raise Overloaded(
+                "the queue is full", hint="retry after the seconds in Retry-After", retry_after_s=1
+            )
+        self._in_flight.set(self._free.in_use)
+        return slot
+
+    def give_back(self, slot: int) -> None:
+        """The row's answer was read, or it was never sent."""
+        self._free.give_back(slot)
+        self._in_flight.set(self._free.in_use)
+
+    def write(self, slot: int, prepared: Prepared, deadline_s: float) -> None:
+        """Put a row into its slot; `deadline_s` is on the monotonic clock."""
+        arena = self.arena
+        for name, tensor in prepared.tensors.items():
+            column = arena.inputs[name]
+            if column.ndim == 2:  # a row of tokens: the rest of a longer predecessor must go
+                column[slot, : len(tensor)] = tensor
+                column[slot, len(tensor) :] = self._padding(name)
+            else:
+                column[slot] = tensor
+        arena.tokens[slot] = prepared.tokens
+        arena.deadline_s[slot] = deadline_s
+        arena.cancelled[slot] = 0
+
+    def _padding(self, name: str) -> int:
+        text = self.manifest.text
+        return text.pad_id if text and name == "input_ids" else 0
+
+    def outputs(self, slot: int) -> dict[str, Array]:
+        """The row's outputs, without the rows axis; views that are valid until `give_back`."""
+        return {name: column[slot] for name, column in self.arena.outputs.items()}
+
+    def describe(self) -> dict[str, Any]:
+        """What /models says of it."""
+        manifest, limits = self.manifest, self.settings.limits
+        return {
+            "name": manifest.name,
+            "version": manifest.version,
+            "task": manifest.task,
+            "labels": list(manifest.labels),
+            "inputs": [tensor.model_dump(mode="json") for tensor in manifest.inputs],
+            "outputs": [tensor.model_dump(mode="json") for tensor in manifest.outputs],
+            "precision": manifest.precision,
+            "limits": limits.model_dump(),
+            "content_types": ["application/json", *self.task.media_types],
+            "example": self.task.example(),
+        }

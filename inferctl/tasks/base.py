@@ -1,0 +1,140 @@
+"""What every task can do, and how a request's JSON is read."""
+
+from __future__ import annotations
+
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, Self, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from inferctl.errors import RequestError, TooLarge, Unprocessable
+
+Array = npt.NDArray[Any]
+Answer = dict[str, Any]
+
+JSON = "application/json"
+
+
+class Request(BaseModel):
+    """A request body. Unknown fields are refused.
+
+    They are collected and then refused, because `extra="forbid"` builds an error for each of
+    them: half a million unknown keys would cost seconds.
+    """
+
+    model_config = ConfigDict(
+        frozen=True, strict=True, extra="allow", json_schema_extra={"additionalProperties": False}
+    )
+
+    @model_validator(mode="after")
+    def _refuse_unknown_fields(self) -> Self:
+        if self.__pydantic_extra__:
+            raise ValueError("unknown field; allowed: " + ", ".join(type(self).model_fields))
+        return self
+
+
+class Timed(BaseModel):
+    """What every answer carries besides the prediction."""
+
+    inference_ms: float = Field(ge=0, description="the model's run, shared by the whole batch")
+    latency_ms: float = Field(ge=0, description="from the request's headers to its answer")
+    model: str
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A row ready to run: its tensors by name (without the rows axis), its length in tokens, and
+    what `postprocess` needs to know of the request."""
+
+    tensors: dict[str, Array]
+    tokens: int
+    context: Any
+
+
+RequestT = TypeVar("RequestT", bound=Request)
+
+
+class Task(ABC):
+    """One model's task. `preprocess` may run in a thread; it touches nothing but its arguments."""
+
+    # Content types of raw bodies, besides JSON.
+    media_types: ClassVar[tuple[str, ...]]
+    # Whether `preprocess` is long enough to leave the event loop.
+    decodes_off_loop: ClassVar[bool]
+
+    request: type[Request]
+    answer: type[BaseModel]
+    labels: tuple[str, ...]
+    schema_name: str
+
+    @abstractmethod
+    def read_json(self, body: bytes) -> Any:
+        """Parse a JSON body. Raises RequestError, Unprocessable or TooLarge."""
+
+    @abstractmethod
+    def read_raw(self, body: bytes, query: Mapping[str, str]) -> Any:
+        """Take a raw body, its options from the query string. Raises as `read_json`."""
+
+    @abstractmethod
+    def preprocess(self, item: Any) -> Prepared:
+        """Tensors of what was read. Raises RequestError and below."""
+
+    @abstractmethod
+    def postprocess(self, context: Any, outputs: Mapping[str, Array]) -> Answer:
+        """The answer's prediction from one row's outputs (arrays without the rows axis)."""
+
+    @abstractmethod
+    def example(self) -> dict[str, Any]:
+        """A small valid request body, for /models and the API documentation."""
+
+
+def parse_json(model: type[RequestT], body: bytes) -> RequestT:
+    """Decode a JSON body straight into a typed request; reports the first problem only."""
+    try:
+        return model.model_validate_json(body)
+    except ValidationError as error:
+        raise _first_problem(model, error) from None
+
+
+def parse_query(model: type[RequestT], query: Mapping[str, str]) -> RequestT:
+    """Decode the options of a raw body from its query string."""
+    try:
+        return model.model_validate(dict(query), strict=False)
+    except ValidationError as error:
+        raise _first_problem(model, error) from None
+
+
+def _first_problem(model: type[Request], error: ValidationError) -> RequestError:
+    """One sentence about the first problem, which names our fields and never the input."""
+    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    field = first["loc"][0] if first["loc"] else ""
+    if first["type"] == "json_invalid":
+        return RequestError("the body is not valid JSON", hint="send one JSON object")
+    if field not in model.model_fields:
+        return Unprocessable(first["msg"].removeprefix("Value error, "))
+    text = f"{field}: {first['msg'][0].lower()}{first['msg'][1:]}"
+    return TooLarge(text) if first["type"] == "string_too_long" else Unprocessable(text)
+
+
+MAX_ENUMERATED_LABELS = 100
+
+
+def label_type(labels: tuple[str, ...]) -> Any:
+    """The type of a label in the schema: an enumeration, or a plain string for long lists."""
+    return Literal[labels] if len(labels) <= MAX_ENUMERATED_LABELS else str
+
+
+def schema_name(model: str) -> str:
+    """The model's name as a prefix of schema names: `my-model.v2` becomes `MyModelV2`."""
+    return "".join(word.capitalize() for word in re.split(r"[._-]", model))
+
+
+def rounded(value: float | np.floating[Any], digits: int = 4) -> float:
+    """A float for people: scores to 4 digits, pixels to 2."""
+    return round(float(value), digits)

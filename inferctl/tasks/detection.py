@@ -1,0 +1,61 @@
+"""image-detection: an image in, labelled boxes in its own pixels out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from pydantic import BaseModel, Field, create_model
+
+from inferctl.tasks.base import Answer, Array, Request, Timed, label_type, rounded
+from inferctl.tasks.images import ImageContext, ImageTask
+
+
+class DetectionOptions(Request):
+    """Options of a detection request."""
+
+    confidence_threshold: float = Field(
+        default=0.5, ge=0, le=1, description="boxes below this confidence are left out"
+    )
+
+
+class DetectionTask(ImageTask):
+    """Reads `boxes` [k, 4] in 0..1, `scores` [k] and `labels` [k]; see the manifest."""
+
+    options = DetectionOptions
+
+    def _answer_model(self) -> type[BaseModel]:
+        detection = create_model(
+            f"{self.schema_name}Detection",
+            label=(label_type(self.labels), ...),
+            confidence=(float, Field(ge=0, le=1)),
+            bbox=(
+                tuple[float, float, float, float],
+                Field(
+                    description="x1, y1, x2, y2 in pixels of the image, EXIF orientation applied"
+                ),
+            ),
+        )
+        return create_model(
+            f"{self.schema_name}Answer",
+            __base__=Timed,
+            detections=(list[detection], ...),  # type: ignore[valid-type] # a class made at run time
+        )
+
+    def postprocess(self, context: ImageContext, outputs: Mapping[str, Array]) -> Answer:
+        """Boxes above the threshold, most confident first, scaled to the image as sent."""
+        scores = outputs["scores"]
+        kept = scores >= context.options.confidence_threshold
+        scale = (context.width, context.height, context.width, context.height)
+        boxes = (outputs["boxes"][kept] * scale).tolist()
+        return {
+            "detections": [
+                {
+                    "label": self.labels[label],
+                    "confidence": rounded(score),
+                    "bbox": [rounded(side, 2) for side in box],
+                }
+                for box, score, label in zip(
+                    boxes, scores[kept].tolist(), outputs["labels"][kept].tolist(), strict=True
+                )
+            ]
+        }

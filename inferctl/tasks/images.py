@@ -1,0 +1,90 @@
+"""What image tasks share: where the pixels come from."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from pydantic import BaseModel, create_model
+
+from inferctl.bundles.manifest import Manifest
+from inferctl.settings import LimitsSettings, RuntimeSettings
+from inferctl.tasks.base import Prepared, Request, Task, parse_json, parse_query, schema_name
+from inferctl.tasks.decode import Pixels, decode_base64, decode_image
+
+# A 1x1 grey PNG: the smallest request that is valid for every image model.
+EXAMPLE_PNG_B64 = (
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR42mP4DwABAQEAHLCMmQAAAABJRU5ErkJggg=="
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ImageItem:
+    """An encoded image and the options of its request."""
+
+    data: bytes
+    options: Any
+
+
+@dataclass(frozen=True, slots=True)
+class ImageContext:
+    """What the answer needs of the request: its options and the image's size as sent."""
+
+    options: Any
+    width: int
+    height: int
+
+
+class ImageTask(Task):
+    """An image in, one row of pixels [height, width, 3] uint8."""
+
+    media_types: ClassVar[tuple[str, ...]] = ("image/jpeg", "image/png", "image/webp")
+    decodes_off_loop: ClassVar[bool] = True
+
+    # Options of a request: the fields of its JSON besides the image, the query of a raw body.
+    options: ClassVar[type[Request]]
+
+    def __init__(
+        self, manifest: Manifest, limits: LimitsSettings, runtime: RuntimeSettings
+    ) -> None:
+        if manifest.image is None:
+            raise ValueError("an image task needs manifest.image")
+        self._input = manifest.image
+        self._tensor = manifest.inputs[0].name
+        self._limits = limits
+        self._runtime = runtime
+        self.labels = manifest.labels
+        self.schema_name = schema_name(manifest.name)
+        self.request = create_model(
+            f"{self.schema_name}Request",
+            __base__=self.options,
+            image_b64=(str, ...),
+        )
+        self.answer = self._answer_model()
+
+    @abstractmethod
+    def _answer_model(self) -> type[BaseModel]:
+        """The answer's schema for this model's labels."""
+
+    def read_json(self, body: bytes) -> ImageItem:
+        """Parse `{"image_b64": …, options…}`."""
+        request: Any = parse_json(self.request, body)
+        return ImageItem(decode_base64(request.image_b64), request)
+
+    def read_raw(self, body: bytes, query: Mapping[str, str]) -> ImageItem:
+        """Take an encoded image; its options come from the query string."""
+        return ImageItem(body, parse_query(self.options, query))
+
+    def preprocess(self, item: ImageItem) -> Prepared:
+        """Decode and resize to the model's input."""
+        pixels: Pixels = decode_image(
+            item.data, self._input, self._limits.max_pixels, self._runtime.decode
+        )
+        context = ImageContext(item.options, pixels.sent_width, pixels.sent_height)
+        return Prepared({self._tensor: pixels.array}, 1, context)
+
+    def example(self) -> dict[str, Any]:
+        """A 1x1 PNG."""
+        return {"image_b64": EXAMPLE_PNG_B64}
