@@ -1,0 +1,26 @@
+"""One file per command: flags become settings, settings become one call.
+
+Commands import what they run inside their bodies, so that `inferctl --help` stays quick.
+"""
+
+from __future__ import annotations
+
+import typer
+
+from inferctl.cli.bench import bench
+from inferctl.cli.config import config
+from inferctl.cli.demo import demo
+from inferctl.cli.export import export
+from inferctl.cli.serve import serve
+
+app = typer.Typer(
+    name="inferctl",
+    help="From a PyTorch checkpoint to a measured production service.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for command in (export, serve, bench, demo, config):
+    app.command()(command)

@@ -1,0 +1,27 @@
+"""Starting the service from a command."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from pathlib import Path
+
+import structlog
+
+from inferctl.bundles.repository import find_bundles
+from inferctl.settings import Settings
+from inferctl.supervisor.service import Service
+
+
+def run_service(settings: Settings) -> None:
+    """Serve until a signal. Raises StartError, BundleError or SettingsError."""
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="%H:%M:%S"),
+            structlog.dev.ConsoleRenderer(pad_event_to=0),
+        ],
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+    bundles = find_bundles(Path(settings.models_dir))
+    asyncio.run(Service(settings, bundles).run())

@@ -1,0 +1,49 @@
+"""`inferctl serve`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+
+def serve(
+    models: Annotated[
+        Path | None, typer.Argument(help="A bundle, or a folder of models [default: models]")
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="TOML file with settings", metavar="FILE")
+    ] = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on; 0 takes a free one")] = None,
+    workers: Annotated[str | None, typer.Option(help="HTTP processes, or auto")] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu or cuda")] = None,
+    assign: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Any setting: section.key=value", metavar="KEY=VALUE"),
+    ] = None,
+) -> None:
+    """Serve bundles over HTTP: dynamic batching, limits, metrics."""
+    from inferctl.cli.run import run_service
+    from inferctl.sources import load_settings
+
+    flags = flag_tree(
+        assign or [],
+        {
+            "models_dir": models,
+            "server.host": host,
+            "server.port": port,
+            "server.workers": workers,
+            "runtime.device": device,
+        },
+    )
+    run_service(load_settings(flags, config).settings)
+
+
+def flag_tree(assignments: list[str], named: dict[str, Any]) -> dict[str, Any]:
+    """The settings tree of the flags; a named flag wins over `--set`."""
+    from inferctl.sources import settings_tree
+
+    given = [f"{key}={value}" for key, value in named.items() if value is not None]
+    return settings_tree([*assignments, *given])

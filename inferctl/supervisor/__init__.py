@@ -1,0 +1,1 @@
+"""The parent: sockets, shared memory, processes, restarts, drain. It serves nothing itself."""

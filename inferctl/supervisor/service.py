@@ -1,0 +1,225 @@
+"""The service: one engine, N workers, kept alive and drained together."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import signal
+import socket
+import time
+from collections.abc import Sequence
+
+import structlog
+
+from inferctl.arena.ledger import PID, Block, Ledger, ledger_bytes
+from inferctl.arena.memory import create_memory, map_memory
+from inferctl.arena.slots import arena_bytes
+from inferctl.arena.spec import EngineSpec, ModelSpec, WorkerSpec
+from inferctl.bundles.repository import Bundle
+from inferctl.cores import available_cores
+from inferctl.errors import SettingsError, StartError
+from inferctl.settings import Settings
+from inferctl.supervisor.backoff import Backoff
+from inferctl.supervisor.child import Child, describe_exit
+from inferctl.supervisor.listen import listen
+
+log = structlog.get_logger()
+
+# What a drain may take beyond the requests' own limit: processes closing down.
+SHUTDOWN_GRACE_S = 2.0
+
+
+class Service:
+    """Everything the supervisor owns."""
+
+    def __init__(self, settings: Settings, bundles: Sequence[Bundle]) -> None:
+        """Bind, then reserve memory. Raises StartError or SettingsError; nothing runs yet."""
+        _check_names(settings, bundles)
+        server = settings.server
+        workers = available_cores() if server.workers == "auto" else server.workers
+        self._drain_timeout_s = server.drain_timeout_s
+        self._sockets = listen(server.host, server.port, workers)
+        self.url = _url(self._sockets[0])
+        self.models = [bundle.manifest for bundle in bundles]
+        specs = tuple(_model_spec(bundle, settings, workers) for bundle in bundles)
+        names = [spec.name for spec in specs]
+        ledger_fd = create_memory("ledger", ledger_bytes(len(names), Ledger.FIRST_WORKER + workers))
+        self._ledger = Ledger(map_memory(ledger_fd), names, workers)
+        shared = [ledger_fd, *(spec.arena_fd for spec in specs)]
+        self._engine = Child(
+            "inferctl.engine",
+            EngineSpec(models=specs, workers=workers, ledger_fd=ledger_fd, process=Ledger.ENGINE),
+            shared,
+            self._ledger.blocks[Ledger.ENGINE],
+        )
+        self._workers = [
+            Child(
+                "inferctl.server",
+                WorkerSpec(
+                    models=specs, workers=workers, ledger_fd=ledger_fd,
+                    process=Ledger.FIRST_WORKER + index, index=index, listen_fd=sock.fileno(),
+                    server=server, logs=settings.logs,
+                ),
+                [*shared, sock.fileno()],
+                self._ledger.blocks[Ledger.FIRST_WORKER + index],
+            )
+            for index, sock in enumerate(self._sockets)
+        ]  # fmt: skip
+        self._stopping = asyncio.Event()
+
+    async def run(self) -> None:
+        """Serve until SIGINT or SIGTERM. Raises StartError when the first start fails."""
+        self._listen_to_signals()
+        self._supervisor_block.state(PID).set(os.getpid())
+        log.info(
+            "starting",
+            url=self.url,
+            workers=len(self._workers),
+            models=[f"{model.name} v{model.version}" for model in self.models],
+        )
+        begun_s = time.monotonic()
+        children = [self._engine, *self._workers]
+        try:
+            for child in children:
+                child.start()
+            for index in range(len(self._workers)):
+                self._connect(index)
+            await self._first_ready()
+            if not self._stopping.is_set():
+                log.info("ready", url=self.url, took_s=round(time.monotonic() - begun_s, 2))
+            tasks = [asyncio.create_task(self._keep_engine())]
+            tasks += [asyncio.create_task(self._keep_worker(i)) for i in range(len(self._workers))]
+            await self._stopping.wait()
+            await self._drain(tasks)
+        finally:
+            for child in children:
+                child.kill()
+
+    def _listen_to_signals(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, self._on_signal, number)
+
+    def _on_signal(self, number: signal.Signals) -> None:
+        if self._stopping.is_set():
+            log.warning("stopping at once", signal=number.name)
+            for child in (self._engine, *self._workers):
+                child.kill()
+        else:
+            log.info("draining", signal=number.name)
+            self._stopping.set()
+
+    def _connect(self, index: int) -> None:
+        """Give a worker and the engine the two ends of a new socket."""
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            self._engine.tell({"worker": index}, ours.fileno())
+            self._workers[index].tell({"do": "attach"}, theirs.fileno())
+
+    async def _first_ready(self) -> None:
+        """Wait for the engine's first word, or for a signal."""
+        hearing = asyncio.create_task(self._engine.hear())
+        stopping = asyncio.create_task(self._stopping.wait())
+        await asyncio.wait({hearing, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        if not hearing.done():
+            return
+        message = hearing.result()
+        if message is None:
+            raise StartError(
+                f"the engine died while loading: {describe_exit(await self._engine.death())}"
+            )
+        if message["event"] == "failed":
+            raise StartError(message["error"])
+
+    async def _keep_engine(self) -> None:
+        """Replace the engine whenever it dies; workers keep its rows meanwhile."""
+        backoff = Backoff(random.Random())
+        while not await self._died(self._engine, "engine"):
+            self._ledger.blocks[Ledger.ENGINE].cell("inferctl_engine_ready").set(0)
+            delay_s = backoff.next_delay_s(time.monotonic())
+            if delay_s is None:
+                log.error("the engine keeps dying and stays down")
+                for worker in self._workers:
+                    worker.tell({"do": "give_up", "reason": "the engine keeps dying"})
+                return
+            await asyncio.sleep(delay_s)
+            self._engine.start()
+            for index in range(len(self._workers)):
+                self._connect(index)
+
+    async def _keep_worker(self, index: int) -> None:
+        """Replace a worker whenever it dies."""
+        worker = self._workers[index]
+        backoff = Backoff(random.Random())
+        while not await self._died(worker, "worker"):
+            delay_s = backoff.next_delay_s(time.monotonic())
+            if delay_s is None:
+                log.error("a worker keeps dying and stays down", worker=index)
+                return
+            await asyncio.sleep(delay_s)
+            worker.start()
+            self._connect(index)
+
+    async def _died(self, child: Child, role: str) -> bool:
+        """Wait for a child's end, passing on what it says; True when the end was wanted."""
+        while (message := await child.hear()) is not None:
+            if message["event"] == "failed":
+                log.error("cannot start", process=role, reason=message["error"])
+            else:
+                log.info("ready again", process=role, pid=child.pid)
+        code = await child.death()
+        if self._stopping.is_set():
+            return True
+        log.warning("died", process=role, pid=child.pid, reason=describe_exit(code))
+        self._supervisor_block.cell("inferctl_restarts_total", value=role).add()
+        return False
+
+    @property
+    def _supervisor_block(self) -> Block:
+        return self._ledger.blocks[Ledger.SUPERVISOR]
+
+    async def _drain(self, tasks: Sequence[asyncio.Task[None]]) -> None:
+        """Workers first: they finish what they took in; then the engine has nothing to do."""
+        engine, *workers = tasks
+        for worker in self._workers:
+            worker.tell({"do": "drain"})
+        for sock in self._sockets:
+            sock.close()
+        _, late = await asyncio.wait(workers, timeout=self._drain_timeout_s + SHUTDOWN_GRACE_S)
+        self._engine.hang_up()
+        _, stuck = await asyncio.wait([engine], timeout=SHUTDOWN_GRACE_S)
+        for task in late | stuck:
+            task.cancel()
+        log.info("stopped", late=len(late | stuck))
+
+
+def _model_spec(bundle: Bundle, settings: Settings, workers: int) -> ModelSpec:
+    """A model's spec with its arena made; every worker gets the same share of its queue."""
+    manifest = bundle.manifest
+    own = settings.for_model(manifest.name)
+    slots = -(-own.limits.max_queue_rows // workers) * workers
+    return ModelSpec(
+        name=manifest.name,
+        bundle=str(bundle.path.resolve()),
+        slots=slots,
+        arena_fd=create_memory(f"arena-{manifest.name}", arena_bytes(manifest, slots)),
+        settings=own,
+    )
+
+
+def _check_names(settings: Settings, bundles: Sequence[Bundle]) -> None:
+    """A misspelt model in the settings would silently keep its defaults."""
+    found = [bundle.manifest.name for bundle in bundles]
+    for name in settings.models:
+        if name not in found:
+            raise SettingsError(
+                f"models.{name}: no such model; found: {', '.join(found)}",
+                hint="correct the name, or remove the section",
+            )
+
+
+def _url(sock: socket.socket) -> str:
+    host, port = sock.getsockname()[:2]
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
