@@ -9,6 +9,7 @@ attached (SCM_RIGHTS). A closed control socket means that the other side is dead
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 import struct
@@ -66,8 +67,13 @@ class Control:
         """For selectors and event loops."""
         return self._socket.fileno()
 
+    def hang_up(self) -> None:
+        """Say no more; the other side sees it as this side's death. What it says is still heard."""
+        with contextlib.suppress(OSError):  # it is dead already
+            self._socket.shutdown(socket.SHUT_WR)
+
     def close(self) -> None:
-        """Hang up; the other side sees it as this side's death."""
+        """Free the socket."""
         self._socket.close()
 
     def send(self, message: dict[str, Any], descriptor: int | None = None) -> bool:

@@ -14,7 +14,7 @@ from inferctl.supervisor.service import Service
 
 
 def run_service(settings: Settings) -> None:
-    """Serve until a signal. Raises StartError, BundleError or SettingsError."""
+    """Serve until a signal, then exit. Raises StartError, BundleError or SettingsError."""
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
@@ -24,4 +24,4 @@ def run_service(settings: Settings) -> None:
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
     )
     bundles = find_bundles(Path(settings.models_dir))
-    asyncio.run(Service(settings, bundles).run())
+    sys.exit(asyncio.run(Service(settings, bundles).run()))

@@ -87,15 +87,15 @@ class Child:
         self._block.state(CPU_BASE_S).add(usage.ru_utime + usage.ru_stime)
         # Popen must not wait for a process that is already gone.
         self._process.returncode = os.waitstatus_to_exitcode(status)
-        self.hang_up()
+        if self._control is not None:
+            self._control.close()
+            self._control = None
         return self._process.returncode
 
     def hang_up(self) -> None:
-        """Close the control socket: the child ends itself."""
+        """Tell the child to end itself."""
         if self._control is not None:
-            asyncio.get_running_loop().remove_reader(self._control.fileno())
-            self._control.close()
-            self._control = None
+            self._control.hang_up()
 
     def kill(self) -> None:
         """End it at once."""

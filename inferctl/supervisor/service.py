@@ -67,9 +67,11 @@ class Service:
             for index, sock in enumerate(self._sockets)
         ]  # fmt: skip
         self._stopping = asyncio.Event()
+        self._exit_code = 0
 
-    async def run(self) -> None:
-        """Serve until SIGINT or SIGTERM. Raises StartError when the first start fails."""
+    async def run(self) -> int:
+        """Serve until SIGINT or SIGTERM; the exit code, 0 after a drain, 128 + n after a second
+        signal n. Raises StartError when the first start fails."""
         self._listen_to_signals()
         self._supervisor_block.state(PID).set(os.getpid())
         log.info(
@@ -92,6 +94,7 @@ class Service:
             tasks += [asyncio.create_task(self._keep_worker(i)) for i in range(len(self._workers))]
             await self._stopping.wait()
             await self._drain(tasks)
+            return self._exit_code
         finally:
             for child in children:
                 child.kill()
@@ -104,6 +107,7 @@ class Service:
     def _on_signal(self, number: signal.Signals) -> None:
         if self._stopping.is_set():
             log.warning("stopping at once", signal=number.name)
+            self._exit_code = 128 + number
             for child in (self._engine, *self._workers):
                 child.kill()
         else:
