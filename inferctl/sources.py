@@ -9,11 +9,13 @@ import difflib
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 from pydantic_settings import DotEnvSettingsSource, EnvSettingsSource
+from pydantic_settings import SettingsError as UnreadableSection
 
 from inferctl.errors import SettingsError
 from inferctl.settings import (
@@ -56,12 +58,10 @@ def load_settings(
     ]
     merged: Tree = {}
     origins: dict[str, str] = {}
-    for name, tree in sources:
+    for name, tree in reversed(sources):
         for path, value in _leaves(tree):
-            dotted = ".".join(path)
-            if dotted not in origins:
-                origins[dotted] = name
-                _put(merged, path, value)
+            origins[".".join(path)] = name
+            _put(merged, path, value)
     try:
         return LoadedSettings(Settings(**merged), origins)
     except ValidationError as error:
@@ -103,7 +103,14 @@ def effective_values(settings: Settings) -> Iterator[tuple[str, str]]:
 
 def _from_environment(source: EnvSettingsSource) -> Tree:
     """The source's tree with every other `INFERCTL_` name: a misspelt section is refused too."""
-    tree = dict(source())
+    try:
+        found = source()
+    except UnreadableSection as error:
+        raise SettingsError(
+            f"a section in one variable must be JSON: {error}",
+            hint=f"set its keys one by one, e.g. {ENV_PREFIX}SERVER{ENV_DELIMITER}PORT",
+        ) from None
+    tree = {name: value for name, value in found.items() if name in Settings.model_fields}
     for name, value in source.env_vars.items():
         if name.startswith(ENV_PREFIX.lower()):
             path = tuple(name.removeprefix(ENV_PREFIX.lower()).split(ENV_DELIMITER))
@@ -137,22 +144,33 @@ def _put(tree: Tree, path: tuple[str, ...], value: object) -> None:
         if not isinstance(child, dict):
             child = tree[key] = {}
         tree = child
-    tree[path[-1]] = value
+    if value != {} or path[-1] not in tree:  # an empty section takes nothing away
+        tree[path[-1]] = value
 
 
 def _explain(error: ValidationError, origins: Mapping[str, str]) -> Iterator[str]:
     """One line for each wrong setting: key, source, rule, nearest name."""
-    seen: set[str] = set()
+    rules: dict[str, list[str]] = {}
     for problem in error.errors(include_url=False):
         # A union reports each of its members below the key's own path.
         dotted = ".".join(str(part) for part in problem["loc"])
-        dotted = max((key for key in origins if dotted.startswith(key)), key=len, default=dotted)
-        if dotted in seen:
-            continue
-        seen.add(dotted)
-        origin = next((where for key, where in origins.items() if key.startswith(dotted)), "")
+        dotted = max((key for key in origins if _lies_in(dotted, key)), key=len, default=dotted)
         rule = problem["msg"]
         if problem["type"] == "extra_forbidden":
-            nearest = difflib.get_close_matches(dotted, setting_keys(), n=1, cutoff=0.5)
+            nearest = difflib.get_close_matches(dotted, _names(), n=1, cutoff=0.5)
             rule = "unknown setting" + (f"; did you mean {nearest[0]}?" if nearest else "")
-        yield f"{dotted}: {rule} (from {origin})"
+        rules.setdefault(dotted, []).append(rule)
+    for dotted, ways in rules.items():
+        inside = (where for key, where in origins.items() if _lies_in(key, dotted))
+        origin = origins.get(dotted) or next(inside, "")
+        yield f"{dotted}: {' or '.join(ways)} (from {origin})"
+
+
+def _lies_in(key: str, section: str) -> bool:
+    return f"{key}.".startswith(f"{section}.")
+
+
+def _names() -> Iterator[str]:
+    """Every dotted key and the sections around it."""
+    for key in setting_keys():
+        yield from accumulate(key.split("."), "{}.{}".format)

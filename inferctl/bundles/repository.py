@@ -53,6 +53,8 @@ def find_bundles(root: Path) -> list[Bundle]:
         )
     if (root / MANIFEST_FILE).is_file():
         return [open_bundle(root)]
+    if not root.name.strip("."):  # `.` and `..` have no name to hold against the manifest
+        root = root.resolve()
     newest: dict[str, Path] = {}
     for path in sorted(root.glob(f"*/{MANIFEST_FILE}")) + sorted(root.glob(f"*/*/{MANIFEST_FILE}")):
         folder = path.parent

@@ -19,7 +19,7 @@ def run_service(settings: Settings) -> None:
         processors=[
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="%H:%M:%S"),
-            structlog.dev.ConsoleRenderer(pad_event_to=0),
+            structlog.dev.ConsoleRenderer(pad_event_to=0, colors=sys.stderr.isatty()),
         ],
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
     )

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+# What a batch costs besides its run: waking a runner, counting, sending verdicts, waking the
+# workers. Measured: 36 microseconds of it in the engine; the rest is the wake-ups on both sides.
+DISPATCH_S = 100e-6
+
 # A larger batch must lower the cost per row by more than this to be worth its longer run.
 KNEE_GAIN = 0.05
 

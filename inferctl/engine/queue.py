@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 
 from inferctl.engine.batcher import Batch, Batcher, Row
@@ -16,7 +17,8 @@ class RowQueue:
         self._batcher = batcher
         self._is_cancelled = is_cancelled
         self._changed = threading.Condition()
-        self._running: set[int] = set()
+        # Counted: a worker may submit a slot again between its verdict and `done`.
+        self._running: Counter[int] = Counter()
         self._closed = False
 
     def __len__(self) -> int:
@@ -31,7 +33,7 @@ class RowQueue:
     def get(self) -> Batch | None:
         """The next batch, waiting for one; None when the queue was closed.
 
-        The batch's rows count as running until `done`.
+        The batch's rows, dropped ones too, count as running until `done`.
         """
         with self._changed:
             while not self._closed:
@@ -39,17 +41,18 @@ class RowQueue:
                 leaves_s = self._batcher.leaves_at(now_s)
                 if leaves_s is not None and leaves_s <= now_s:
                     batch = self._batcher.take(now_s, self._is_cancelled)
-                    self._running.update(row.slot for row in batch.rows)
+                    self._running.update(_slots(batch))
                     if len(self._batcher):
                         self._changed.notify()
                     return batch
                 self._changed.wait(None if leaves_s is None else leaves_s - now_s)
             return None
 
-    def done(self, rows: Sequence[Row]) -> None:
-        """The batch's outputs are written; its slots are the workers' again."""
+    def done(self, batch: Batch) -> None:
+        """Every verdict of the batch is sent; its slots are the workers' again."""
         with self._changed:
-            self._running.difference_update(row.slot for row in rows)
+            self._running.subtract(_slots(batch))
+            self._running = +self._running
             # Only `evict` waits for this, and it shares the condition with idle runners.
             self._changed.notify_all()
 
@@ -68,3 +71,7 @@ class RowQueue:
         with self._changed:
             self._closed = True
             self._changed.notify_all()
+
+
+def _slots(batch: Batch) -> list[int]:
+    return [row.slot for row in batch.rows] + [row.slot for row, _ in batch.dropped]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import selectors
 import socket
 import threading
@@ -24,12 +25,9 @@ class WorkerLink:
     sending: threading.Lock = field(default_factory=threading.Lock)
 
     def send(self, data: bytes) -> None:
-        """Send verdicts; a dead worker needs none."""
-        with self.sending:
-            try:
-                self.socket.sendall(data)
-            except (BrokenPipeError, ConnectionResetError):
-                return
+        """Send verdicts; a dead worker needs none, and the reader may have closed its socket."""
+        with self.sending, contextlib.suppress(OSError):
+            self.socket.sendall(data)
 
 
 class Reader:

@@ -66,6 +66,7 @@ class Runner:
         lost = self.queue.evict(lambda slot: owner(slot) == worker)
         with self._counting:
             self._dropped["worker_lost"].add(len(lost))
+        self._queue_rows.set(len(self.queue))
 
     def stop(self) -> None:
         """Let the running batches finish; rows that still wait are not run."""
@@ -78,7 +79,7 @@ class Runner:
             self._drop(batch)
             if batch.rows:
                 self._run(batch.rows)
-                self.queue.done(batch.rows)
+            self.queue.done(batch)
             self._queue_rows.set(len(self.queue))
 
     def _drop(self, batch: Batch) -> None:

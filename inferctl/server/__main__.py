@@ -80,6 +80,7 @@ class Worker:
         asyncio.get_running_loop().add_reader(self._control.fileno(), self._obey)
         if self._control.pending:  # it came together with the spec
             self._obey()
+        self._control.send({"event": "ready"})
         await self._server.serve([self._socket])
 
     def _obey(self) -> None:

@@ -122,20 +122,15 @@ class Service:
             self._workers[index].tell({"do": "attach"}, theirs.fileno())
 
     async def _first_ready(self) -> None:
-        """Wait for the engine's first word, or for a signal."""
-        hearing = asyncio.create_task(self._engine.hear())
+        """Wait until every child is ready, or for a signal."""
         stopping = asyncio.create_task(self._stopping.wait())
-        await asyncio.wait({hearing, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        ready = asyncio.gather(*(_first_word(child) for child in (self._engine, *self._workers)))
+        await asyncio.wait({ready, stopping}, return_when=asyncio.FIRST_COMPLETED)
         stopping.cancel()
-        if not hearing.done():
-            return
-        message = hearing.result()
-        if message is None:
-            raise StartError(
-                f"the engine died while loading: {describe_exit(await self._engine.death())}"
-            )
-        if message["event"] == "failed":
-            raise StartError(message["error"])
+        if ready.done():
+            ready.result()
+        else:
+            ready.cancel()
 
     async def _keep_engine(self) -> None:
         """Replace the engine whenever it dies; workers keep its rows meanwhile."""
@@ -197,6 +192,16 @@ class Service:
         for task in late | stuck:
             task.cancel()
         log.info("stopped", late=len(late | stuck))
+
+
+async def _first_word(child: Child) -> None:
+    """A child is ready, or says why it never will be."""
+    message = await child.hear()
+    if message is None:
+        reason = describe_exit(await child.death())
+        raise StartError(f"{child.module} died while starting: {reason}")
+    if message["event"] == "failed":
+        raise StartError(message["error"])
 
 
 def _model_spec(bundle: Bundle, settings: Settings, workers: int) -> ModelSpec:

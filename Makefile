@@ -1,0 +1,55 @@
+# Two commands for a machine with Python, pip and make:
+#   make demo   install, export, serve, predict, bench; ends by itself and leaves the bundles
+#   make test   everything that must pass
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo fmt check unit e2e docs test clean
+
+help:  ## list the targets
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+
+$(INSTALLED): pyproject.toml constraints.txt
+	@echo "== installing into $(VENV) (torch included: a minute or two)"
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --disable-pip-version-check --constraint constraints.txt -e '.[export,bench,dev]'
+	@touch $@
+
+install: $(INSTALLED)  ## virtual environment with every extra
+
+demo: $(INSTALLED)  ## the whole path on two small models
+	$(BIN)/inferctl demo
+
+fmt: $(INSTALLED)  ## format and repair
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+check: $(INSTALLED)  ## lint, types, spelling; changes nothing
+	@echo "== ruff, mypy, codespell"
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/codespell
+
+unit: $(INSTALLED)  ## tests without services
+	$(BIN)/pytest -m "not e2e"
+
+e2e: $(INSTALLED)  ## tests against real processes
+	$(BIN)/pytest -m e2e
+
+docs: $(INSTALLED)  ## write what is generated from the code
+	$(BIN)/python -m docs.generate
+
+test: check  ## everything: lint, types, tests with branch coverage
+	@echo "== tests, real services included"
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
+
+clean:  ## remove what make and the demo leave
+	rm -rf $(VENV) models reports logs .coverage* .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -1,0 +1,1 @@
+"""Measurements of this repository's own: `python -m benchmarks.NAME`."""

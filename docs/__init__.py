@@ -1,0 +1,1 @@
+"""What is written by hand, and what is generated from the code."""

@@ -1,0 +1,129 @@
+"""A running `inferctl serve`, for tests."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+START_TIMEOUT_S = 60
+STOP_TIMEOUT_S = 60
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An HTTP answer."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+class Service:
+    """Starts on a free port; `url` is known once it says that it is ready."""
+
+    def __init__(self, arguments: Sequence[str], folder: Path) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "inferctl", "serve", *arguments],
+            cwd=folder,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self.lines: list[str] = []
+        self._said = threading.Condition()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+        self.url = ""
+
+    def _read(self) -> None:
+        assert self.process.stderr is not None
+        for line in self.process.stderr:
+            with self._said:
+                self.lines.append(line)
+                self._said.notify_all()
+        with self._said:
+            self.lines.append("")  # the end
+            self._said.notify_all()
+
+    def wait_for_line(self, word: str, count: int = 1) -> str:
+        """The `count`-th line of the log that contains a word."""
+        with self._said:
+            self._said.wait_for(
+                lambda: self._hits(word) >= count or self.lines[-1:] == [""], START_TIMEOUT_S
+            )
+            assert self._hits(word) >= count, "".join(self.lines)
+            return [line for line in self.lines if word in line][count - 1]
+
+    def _hits(self, word: str) -> int:
+        return sum(word in line for line in self.lines)
+
+    def wait_until_ready(self) -> None:
+        """Learn the URL."""
+        found = re.search(r"url=(\S+)", self.wait_for_line(" ready "))
+        assert found is not None
+        self.url = found.group(1)
+
+    def pids(self, module: str) -> list[int]:
+        """The children that run a module, from /proc."""
+        children = Path(f"/proc/{self.process.pid}/task").glob("*/children")
+        pids = [int(pid) for path in children for pid in path.read_text().split()]
+        return sorted(pid for pid in pids if module in _command(pid))
+
+    def request(
+        self, path: str, body: bytes | None = None, headers: dict[str, str] | None = None
+    ) -> Answer:
+        """GET, or POST with a body. An HTTP error is an answer too."""
+        request = urllib.request.Request(self.url + path, data=body, headers=headers or {})
+        try:
+            with urllib.request.urlopen(request, timeout=30) as reply:
+                return Answer(reply.status, dict(reply.headers.items()), reply.read())
+        except urllib.error.HTTPError as error:
+            with error:
+                return Answer(error.code, dict(error.headers.items()), error.read())
+
+    def post_json(self, path: str, body: dict[str, Any]) -> Answer:
+        return self.request(path, json.dumps(body).encode(), {"Content-Type": "application/json"})
+
+    def metric(self, series: str) -> float:
+        """The value of a series, written as in the exposition."""
+        text = self.request("/metrics").body.decode()
+        return float(
+            next(line.split()[-1] for line in text.splitlines() if line.startswith(series))
+        )
+
+    def wait_for_metric(self, series: str, value: float) -> None:
+        """Ask until a series has reached a value."""
+        give_up_s = time.monotonic() + START_TIMEOUT_S
+        while self.metric(series) < value:
+            assert time.monotonic() < give_up_s, series
+
+    def stop(self) -> int:
+        """SIGTERM; the exit code."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        code = self.process.wait(STOP_TIMEOUT_S)
+        self._reader.join(STOP_TIMEOUT_S)
+        assert self.process.stderr is not None
+        self.process.stderr.close()
+        return code
+
+
+def _command(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ")
+    except OSError:
+        return ""

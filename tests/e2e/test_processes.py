@@ -1,0 +1,160 @@
+"""Done when: one supervisor, N workers, one engine; each dies and is replaced; all end together."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from inferctl.demo.samples import POSITIVE
+from tests.e2e.conftest import Start
+from tests.e2e.service import Service
+
+pytestmark = pytest.mark.e2e
+
+ENGINE, WORKER = "inferctl.engine", "inferctl.server"
+
+
+def mapped(pid: int) -> str:
+    return Path(f"/proc/{pid}/maps").read_text()
+
+
+def wait_for_end(pids: list[int]) -> None:
+    """Wait until processes that are not ours to wait for are gone."""
+    for pid in pids:
+        try:
+            handle = os.pidfd_open(pid)
+        except ProcessLookupError:
+            continue
+        finished = threading.Event()
+        thread = threading.Thread(target=_poll, args=(handle, finished), daemon=True)
+        thread.start()
+        assert finished.wait(20), f"process {pid} is still there"
+        os.close(handle)
+
+
+def _poll(handle: int, finished: threading.Event) -> None:
+    import select  # noqa: PLC0415 - Linux only, as pidfd_open
+
+    poll = select.poll()
+    poll.register(handle, select.POLLIN)
+    if poll.poll(20_000):
+        finished.set()
+
+
+def test_one_supervisor_n_workers_one_engine(start: Start) -> None:
+    service = start("--workers", "3")
+
+    assert len(service.pids(WORKER)) == 3
+    assert len(service.pids(ENGINE)) == 1
+
+
+def test_only_the_engine_maps_onnxruntime_and_nobody_torch(service: Service) -> None:
+    service.post_json("/models/sentiment/predict", {"text": POSITIVE})
+    (engine,) = service.pids(ENGINE)
+
+    assert "onnxruntime" in mapped(engine)
+    for pid in (service.process.pid, *service.pids(WORKER)):
+        assert "onnxruntime" not in mapped(pid)
+    for pid in (service.process.pid, engine, *service.pids(WORKER)):
+        assert "libtorch" not in mapped(pid)
+
+
+def test_a_killed_engine_is_replaced_without_a_failed_request(start: Start) -> None:
+    service = start()
+    stop = threading.Event()
+    statuses: list[int] = []
+    lives: list[int] = []
+
+    def ask() -> None:
+        while not stop.is_set():
+            statuses.append(
+                service.post_json("/models/sentiment/predict", {"text": POSITIVE}).status
+            )
+            lives.append(service.request("/livez").status)
+
+    client = threading.Thread(target=ask)
+    client.start()
+    os.kill(service.pids(ENGINE)[0], signal.SIGKILL)
+    service.wait_for_line("ready again")
+    stop.set()
+    client.join()
+
+    assert set(lives) == {200}
+    assert set(statuses) <= {200, 503}
+    assert service.post_json("/models/sentiment/predict", {"text": POSITIVE}).status == 200
+    assert service.metric('inferctl_restarts_total{role="engine"}') == 1
+    assert service.request("/health").json["engine_restarts"] == 1
+
+
+def test_a_killed_worker_is_replaced_and_its_counters_go_on(start: Start) -> None:
+    service = start("--workers", "1")
+    for _ in range(3):
+        service.post_json("/models/sentiment/predict", {"text": POSITIVE})
+    (worker,) = service.pids(WORKER)
+
+    os.kill(worker, signal.SIGKILL)
+    wait_for_end([worker])
+
+    # The listening socket outlives the worker: this request waits for the successor.
+    assert service.request("/livez").status == 200
+    assert service.pids(WORKER) != [worker]
+    series = 'inference_requests_total{model="sentiment",outcome="ok"}'
+    assert service.metric(series) == 3
+    assert service.metric('inferctl_restarts_total{role="worker"}') == 1
+
+
+def test_sigterm_lets_a_request_in_flight_finish(start: Start) -> None:
+    service = start("--set", "batching.max_wait_ms=1500", "--set", "batching.max_batch_rows=8")
+    statuses: list[int] = []
+    client = threading.Thread(
+        target=lambda: statuses.append(
+            service.post_json("/models/sentiment/predict", {"text": POSITIVE}).status
+        )
+    )
+    client.start()
+    service.wait_for_metric('inferctl_queue_rows{model="sentiment"}', 1)  # held for its window
+    code = service.stop()
+    client.join()
+
+    assert statuses == [200]
+    assert code == 0
+
+
+def test_a_second_signal_stops_at_once(start: Start) -> None:
+    service = start("--set", "batching.max_wait_ms=4000", "--set", "batching.max_batch_rows=8")
+    client = threading.Thread(target=_ask_and_forget, args=(service,))
+    client.start()
+    service.wait_for_metric('inferctl_queue_rows{model="sentiment"}', 1)
+    service.process.send_signal(signal.SIGINT)
+    service.wait_for_line("draining")
+    service.process.send_signal(signal.SIGINT)
+
+    assert service.process.wait(20) == 128 + signal.SIGINT
+    client.join()
+
+
+def _ask_and_forget(service: Service) -> None:
+    request = urllib.request.Request(
+        service.url + "/models/sentiment/predict",
+        data=b'{"text": "good"}',
+        headers={"Content-Type": "application/json"},
+    )
+    try:
+        urllib.request.urlopen(request, timeout=20).close()
+    except OSError:
+        return
+
+
+def test_a_killed_supervisor_takes_its_children_along(start: Start) -> None:
+    service = start()
+    children = service.pids(ENGINE) + service.pids(WORKER)
+
+    service.process.kill()
+    service.process.wait()
+
+    wait_for_end(children)

@@ -1,0 +1,108 @@
+"""What can go wrong at start: one line, the right exit code, nothing left running."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.e2e
+
+
+def inferctl(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "inferctl", *arguments],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def the_one_line(result: subprocess.CompletedProcess[str]) -> str:
+    """The error's line; a traceback would be many."""
+    lines = [line for line in result.stderr.splitlines() if not line[:1].isdigit()]
+    assert len(lines) == 1, result.stderr
+    assert lines[0].startswith("inferctl: ")
+    return lines[0]
+
+
+def test_no_models_folder(tmp_path: Path) -> None:
+    result = inferctl("serve", folder=tmp_path)
+
+    assert result.returncode == 3
+    assert "inferctl export" in the_one_line(result)
+
+
+def test_a_port_in_use_is_named_before_anything_loads(models: Path, tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+
+        result = inferctl("serve", str(models), "--port", port, folder=tmp_path)
+
+    assert result.returncode == 3
+    assert port in the_one_line(result)
+
+
+def test_cuda_asked_for_and_not_there(models: Path, tmp_path: Path) -> None:
+    result = inferctl("serve", str(models), "--port", "0", "--device", "cuda", folder=tmp_path)
+
+    assert result.returncode == 3
+    assert "--device auto" in the_one_line(result)
+
+
+def test_a_changed_graph_is_not_served(models: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "models"
+    shutil.copytree(models, copy)
+    graph = copy / "shapes" / "1" / "model.onnx"
+    damaged = bytearray(graph.read_bytes())
+    damaged[len(damaged) // 2] ^= 1
+    graph.write_bytes(damaged)
+
+    result = inferctl("serve", str(copy), "--port", "0", folder=tmp_path)
+
+    assert result.returncode == 3
+    assert "SHA-256" in the_one_line(result)
+
+
+def test_a_misspelt_setting_names_the_nearest(models: Path, tmp_path: Path) -> None:
+    result = inferctl("serve", str(models), "--set", "batching.max_wait=5", folder=tmp_path)
+
+    assert result.returncode == 2
+    assert "batching.max_wait_ms" in the_one_line(result)
+
+
+def test_a_model_in_the_settings_that_does_not_exist(models: Path, tmp_path: Path) -> None:
+    result = inferctl(
+        "serve", str(models), "--port", "0", "--set", "models.shape.default=true", folder=tmp_path
+    )
+
+    assert result.returncode == 2
+    assert "shapes" in the_one_line(result)
+
+
+def test_an_unwritable_log_is_said_at_start(models: Path, tmp_path: Path) -> None:
+    result = inferctl(
+        "serve", str(models), "--port", "0", "--set", "logs.path=/dev/null/x", folder=tmp_path
+    )
+
+    assert result.returncode == 3
+    assert "logs.path" in the_one_line(result)
+
+
+def test_config_prints_values_and_their_origin(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("INFERCTL_BATCHING__MAX_WAIT_MS=7\n")
+
+    result = inferctl("config", "--set", "server.port=9001", folder=tmp_path)
+
+    rows = [line.split() for line in result.stdout.splitlines()]
+    assert ["server.port", "9001", "flag"] in rows
+    assert ["batching.max_wait_ms", "7.0", ".env"] in rows
+    assert ["server.host", "127.0.0.1", "default"] in rows

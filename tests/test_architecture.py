@@ -1,0 +1,161 @@
+"""The rules that keep the tree readable: who may import what, and how long things may be."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import inferctl
+
+ROOT = Path(inferctl.__file__).parent
+REPOSITORY = ROOT.parent
+SOURCES = sorted(ROOT.rglob("*.py"))
+
+MAX_FILE_LINES = 300
+MAX_FUNCTION_LINES = 40
+FORBIDDEN_NAMES = re.compile(r"(utils?|helpers?|managers?|common)$")
+
+# Part → the parts of inferctl that it may import besides itself. Imports go one way.
+FOUNDATION = {"errors", "settings"}
+ALLOWED: dict[str, set[str]] = {
+    "errors": set(),
+    "cores": set(),
+    "settings": {"errors"},
+    "sources": FOUNDATION,
+    "bundles": FOUNDATION,
+    "arena": FOUNDATION | {"bundles"},
+    "engine": FOUNDATION | {"arena", "bundles", "cores"},
+    "tasks": FOUNDATION | {"bundles"},
+    "ui": set(),
+    "server": FOUNDATION | {"arena", "bundles", "tasks", "ui", ""},
+    "supervisor": FOUNDATION | {"arena", "bundles", "cores"},
+    "export": FOUNDATION | {"bundles", ""},
+    "bench": FOUNDATION | {"cores", ""},
+    "demo": FOUNDATION,
+    "cli": FOUNDATION | {"sources", "bundles", "supervisor", "export", "bench", "demo", "cli", ""},
+    "__main__": {"errors", "cli"},
+    "": set(),
+}
+
+
+def part_of(path: Path) -> str:
+    name = path.relative_to(ROOT).parts[0].removesuffix(".py")
+    return "" if name == "__init__" else name
+
+
+def imports(path: Path) -> Iterator[str]:
+    """Every module that a file imports, anywhere in it."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+
+
+def who_imports(package: str) -> set[str]:
+    return {
+        str(path.relative_to(ROOT))
+        for path in SOURCES
+        if any(name.split(".")[0] == package for name in imports(path))
+    }
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_imports_go_one_way(path: Path) -> None:
+    own = part_of(path)
+    for name in imports(path):
+        if name == "inferctl" or name.startswith("inferctl."):
+            other = [*name.split("."), ""][1]
+            assert other in ALLOWED[own] | {own}, f"{own} must not import {name}"
+
+
+def test_only_the_engine_and_the_verifier_import_onnxruntime() -> None:
+    assert who_imports("onnxruntime") == {"engine/session.py", *exporters("onnxruntime")}
+
+
+def exporters(package: str) -> set[str]:
+    return {path for path in who_imports(package) if path.startswith("export/")}
+
+
+def test_torch_is_imported_to_export_and_to_train_only() -> None:
+    for package in ("torch", "transformers", "onnx", "safetensors"):
+        assert {path.split("/")[0] for path in who_imports(package)} <= {"export", "demo"}
+
+
+def test_locust_is_never_imported_by_the_package() -> None:
+    """Importing it patches the process for gevent."""
+    assert who_imports("locust") == set()
+    assert who_imports("gevent") == set()
+
+
+def test_what_the_service_runs_on_does_not_import_the_torch_side_of_the_demo() -> None:
+    for name in ("samples", "scenes", "metrics", "tour"):
+        assert not {"torch", "transformers"} & set(imports(ROOT / "demo" / f"{name}.py"))
+
+
+def test_only_the_sources_read_the_environment() -> None:
+    readers = {
+        str(path.relative_to(ROOT))
+        for path in SOURCES
+        if re.search(r"os\.environ|os\.getenv|\bgetenv\(", path.read_text())
+    }
+    # A child's environment is passed on, not read.
+    assert readers <= {"sources.py", "bench/generator.py"}
+
+
+def test_nothing_unpickles_or_evaluates() -> None:
+    for path in SOURCES:
+        text = path.read_text()
+        assert not {"pickle", "dill", "marshal", "shelve"} & set(imports(path)) - allowed_here(path)
+        assert not re.search(r"(?<![\w.])eval\(|shell=True|yaml\.load\(", text), path
+        for call in re.findall(r"torch\.load\([^)]*\)", text):
+            assert "weights_only=True" in call, path
+
+
+def allowed_here(path: Path) -> set[str]:
+    """The checkpoint reader names pickle's error class, and nothing else of it."""
+    return {"pickle"} if path.parent.name == "export" else set()
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_files_and_functions_stay_readable(path: Path) -> None:
+    text = path.read_text()
+    assert len(text.splitlines()) <= MAX_FILE_LINES
+    assert not FORBIDDEN_NAMES.search(path.stem)
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            lines = body_lines(node)
+            assert lines <= MAX_FUNCTION_LINES, f"{node.name} has {lines} lines"
+
+
+def body_lines(node: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    """Lines of a function's body without its docstring."""
+    body = node.body[1:] if ast.get_docstring(node) else node.body
+    return body[-1].end_lineno - body[0].lineno + 1 if body and body[-1].end_lineno else 0
+
+
+def test_at_most_two_broad_excepts_each_with_its_reason() -> None:
+    broad = [
+        line
+        for path in SOURCES
+        for line in path.read_text().splitlines()
+        if re.search(r"except (Exception|BaseException)\b|except:", line)
+    ]
+    assert len(broad) <= 2
+    assert all(re.search(r"# noqa: BLE001 - \w+", line) for line in broad)
+
+
+def test_every_module_says_what_it_is_for() -> None:
+    for path in SOURCES:
+        assert ast.get_docstring(ast.parse(path.read_text())), path
+
+
+def test_the_changelog_leads_with_this_version() -> None:
+    changelog = (REPOSITORY / "CHANGELOG.md").read_text()
+    first = re.search(r"^## \[?([0-9][^\]\s]*)", changelog, re.MULTILINE)
+    assert first is not None
+    assert first.group(1) == inferctl.__version__
