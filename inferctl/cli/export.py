@@ -1,0 +1,192 @@
+"""`inferctl export`: a checkpoint becomes a verified bundle."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, cast
+
+import typer
+
+from inferctl.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from inferctl.bundles.manifest import Task
+    from inferctl.export import ExportResult
+
+_TASKS = ("image-detection", "image-classification", "text-classification")
+_EXTRA = ("torch", "onnx", "onnxscript", "safetensors", "transformers")
+_DOING = {
+    "load": "Loading the checkpoint",
+    "export": "Drawing the graph",
+    "verify": "Comparing it with PyTorch",
+    "publish": "Writing the bundle",
+}
+
+
+def export(
+    checkpoint: Annotated[
+        Path, typer.Argument(help="A state dict (.pt, .safetensors) or a Hugging Face directory.")
+    ],
+    factory: Annotated[
+        str | None,
+        typer.Option(help="package.module:function that returns the nn.Module of a state dict."),
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option(help="Name of the model. [from the checkpoint]")
+    ] = None,
+    version: Annotated[int | None, typer.Option(help="Version of the bundle. [next free]")] = None,
+    task: Annotated[str | None, typer.Option(help=f"One of {', '.join(_TASKS)}.")] = None,
+    labels: Annotated[
+        str | None, typer.Option(help="Names of the classes: a,b,c, or a file with one per line.")
+    ] = None,
+    image_size: Annotated[
+        str | None, typer.Option(help="Input of an image model in pixels: HxW, or one number.")
+    ] = None,
+    mean: Annotated[
+        str, typer.Option(help="Subtracted from values in 0..1: one number, or one per channel.")
+    ] = "0",
+    std: Annotated[
+        str, typer.Option(help="Divides them after that: one number, or one per channel.")
+    ] = "1",
+    tokenizer: Annotated[Path | None, typer.Option(help="tokenizer.json of a text model.")] = None,
+    max_tokens: Annotated[int | None, typer.Option(help="Longest text in tokens.")] = None,
+    weights_key: Annotated[
+        str | None, typer.Option(help="Entry of the checkpoint that holds the weights.")
+    ] = None,
+    card: Annotated[Path | None, typer.Option(help="README.md to put into the bundle.")] = None,
+    output: Annotated[Path, typer.Option(help="Folder of models.")] = Path("models"),
+    force: Annotated[bool, typer.Option("--force", help="Replace an existing version.")] = False,
+    atol: Annotated[float, typer.Option(help="Absolute difference to PyTorch allowed.")] = 1e-4,
+    rtol: Annotated[float, typer.Option(help="Relative difference to PyTorch allowed.")] = 1e-3,
+) -> None:
+    """Turn a checkpoint into a bundle whose ONNX graph was compared with PyTorch."""
+    if task is not None and task not in _TASKS:
+        raise UsageError(
+            f"unknown task {task!r}", where="--task", hint=f"one of {', '.join(_TASKS)}"
+        )
+    with _export_extra():
+        from inferctl.export import ExportRequest, export_bundle
+    request = ExportRequest(
+        checkpoint=checkpoint,
+        factory=factory,
+        name=name,
+        version=version,
+        task=cast("Task | None", task),
+        labels=read_labels(labels),
+        image_size=read_size(image_size),
+        mean=read_channels(mean, "--mean"),
+        std=read_channels(std, "--std"),
+        tokenizer=tokenizer,
+        max_tokens=max_tokens,
+        weights_key=weights_key,
+        card=card,
+        output=output,
+        force=force,
+        atol=atol,
+        rtol=rtol,
+    )
+    with _progress() as on_stage:
+        result = export_bundle(request, on_stage)
+    _print_summary(result)
+
+
+def read_labels(text: str | None) -> tuple[str, ...]:
+    """Read `--labels`: a file with one label per line, or the labels between commas."""
+    if text is None:
+        return ()
+    path = Path(text)
+    try:
+        if path.is_file():
+            lines = path.read_text(encoding="utf-8").splitlines()
+            return tuple(line.strip() for line in lines if line.strip())
+    except (OSError, ValueError) as error:
+        raise UsageError(f"cannot read the labels: {error}", where=text) from None
+    if path.suffix == ".txt":
+        raise UsageError("no such file of labels", where=text)
+    return tuple(label.strip() for label in text.split(","))
+
+
+def read_size(text: str | None) -> tuple[int, int] | None:
+    """Read `--image-size`, 224 or 480x640, as height and width in pixels."""
+    if text is None:
+        return None
+    height, _, width = text.lower().partition("x")
+    try:
+        return int(height), int(width or height)
+    except ValueError:
+        raise UsageError(
+            f"{text!r} is no size",
+            where="--image-size",
+            hint="write 224, or 480x640 (height first)",
+        ) from None
+
+
+def read_channels(text: str, flag: str) -> tuple[float, float, float]:
+    """Read one number for all channels, or three between commas."""
+    try:
+        numbers = [float(part) for part in text.split(",")]
+    except ValueError:
+        numbers = []
+    if len(numbers) == 1:
+        numbers *= 3
+    if len(numbers) != 3:
+        raise UsageError(
+            f"{text!r} is not one number or three",
+            where=flag,
+            hint="write 0.5 or 0.485,0.456,0.406",
+        )
+    red, green, blue = numbers
+    return red, green, blue
+
+
+@contextmanager
+def _export_extra() -> Iterator[None]:
+    """Say which extra is missing, when it is one of its packages that cannot be imported."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in _EXTRA:
+            raise
+        raise UsageError(
+            f"exporting needs {error.name}", hint="install with pip install 'inferctl[export]'"
+        ) from None
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[str], None]]:
+    """Show each stage on stderr with its time while it runs."""
+    from rich.console import Console
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    # A bound stream: the exporter's own output is redirected while the spinner turns.
+    console = Console(file=sys.stderr)
+    columns = (
+        SpinnerColumn(finished_text="✓"),
+        TextColumn("{task.description}"),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=console) as progress:
+
+        def on_stage(stage: str) -> None:
+            for running in progress.task_ids:
+                progress.update(running, completed=1)
+            progress.add_task(_DOING.get(stage, stage), total=1)
+
+        yield on_stage
+        for finished in progress.task_ids:
+            progress.update(finished, completed=1)
+
+
+def _print_summary(result: ExportResult) -> None:
+    from rich.console import Console
+
+    from inferctl.export.report import summary_table
+
+    table = summary_table(
+        result.path, result.manifest, result.loaded, result.checks, result.seconds
+    )
+    Console(file=sys.stdout).print(table)

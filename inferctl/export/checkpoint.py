@@ -1,0 +1,173 @@
+"""Reads the weights of a checkpoint file without ever running what is in it."""
+
+from __future__ import annotations
+
+import pickle
+import re
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from inferctl.errors import CheckpointError, UntrustedCheckpoint, UsageError
+from inferctl.export.foreign import FOREIGN_ERRORS, clean, last_line
+from inferctl.export.sniff import Kind
+
+# Averaged weights come first: who keeps them, evaluates them.
+NESTED_KEYS = (
+    "ema_state_dict",
+    "state_dict_ema",
+    "model_ema",
+    "ema_model",
+    "ema",
+    "state_dict",
+    "model_state_dict",
+    "model",
+    "module",
+    "net",
+    "weights",
+    "shadow",
+)
+_MAX_DEPTH = 4
+_GLOBAL = re.compile(r"GLOBAL ([\w.]+)")
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """A flat state dict as the file names it, and what a person should know of how it was found."""
+
+    tensors: dict[str, Tensor]
+    notes: tuple[str, ...] = ()
+
+
+def load_weights(path: Path, kind: Kind, key: str | None = None) -> Weights:
+    """Read the tensors of a torch.save or safetensors file; `key` names the nested dict to use.
+
+    Raises UntrustedCheckpoint when loading would run code, CheckpointError when the file is damaged
+    or holds no weights, UsageError when `key` is not in it.
+    """
+    if kind is Kind.SAFETENSORS:
+        if key is not None:
+            raise UsageError(
+                "a safetensors file has no nested weights",
+                where="--weights-key",
+                hint="leave it out",
+            )
+        content: object = _read_safetensors(path)
+    else:
+        content = _read_torch(path)
+    return find_weights(content, key, where=str(path))
+
+
+def find_weights(content: object, key: str | None, *, where: str) -> Weights:
+    """Descend from what a file holds to its state dict, preferring averaged weights."""
+    notes: list[str] = []
+    if key is not None:
+        content = _at_key(content, key)
+    for _ in range(_MAX_DEPTH):
+        found = _nested_keys(content)
+        if not found:
+            break
+        others = ", ".join(repr(name) for name in found[1:])
+        notes.append(
+            f"weights taken from {found[0]!r}"
+            + (f" (also there: {others}; choose with --weights-key)" if others else "")
+        )
+        content = _mapping(content)[found[0]]
+    entries = _mapping(content)
+    tensors = {name: value for name, value in entries.items() if isinstance(value, Tensor)}
+    if not tensors:
+        raise CheckpointError(
+            "it holds no weights: " + _describe(content),
+            where=where,
+            hint="save `model.state_dict()`, or name the right entry with --weights-key",
+        )
+    ignored = sorted(set(entries) - set(tensors))
+    if ignored:
+        notes.append(f"ignored {len(ignored)} entries that are not tensors, such as {ignored[0]!r}")
+    return Weights(tensors, tuple(clean(note) for note in notes))
+
+
+def _read_safetensors(path: Path) -> dict[str, Tensor]:
+    try:
+        return load_file(path, device="cpu")
+    except FOREIGN_ERRORS as error:
+        raise _damaged(path, error) from None
+
+
+def _read_torch(path: Path) -> object:
+    try:
+        with warnings.catch_warnings():
+            # The loader warns of old pickle protocols before it refuses or reads them.
+            warnings.filterwarnings("ignore", category=UserWarning, module="torch")
+            content: object = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise _untrusted(path, str(error)) from None
+    except FOREIGN_ERRORS as error:
+        raise _damaged(path, error) from None
+    return content
+
+
+def _untrusted(path: Path, text: str) -> UntrustedCheckpoint:
+    found = _GLOBAL.search(text)
+    what = (
+        f"loading it would import and call {found[1]}"
+        if found
+        else "it holds more than plain tensors, or is damaged"
+    )
+    return UntrustedCheckpoint(
+        what,
+        where=str(path),
+        hint="save only `model.state_dict()` (plain tensors) with torch.save or as safetensors",
+    )
+
+
+def _damaged(path: Path, error: Exception) -> CheckpointError:
+    return CheckpointError(
+        f"it is cut short or damaged: {last_line(error)}",
+        where=str(path),
+        hint="copy or download it again",
+    )
+
+
+def _mapping(content: object) -> dict[str, object]:
+    """The string-keyed entries of `content`; empty when it is no mapping."""
+    if not isinstance(content, Mapping):
+        return {}
+    return {name: value for name, value in content.items() if isinstance(name, str)}
+
+
+def _nested_keys(content: object) -> list[str]:
+    entries = _mapping(content)
+    return [name for name in NESTED_KEYS if _holds_tensors(entries.get(name), _MAX_DEPTH)]
+
+
+def _holds_tensors(content: object, depth: int) -> bool:
+    values = _mapping(content).values()
+    if any(isinstance(value, Tensor) for value in values):
+        return True
+    return depth > 0 and any(_holds_tensors(value, depth - 1) for value in values)
+
+
+def _at_key(content: object, key: str) -> object:
+    """The entry called `key`; dots descend where no entry has the whole name."""
+    entries = _mapping(content)
+    if key in entries:
+        return entries[key]
+    head, _, rest = key.partition(".")
+    if rest and head in entries:
+        return _at_key(entries[head], rest)
+    raise UsageError(
+        f"the checkpoint has no entry {key!r}: {_describe(content)}", where="--weights-key"
+    )
+
+
+def _describe(content: object) -> str:
+    if not isinstance(content, Mapping):
+        return f"a {type(content).__name__}, not a dict"
+    names = ", ".join(repr(name) for name in list(content)[:6])
+    return clean(f"its keys are {names}") if names else "the dict is empty"

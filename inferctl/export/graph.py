@@ -1,0 +1,191 @@
+"""Draws the ONNX graph of a loaded model, with free `rows` and `tokens` axes."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import torch
+from google.protobuf.message import EncodeError  # type: ignore[import-untyped]
+from torch import nn
+
+from inferctl.bundles.manifest import Tensor
+from inferctl.errors import CheckpointError, VerificationError
+from inferctl.export.foreign import FOREIGN_ERRORS, last_line
+from inferctl.export.loaded import MAX_WEIGHT_BYTES, LoadedModel
+from inferctl.export.samples import Feeds, example
+from inferctl.export.wrap import OUTPUT_NAMES, run_example, wrap
+
+_DTYPES = {torch.float32: "float32", torch.int64: "int64", torch.uint8: "uint8"}
+
+
+@dataclass(frozen=True, slots=True)
+class Graph:
+    """An ONNX file in memory, its tensors by contract, and the module it was drawn from."""
+
+    model: bytes
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+    opset: int
+    module: nn.Module
+
+    def reference(self, feeds: Feeds) -> dict[str, npt.NDArray[np.generic]]:
+        """Run the PyTorch module on what the graph is fed; arrays by output name."""
+        tensors = [torch.from_numpy(feeds[tensor.name]) for tensor in self.inputs]
+        with torch.no_grad():
+            outputs = self.module(*tensors)
+        return {
+            tensor.name: output.numpy()
+            for tensor, output in zip(self.outputs, outputs, strict=True)
+        }
+
+
+def draw_graph(loaded: LoadedModel) -> Graph:
+    """Export the model with torch's exporter.
+
+    Raises CheckpointError when the model does not keep its task's contract or is too large, and
+    VerificationError when it cannot be drawn, or only with an axis that is fixed.
+    """
+    if loaded.weight_bytes > MAX_WEIGHT_BYTES:
+        raise CheckpointError(
+            f"its weights take {loaded.weight_bytes / 1e9:.1f} GB, and an ONNX file holds 2 GB",
+            where=str(loaded.weights),
+        )
+    module = wrap(loaded)
+    feeds = example(loaded)
+    tensors = tuple(torch.from_numpy(array) for array in feeds.values())
+    outputs = run_example(module, tensors, loaded)
+    proto = _export(module, tensors, tuple(feeds), loaded)
+    strip_origins(proto)
+    axes = {name: _axes(array.ndim, name) for name, array in feeds.items()}
+    check_axes(proto, axes)
+    opset = next(entry.version for entry in proto.opset_import if entry.domain in ("", "ai.onnx"))
+    return Graph(
+        model=_serialise(proto),
+        inputs=tuple(
+            _tensor(name, array.dtype.name, (*axes[name], *array.shape[len(axes[name]) :]))
+            for name, array in feeds.items()
+        ),
+        outputs=tuple(
+            _tensor(name, _DTYPES[output.dtype], ("rows", *output.shape[1:]))
+            for name, output in zip(OUTPUT_NAMES[loaded.task], outputs, strict=True)
+        ),
+        opset=opset,
+        module=module,
+    )
+
+
+def strip_origins(proto: onnx.ModelProto) -> None:
+    """Remove what the exporter notes of the source: stack traces with this machine's paths."""
+    graphs = [proto.graph]
+    while graphs:
+        graph = graphs.pop()
+        _forget(graph, *graph.node, *graph.input, *graph.output, *graph.value_info)
+        _forget(*graph.initializer)
+        for node in graph.node:
+            for attribute in node.attribute:
+                attribute.ClearField("doc_string")
+                graphs.extend(attribute.graphs)
+                if attribute.HasField("g"):
+                    graphs.append(attribute.g)
+    for function in proto.functions:
+        _forget(function, *function.node, *function.value_info)
+    _forget(proto)
+
+
+def check_axes(proto: onnx.ModelProto, axes: dict[str, tuple[str, ...]]) -> None:
+    """Ask the graph for the axes that must be free; raises VerificationError for a fixed one."""
+    for value in proto.graph.input:
+        for position, axis in enumerate(axes[value.name]):
+            _check_axis(value, position, axis)
+    for value in proto.graph.output:
+        _check_axis(value, 0, "rows")
+
+
+def _check_axis(value: onnx.ValueInfoProto, position: int, axis: str) -> None:
+    dim = value.type.tensor_type.shape.dim[position]
+    if dim.dim_param != axis:
+        found = f"fixed at {dim.dim_value}" if dim.HasField("dim_value") else "not named"
+        raise VerificationError(
+            f"the graph's {axis} axis is {found}",
+            where=f"tensor {value.name}, axis {position}",
+            hint="do not loop over rows or use their number as a Python integer in the model",
+        )
+
+
+def _forget(*messages: object) -> None:
+    for message in messages:
+        for field in ("metadata_props", "doc_string"):
+            if field in message.DESCRIPTOR.fields_by_name:  # type: ignore[attr-defined]
+                message.ClearField(field)  # type: ignore[attr-defined]
+
+
+def _axes(ndim: int, name: str) -> tuple[str, ...]:
+    """The free axes of an input, from the first on; texts are [rows, tokens]."""
+    return ("rows",) if name == "image" else ("rows", "tokens")[:ndim]
+
+
+def _tensor(name: str, dtype: str, shape: tuple[int | str, ...]) -> Tensor:
+    return Tensor.model_validate({"name": name, "dtype": dtype, "shape": shape})
+
+
+def _export(
+    module: nn.Module,
+    tensors: tuple[torch.Tensor, ...],
+    names: tuple[str, ...],
+    loaded: LoadedModel,
+) -> onnx.ModelProto:
+    rows = torch.export.Dim("rows")
+    free: dict[int, object] = {0: rows}
+    if loaded.text is not None:
+        free[1] = torch.export.Dim("tokens", max=loaded.text.max_tokens)
+    try:
+        with _quiet():
+            program = torch.onnx.export(
+                module,
+                tensors,
+                input_names=names,
+                output_names=OUTPUT_NAMES[loaded.task],
+                dynamo=True,
+                dynamic_shapes=tuple(dict(free) for _ in tensors),
+                external_data=False,
+                verbose=False,
+            )
+    except FOREIGN_ERRORS as error:
+        raise VerificationError(
+            f"the model cannot be drawn as a graph: {last_line(error)}",
+            where=type(loaded.module).__name__,
+            hint="keep Python branches on tensor values and operators unknown to ONNX out of it",
+        ) from None
+    assert program is not None  # dynamo=True always returns one
+    proto: onnx.ModelProto = program.model_proto
+    return proto
+
+
+def _serialise(proto: onnx.ModelProto) -> bytes:
+    try:
+        return bytes(proto.SerializeToString())
+    except (EncodeError, ValueError):
+        raise CheckpointError("the graph is larger than the 2 GB that an ONNX file holds") from None
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Swallow what the exporter says: prints, warnings of its own, logged graphs on failure."""
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)
+            warnings.simplefilter("ignore", DeprecationWarning)
+            warnings.simplefilter("ignore", UserWarning)
+            yield
+    finally:
+        logging.disable(before)

@@ -1,0 +1,136 @@
+"""The way from a checkpoint to a bundle, stage by stage; a stage that fails ends it."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from inferctl import __version__
+from inferctl.bundles.manifest import (
+    CARD_FILE,
+    GRAPH_FILE,
+    MANIFEST_FILE,
+    REPORT_FILE,
+    TOKENIZER_FILE,
+    Buckets,
+    File,
+    Manifest,
+)
+from inferctl.export.compare import Tolerance
+from inferctl.export.factory import load_with_factory
+from inferctl.export.graph import Graph, draw_graph
+from inferctl.export.huggingface import load_huggingface
+from inferctl.export.loaded import LoadedModel
+from inferctl.export.publish import check_target, next_version, publish
+from inferctl.export.report import report_json
+from inferctl.export.request import ExportRequest
+from inferctl.export.sniff import Kind, sniff
+from inferctl.export.verify import Check, verify_graph
+
+STAGES = ("load", "export", "verify", "publish")
+
+
+@dataclass(frozen=True, slots=True)
+class ExportResult:
+    """A published bundle: `path` is `<output>/<name>/<version>`, `seconds` is by stage."""
+
+    path: Path
+    manifest: Manifest
+    loaded: LoadedModel
+    checks: tuple[Check, ...]
+    seconds: dict[str, float]
+
+
+@dataclass(slots=True)
+class _Clock:
+    """Announces each stage and keeps how long it took."""
+
+    on_stage: Callable[[str], None]
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        self.on_stage(name)
+        started = time.perf_counter()
+        yield
+        self.seconds[name] = time.perf_counter() - started
+
+
+def export_bundle(
+    request: ExportRequest, on_stage: Callable[[str], None] = lambda stage: None
+) -> ExportResult:
+    """Turn a checkpoint into a verified bundle; `on_stage` hears each of `STAGES` as it begins.
+
+    Raises UsageError, CheckpointError, UntrustedCheckpoint, VerificationError or OutputError; then
+    nothing was published.
+    """
+    clock = _Clock(on_stage)
+    tolerance = Tolerance(request.atol, request.rtol)
+    with clock.stage("load"):
+        loaded = load(request)
+        target = choose_target(request, loaded.name)
+    with clock.stage("export"):
+        graph = draw_graph(loaded)
+    with clock.stage("verify"):
+        checks = verify_graph(graph, loaded, tolerance)
+    with clock.stage("publish"):
+        files = {
+            GRAPH_FILE: graph.model,
+            REPORT_FILE: report_json(loaded, checks, tolerance, clock.seconds),
+            **({TOKENIZER_FILE: loaded.tokenizer} if loaded.tokenizer is not None else {}),
+            **({CARD_FILE: loaded.card} if loaded.card is not None else {}),
+        }
+        manifest = describe(graph, loaded, int(target.name), files)
+        document = manifest.model_dump_json(indent=2, exclude_none=True) + "\n"
+        publish(target, {**files, MANIFEST_FILE: document.encode()}, force=request.force)
+    return ExportResult(target, manifest, loaded, checks, clock.seconds)
+
+
+def load(request: ExportRequest) -> LoadedModel:
+    """Find out what the checkpoint is and load it; raises CheckpointError or UsageError."""
+    kind = sniff(request.checkpoint)
+    if kind is Kind.HF_DIRECTORY:
+        return load_huggingface(request)
+    return load_with_factory(request, kind)
+
+
+def choose_target(request: ExportRequest, name: str) -> Path:
+    """The bundle's folder, checked to be free; raises OutputError when it is not."""
+    folder = request.output / name
+    target = folder / str(request.version or next_version(folder))
+    check_target(target, force=request.force)
+    return target
+
+
+def describe(graph: Graph, loaded: LoadedModel, version: int, files: dict[str, bytes]) -> Manifest:
+    """Write down what a server must know of the bundle."""
+    return Manifest(
+        name=loaded.name,
+        version=version,
+        task=loaded.task,
+        inputs=graph.inputs,
+        outputs=graph.outputs,
+        labels=loaded.labels,
+        image=loaded.image,
+        text=loaded.text,
+        buckets=Buckets(tokens=token_buckets(loaded.text.max_tokens) if loaded.text else ()),
+        opset=graph.opset,
+        producer=f"inferctl {__version__}",
+        created_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        files={name: _file(data) for name, data in files.items()},
+    )
+
+
+def token_buckets(max_tokens: int) -> tuple[int, ...]:
+    """Powers of two from 16 up, below `max_tokens`, and `max_tokens` itself."""
+    powers = (2**exponent for exponent in range(4, 14))
+    return (*(power for power in powers if power < max_tokens), max_tokens)
+
+
+def _file(data: bytes) -> File:
+    return File(bytes=len(data), sha256=hashlib.sha256(data).hexdigest())

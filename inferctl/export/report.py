@@ -1,0 +1,124 @@
+"""What is written and shown of an export: `report.json`, and a table for the terminal."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+
+import onnx
+import torch
+from rich.table import Table
+from rich.text import Text
+
+from inferctl.bundles.manifest import GRAPH_FILE, Manifest
+from inferctl.export.compare import Tolerance
+from inferctl.export.loaded import LoadedModel
+from inferctl.export.verify import RUNTIME_VERSION, Check
+
+
+def report_json(
+    loaded: LoadedModel,
+    checks: tuple[Check, ...],
+    tolerance: Tolerance,
+    seconds: Mapping[str, float],
+) -> bytes:
+    """The content of `report.json`: what was compared, with what, and how long it took.
+
+    Names the checkpoint's file, never its folder: a bundle travels.
+    """
+    document = {
+        "checkpoint": {
+            "file": loaded.weights.name,
+            "sha256": loaded.sha256,
+            "parameters": loaded.parameters,
+            "notes": list(loaded.notes),
+        },
+        "normalisation": {"mean": loaded.mean, "std": loaded.std} if loaded.image else None,
+        "tolerance": asdict(tolerance),
+        "checks": [_check_entry(check) for check in checks],
+        "seconds": {stage: round(value, 3) for stage, value in seconds.items()},
+        "versions": {
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "onnx": onnx.__version__,
+            "onnxruntime": RUNTIME_VERSION,
+        },
+    }
+    return (json.dumps(document, indent=2) + "\n").encode()
+
+
+def _check_entry(check: Check) -> dict[str, object]:
+    difference = check.difference
+    return {
+        "sample": check.sample,
+        "against": check.against,
+        "rows": check.rows,
+        "tokens": check.tokens,
+        "max_abs": difference.max_abs,
+        "max_rel": difference.max_rel,
+        "same_top": difference.same_top,
+        "compared": difference.compared,
+    }
+
+
+def summary_table(
+    path: Path,
+    manifest: Manifest,
+    loaded: LoadedModel,
+    checks: tuple[Check, ...],
+    seconds: Mapping[str, float],
+) -> Table:
+    """The closing table of the command: what was made, and how well it agrees with PyTorch."""
+    table = Table(show_header=False, box=None, pad_edge=False)
+    table.add_column(style="bold")
+    table.add_column(overflow="fold")
+    for name, value in _facts(path, manifest, loaded, checks, seconds):
+        # `Text` keeps square brackets in labels and names from being read as markup.
+        table.add_row(name, Text(value))
+    return table
+
+
+def _facts(
+    path: Path,
+    manifest: Manifest,
+    loaded: LoadedModel,
+    checks: tuple[Check, ...],
+    seconds: Mapping[str, float],
+) -> list[tuple[str, str]]:
+    facts = [
+        ("bundle", str(path)),
+        ("model", f"{manifest.name} version {manifest.version}, {manifest.task}"),
+        ("labels", _labels(manifest.labels)),
+        ("inputs", "; ".join(f"{t.name} {t.dtype} {_shape(t.shape)}" for t in manifest.inputs)),
+        ("outputs", "; ".join(f"{t.name} {t.dtype} {_shape(t.shape)}" for t in manifest.outputs)),
+        (
+            "size",
+            f"{manifest.files[GRAPH_FILE].bytes / 1e6:.1f} MB, {loaded.parameters:,} parameters",
+        ),
+        ("verified", _verified(checks)),
+        ("time", ", ".join(f"{stage} {value:.1f} s" for stage, value in seconds.items())),
+    ]
+    if loaded.image:
+        facts.insert(4, ("normalised", f"mean {loaded.mean}, std {loaded.std} of values in 0..1"))
+    return facts + [("note", note) for note in loaded.notes]
+
+
+def _labels(labels: tuple[str, ...]) -> str:
+    shown = ", ".join(labels[:6])
+    return shown if len(labels) <= 6 else f"{shown} … ({len(labels)})"
+
+
+def _shape(shape: tuple[int | str, ...]) -> str:
+    return "[" + ", ".join(str(dim) for dim in shape) + "]"
+
+
+def _verified(checks: tuple[Check, ...]) -> str:
+    against = [check.difference for check in checks if check.against == "pytorch"]
+    largest = max(difference.max_abs for difference in against)
+    return (
+        f"{len(checks)} comparisons, largest difference to PyTorch {largest:.1e}, "
+        "every row the same alone as in its batch"
+    )

@@ -1,0 +1,77 @@
+"""What an export is asked to do; checked here, before anything slow is imported or read."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from inferctl.bundles.manifest import NAME_PATTERN, Task
+from inferctl.errors import UsageError
+
+MAX_TOKENS_LIMIT = 8192
+MAX_IMAGE_SIDE = 16_384
+
+
+@dataclass(frozen=True, slots=True)
+class ExportRequest:
+    """Everything `inferctl export` was told; `None` means: find out from the checkpoint.
+
+    `image_size` is height, width in pixels. `mean` and `std` are per channel (R, G, B) of values in
+    0..1. `atol` and `rtol` bound |ONNX - PyTorch| by `atol + rtol * |PyTorch|`. Raises UsageError
+    when a value cannot be meant.
+    """
+
+    checkpoint: Path
+    factory: str | None = None
+    name: str | None = None
+    version: int | None = None
+    task: Task | None = None
+    labels: tuple[str, ...] = ()
+    image_size: tuple[int, int] | None = None
+    mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    std: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    tokenizer: Path | None = None
+    max_tokens: int | None = None
+    weights_key: str | None = None
+    card: Path | None = None
+    output: Path = Path("models")
+    force: bool = False
+    atol: float = 1e-4
+    rtol: float = 1e-3
+
+    def __post_init__(self) -> None:
+        _check_naming(self)
+        _check_inputs(self)
+        if not all(math.isfinite(value) and value >= 0 for value in (self.atol, self.rtol)):
+            raise UsageError(
+                "a tolerance must be a finite number from 0 up", where="--atol, --rtol"
+            )
+
+
+def _check_naming(request: ExportRequest) -> None:
+    if request.name is not None and not re.fullmatch(NAME_PATTERN, request.name):
+        raise UsageError(
+            f"the name {request.name!r} cannot be used",
+            where="--name",
+            hint="use lower-case letters, digits, '.', '_' and '-', at most 64",
+        )
+    if request.version is not None and request.version < 1:
+        raise UsageError("a version is a whole number from 1 up", where="--version")
+    if not all(label.strip() for label in request.labels):
+        raise UsageError("a label is empty", where="--labels")
+    if len(set(request.labels)) != len(request.labels):
+        raise UsageError("a label is named twice", where="--labels")
+
+
+def _check_inputs(request: ExportRequest) -> None:
+    size = request.image_size or (1, 1)
+    if not all(1 <= side <= MAX_IMAGE_SIDE for side in size):
+        raise UsageError(f"a side must be 1 to {MAX_IMAGE_SIDE} pixels", where="--image-size")
+    if not all(math.isfinite(value) for value in request.mean):
+        raise UsageError("a mean must be a finite number", where="--mean")
+    if not all(math.isfinite(value) and value > 0 for value in request.std):
+        raise UsageError("a standard deviation must be a finite number above 0", where="--std")
+    if request.max_tokens is not None and not 2 <= request.max_tokens <= MAX_TOKENS_LIMIT:
+        raise UsageError(f"a text is 2 to {MAX_TOKENS_LIMIT} tokens long", where="--max-tokens")

@@ -1,0 +1,134 @@
+"""Modules around the person's module that make its inputs and outputs those of the bundle."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from inferctl.errors import CheckpointError, UsageError
+from inferctl.export.foreign import FOREIGN_ERRORS, last_line
+from inferctl.export.loaded import LoadedModel
+
+Outputs = tuple[Tensor, ...]
+OUTPUT_NAMES = {
+    "image-detection": ("boxes", "scores", "labels"),
+    "image-classification": ("scores",),
+    "text-classification": ("scores",),
+}
+_DETECTION_DTYPES = (torch.float32, torch.float32, torch.int64)
+
+
+class ImageGraph(nn.Module):
+    """`image` uint8 [rows, H, W, 3] RGB in; a detector's three tensors or softmax scores out."""
+
+    scale: Tensor
+    shift: Tensor
+
+    def __init__(self, loaded: LoadedModel) -> None:
+        super().__init__()
+        self.module = loaded.module
+        self.classifies = loaded.task == "image-classification"
+        mean, std = torch.tensor([loaded.mean, loaded.std], dtype=torch.float64)
+        # (x / 255 - mean) / std as one multiplication and one addition per pixel.
+        self.register_buffer("scale", (1 / (255 * std)).float().reshape(1, 3, 1, 1))
+        self.register_buffer("shift", (-mean / std).float().reshape(1, 3, 1, 1))
+
+    def forward(self, image: Tensor) -> Outputs:
+        """Normalise and run."""
+        pixels = image.permute(0, 3, 1, 2).to(torch.float32)
+        return _outputs(self.module(pixels * self.scale + self.shift), self.classifies)
+
+
+class TextGraph(nn.Module):
+    """`input_ids` and `attention_mask` int64 [rows, tokens] in, softmax scores out."""
+
+    def __init__(self, loaded: LoadedModel) -> None:
+        super().__init__()
+        self.module = loaded.module
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Outputs:
+        """Run."""
+        return _outputs(self.module(input_ids, attention_mask), True)
+
+
+def wrap(loaded: LoadedModel) -> nn.Module:
+    """Return the module whose graph is the bundle's."""
+    graph = TextGraph(loaded) if loaded.task == "text-classification" else ImageGraph(loaded)
+    return graph.eval()
+
+
+def run_example(graph: nn.Module, feeds: tuple[Tensor, ...], loaded: LoadedModel) -> Outputs:
+    """Run the module once and check that it returns what its task promises.
+
+    Raises CheckpointError naming the output that does not, UsageError when the labels do not match
+    the number of classes.
+    """
+    where = type(loaded.module).__name__
+    try:
+        with torch.no_grad():
+            outputs = graph(*feeds)
+    except FOREIGN_ERRORS as error:
+        raise CheckpointError(
+            f"the model does not run: {type(error).__name__}: {last_line(error)}",
+            where=where,
+            hint="check --image-size, --max-tokens and the tokenizer against its training",
+        ) from None
+    rows = len(feeds[0])
+    if loaded.task == "image-detection":
+        _check_detections(outputs, rows, where)
+    else:
+        _check_scores(outputs, rows, loaded, where)
+    result: Outputs = outputs
+    return result
+
+
+def _outputs(returned: object, classifies: bool) -> Outputs:
+    if classifies and isinstance(returned, Tensor):
+        return (torch.softmax(returned, dim=-1),)
+    # Anything else goes through as it is: `run_example` says what is wrong with it.
+    return tuple(returned) if isinstance(returned, tuple | list) else (returned,)  # type: ignore[return-value]
+
+
+def _check_scores(outputs: Outputs, rows: int, loaded: LoadedModel, where: str) -> None:
+    message = (
+        "a classifier returns one float32 tensor of logits [rows, labels], "
+        f"this one {_describe(outputs)}"
+    )
+    if len(outputs) != 1 or not isinstance(outputs[0], Tensor):
+        raise CheckpointError(message, where=where)
+    scores = outputs[0]
+    if scores.dtype != torch.float32 or scores.ndim != 2 or len(scores) != rows:
+        raise CheckpointError(message, where=where)
+    if scores.shape[1] != len(loaded.labels):
+        raise UsageError(
+            f"the model tells {scores.shape[1]} classes apart, {len(loaded.labels)} are named",
+            where="--labels",
+        )
+
+
+def _check_detections(outputs: Outputs, rows: int, where: str) -> None:
+    message = (
+        "a detector returns boxes float32 [rows, k, 4], scores float32 [rows, k] and labels int64 "
+        f"[rows, k], this one {_describe(outputs)}"
+    )
+    if len(outputs) != 3 or not all(isinstance(output, Tensor) for output in outputs):
+        raise CheckpointError(message, where=where)
+    boxes, scores, labels = outputs
+    shapes_fit = (
+        boxes.ndim == 3
+        and boxes.shape[2] == 4
+        and tuple(boxes.shape[:2]) == tuple(scores.shape) == tuple(labels.shape)
+        and len(boxes) == rows
+    )
+    if not shapes_fit or tuple(output.dtype for output in outputs) != _DETECTION_DTYPES:
+        raise CheckpointError(message, where=where)
+
+
+def _describe(outputs: Outputs) -> str:
+    parts = [
+        f"{str(output.dtype).removeprefix('torch.')} {list(output.shape)}"
+        if isinstance(output, Tensor)
+        else type(output).__name__
+        for output in outputs
+    ]
+    return "returns " + (", ".join(parts) or "nothing")

@@ -1,0 +1,129 @@
+"""Checkpoints of tiny models with settled weights, and one published bundle of each kind."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from tokenizers import Tokenizer, models, pre_tokenizers
+from torch import nn
+from transformers import BertConfig, BertForSequenceClassification
+
+from inferctl.export import ExportRequest, ExportResult, export_bundle
+
+from . import tinymodels
+
+WORDS = ("the", "film", "was", "long", "not", "bad", "terrible", "service", "food", "and", "cold")
+MakeRequest = Callable[..., ExportRequest]
+
+
+def settle(module: nn.Module) -> nn.Module:
+    """Random weights large enough for scores that differ, the same in every run."""
+    generator = torch.Generator().manual_seed(3)
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.copy_(torch.randn(parameter.shape, generator=generator))
+    return module.eval()
+
+
+def save_torch(content: object, path: Path) -> Path:
+    torch.save(content, path)
+    return path
+
+
+def write_tokenizer(path: Path) -> Path:
+    words = ["[PAD]", "[UNK]", *WORDS]
+    tokenizer = Tokenizer(models.WordLevel({w: i for i, w in enumerate(words)}, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer.save(str(path))
+    return path
+
+
+def factory(name: str) -> str:
+    return f"{tinymodels.__name__}:{name}"
+
+
+@pytest.fixture(scope="session")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Checkpoints by name: classifier.pt, detector.safetensors, words.pt, bert/, tokenizer.json."""
+    folder = tmp_path_factory.mktemp("checkpoints")
+    save_torch(settle(tinymodels.Classifier()).state_dict(), folder / "classifier.pt")
+    save_file(settle(tinymodels.Detector()).state_dict(), folder / "detector.safetensors")
+    save_torch(settle(tinymodels.Words()).state_dict(), folder / "words.pt")
+    write_tokenizer(folder / "tokenizer.json")
+    write_bert(folder / "bert")
+    return folder
+
+
+def write_bert(folder: Path) -> Path:
+    config = BertConfig(
+        vocab_size=tinymodels.VOCABULARY,
+        hidden_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=16,
+        max_position_embeddings=40,
+        id2label={0: "negative", 1: "positive"},
+        label2id={"negative": 0, "positive": 1},
+    )
+    settle(BertForSequenceClassification(config)).save_pretrained(folder)
+    write_tokenizer(folder / "tokenizer.json")
+    (folder / "README.md").write_text("# A tiny model\n")
+    return folder
+
+
+@pytest.fixture
+def classify(store: Path, tmp_path: Path) -> MakeRequest:
+    """Requests to export the tiny classifier; keywords replace parts of them."""
+    request = ExportRequest(
+        store / "classifier.pt",
+        factory=factory("classifier"),
+        task="image-classification",
+        labels=("cat", "dog", "owl"),
+        image_size=(tinymodels.SIDE, tinymodels.SIDE),
+        mean=(0.5, 0.4, 0.3),
+        std=(0.2, 0.3, 0.4),
+        output=tmp_path / "models",
+    )
+    return lambda **parts: replace(request, **parts)
+
+
+@pytest.fixture(scope="session")
+def published(store: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, ExportResult]:
+    """Bundles by task, `text-factory` being a text model from a state dict."""
+    output = tmp_path_factory.mktemp("models")
+    side = (tinymodels.SIDE, tinymodels.SIDE)
+    requests = {
+        "image-classification": ExportRequest(
+            store / "classifier.pt",
+            factory=factory("classifier"),
+            task="image-classification",
+            labels=("cat", "dog", "owl"),
+            image_size=side,
+            mean=(0.5, 0.4, 0.3),
+            std=(0.2, 0.3, 0.4),
+            output=output,
+        ),
+        "image-detection": ExportRequest(
+            store / "detector.safetensors",
+            factory=factory("Detector"),
+            task="image-detection",
+            labels=("cat", "dog", "owl"),
+            image_size=side,
+            output=output,
+        ),
+        "text-classification": ExportRequest(store / "bert", output=output),
+        "text-factory": ExportRequest(
+            store / "words.pt",
+            factory=factory("Words"),
+            labels=("bad", "good"),
+            tokenizer=store / "tokenizer.json",
+            max_tokens=20,
+            output=output,
+        ),
+    }
+    return {name: export_bundle(request) for name, request in requests.items()}

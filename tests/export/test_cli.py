@@ -1,0 +1,163 @@
+"""The command: flags in, exit codes and one line out."""
+
+from __future__ import annotations
+
+import importlib
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from inferctl import export as package
+from inferctl.bundles.repository import open_bundle
+from inferctl.errors import InferctlError, UsageError, VerificationError
+from inferctl.export import ExportResult
+
+from . import tinymodels
+from .conftest import factory
+
+# `inferctl.cli.export` is also the name of the function in it.
+command = importlib.import_module("inferctl.cli.export")
+
+
+def inferctl(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "inferctl", "export", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=cwd,
+    )
+
+
+def flags(store: Path, model: str, labels: str = "cat,dog,owl") -> list[object]:
+    return [
+        store / "classifier.pt",
+        "--factory",
+        f"project:{model}",
+        "--task",
+        "image-classification",
+        "--labels",
+        labels,
+        "--image-size",
+        "16x16",
+    ]
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A person's folder: a module to import from it, and labels in a file."""
+    source = Path(tinymodels.__file__).read_text()
+    (tmp_path / "project.py").write_text(source)
+    (tmp_path / "labels.txt").write_text("cat\ndog\nowl\n")
+    return tmp_path
+
+
+def test_an_export_from_the_command_line(store: Path, project: Path) -> None:
+    done = inferctl(*flags(store, "classifier", "labels.txt"), "--name", "cats", cwd=project)
+    assert (done.returncode, done.stderr.count("✓")) == (0, 4), done.stderr
+    assert "models/cats/1" in done.stdout
+    assert "Warning" not in done.stderr
+    assert open_bundle(project / "models" / "cats" / "1").manifest.labels == ("cat", "dog", "owl")
+
+
+@pytest.mark.parametrize(
+    ("model", "code", "text"),
+    [
+        ("BatchMean", 6, "against each row alone"),
+        ("Detector", 4, "weights are unknown"),
+        ("absent", 2, "has no function 'absent'"),
+    ],
+)
+def test_a_failure_is_one_line_an_exit_code_and_no_bundle(
+    store: Path, project: Path, model: str, code: int, text: str
+) -> None:
+    done = inferctl(*flags(store, model), cwd=project)
+    assert done.returncode == code
+    last = done.stderr.rstrip("\n").splitlines()[-1]
+    assert last.startswith("inferctl: ")
+    assert text in last
+    assert "Traceback" not in done.stderr
+    assert not (project / "models").exists()
+
+
+def test_the_command_is_known_without_importing_torch() -> None:
+    code = "import sys; from inferctl.cli import app; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def invoke(*arguments: object) -> InferctlError | None:
+    app = typer.Typer()
+    app.command()(command.export)
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    assert result.exception is None or isinstance(result.exception, InferctlError)
+    return result.exception
+
+
+def test_flags_become_one_request(
+    monkeypatch: pytest.MonkeyPatch,
+    published: dict[str, ExportResult],
+) -> None:
+    requests = []
+
+    def export_bundle(request: object, on_stage: object) -> ExportResult:
+        requests.append(request)
+        on_stage("load")
+        return published["image-classification"]
+
+    monkeypatch.setattr(package, "export_bundle", export_bundle)
+    arguments = ("--image-size", "4x6", "--mean", "0.5", "--std", "1,2,3", "--labels", "a, b")
+    assert invoke("file.pt", *arguments, "--factory", factory("x")) is None
+
+    (request,) = requests
+    assert request.image_size == (4, 6)
+    assert (request.mean, request.std) == ((0.5, 0.5, 0.5), (1.0, 2.0, 3.0))
+    assert request.labels == ("a", "b")
+    assert request.output == Path("models")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (("--task", "poetry"), "unknown task 'poetry'"),
+        (("--image-size", "big"), "'big' is no size"),
+        (("--mean", "1,2"), "not one number or three"),
+        (("--std", "a"), "not one number or three"),
+        (("--labels", "missing.txt"), "no such file of labels"),
+        (("--version", "0"), "--version"),
+    ],
+)
+def test_flags_that_cannot_be_read_are_refused(arguments: tuple[str, ...], text: str) -> None:
+    error = invoke("file.pt", *arguments)
+    assert isinstance(error, UsageError)
+    assert text in str(error)
+
+
+def test_labels_that_are_not_text_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "labels").write_bytes(b"\xff\xfe")
+    with pytest.raises(UsageError, match="cannot read the labels"):
+        command.read_labels(str(tmp_path / "labels"))
+    assert command.read_labels(None) == ()
+    assert command.read_size("224") == (224, 224)
+
+
+def test_an_error_of_the_export_passes_through(monkeypatch: pytest.MonkeyPatch) -> None:
+    def export_bundle(request: object, on_stage: object) -> ExportResult:
+        raise VerificationError("no")
+
+    monkeypatch.setattr(package, "export_bundle", export_bundle)
+    assert isinstance(invoke("file.pt"), VerificationError)
+
+
+def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(name: str) -> None:
+        with command._export_extra():
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+    with pytest.raises(UsageError, match=r"pip install 'inferctl\[export\]'"):
+        missing("torch._C")
+    with pytest.raises(ModuleNotFoundError):
+        missing("somethingelse")

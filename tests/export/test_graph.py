@@ -1,0 +1,72 @@
+"""What is asked of a graph before it is run."""
+
+from __future__ import annotations
+
+import onnx
+import pytest
+import torch
+from onnx import TensorProto, helper
+
+from inferctl.errors import CheckpointError, VerificationError
+from inferctl.export import ExportResult
+from inferctl.export import graph as graph_module
+from inferctl.export.graph import check_axes, draw_graph, strip_origins
+from inferctl.export.wrap import run_example
+
+
+def model(first: object) -> onnx.ModelProto:
+    value = helper.make_tensor_value_info("input_ids", TensorProto.INT64, [first, "tokens"])
+    out = helper.make_tensor_value_info("scores", TensorProto.INT64, ["rows", "tokens"])
+    node = helper.make_node("Identity", ["input_ids"], ["scores"], doc_string="/home/me/a.py")
+    inner = helper.make_graph([node], "inner", [], [out], doc_string="/home/me/b.py")
+    branch = helper.make_node("If", ["c"], ["d"], then_branch=inner, else_branch=inner)
+    return helper.make_model(helper.make_graph([node, branch], "outer", [value], [out]))
+
+
+def test_an_axis_that_is_fixed_or_nameless_is_refused() -> None:
+    axes = {"input_ids": ("rows", "tokens")}
+    check_axes(model("rows"), axes)
+    with pytest.raises(
+        VerificationError, match=r"rows axis is fixed at 2 \(tensor input_ids, axis 0"
+    ):
+        check_axes(model(2), axes)
+    with pytest.raises(VerificationError, match="rows axis is not named"):
+        check_axes(model(None), axes)
+
+
+def test_origins_are_stripped_in_every_subgraph() -> None:
+    proto = model("rows")
+    strip_origins(proto)
+    assert b"/home/me" not in proto.SerializeToString()
+
+
+def test_a_model_over_two_gigabytes_is_refused_early(
+    published: dict[str, ExportResult], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(graph_module, "MAX_WEIGHT_BYTES", 10)
+    with pytest.raises(CheckpointError, match="an ONNX file holds 2 GB"):
+        draw_graph(published["image-detection"].loaded)
+
+
+def test_a_graph_that_cannot_be_serialised_is_refused() -> None:
+    class Huge:
+        def SerializeToString(self) -> bytes:  # noqa: N802  # protobuf's name
+            raise ValueError("exceeds maximum protobuf size")
+
+    with pytest.raises(CheckpointError, match="larger than the 2 GB"):
+        graph_module._serialise(Huge())
+
+
+def test_a_module_that_returns_nothing_usable_is_described(
+    published: dict[str, ExportResult],
+) -> None:
+    subject = published["image-classification"].loaded
+    rows = (torch.zeros(2, 3),)
+    for returned, text in (
+        ((torch.zeros(2, 3), torch.zeros(2)), r"float32 \[2, 3\], float32 \[2\]"),
+        (({"logits": 1},), "returns dict"),
+        ((torch.zeros(3, 3),), r"float32 \[3, 3\]"),
+        ((), "returns nothing"),
+    ):
+        with pytest.raises(CheckpointError, match=text):
+            run_example(lambda x, returned=returned: returned, rows, subject)

@@ -1,0 +1,162 @@
+"""A bundle appears whole under its name, or the disk stays as it was."""
+
+from __future__ import annotations
+
+import errno
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from inferctl.errors import OutputError
+from inferctl.export import publish as publish_module
+from inferctl.export.publish import check_target, next_version, publish
+
+FILES = {"manifest.json": b"{}", "model.onnx": b"x" * 100}
+
+
+def tree(root: Path) -> list[str]:
+    return sorted(str(path.relative_to(root)) for path in root.rglob("*"))
+
+
+def test_a_bundle_is_written_with_its_parents(tmp_path: Path) -> None:
+    target = tmp_path / "models" / "cats" / "1"
+    publish(target, FILES, force=False)
+    assert {path.name: path.read_bytes() for path in target.iterdir()} == FILES
+    assert tree(tmp_path)[:3] == ["models", "models/cats", "models/cats/1"]
+    assert target.stat().st_mode & 0o777 == 0o755
+
+
+def test_an_existing_target_stays_as_it_is_without_force(tmp_path: Path) -> None:
+    publish(tmp_path / "1", {"a": b"old"}, force=False)
+    with pytest.raises(OutputError, match="the target exists"):
+        publish(tmp_path / "1", FILES, force=False)
+    assert tree(tmp_path) == ["1", "1/a"]
+
+
+@pytest.mark.parametrize("exchange", [True, False])
+def test_force_swaps_the_bundle(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, exchange: bool
+) -> None:
+    if not exchange:
+        monkeypatch.setattr(publish_module.ctypes, "CDLL", lambda *args, **kwargs: object())
+    publish(tmp_path / "1", {"a": b"old"}, force=False)
+    publish(tmp_path / "1", {"b": b"new"}, force=True)
+    assert tree(tmp_path) == ["1", "1/b"]
+
+
+def test_a_swap_that_fails_puts_the_old_bundle_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish(tmp_path / "1", {"a": b"old"}, force=False)
+    new = tmp_path / "gone"
+    with pytest.raises(FileNotFoundError):
+        publish_module._swap(new, tmp_path / "1")
+    assert tree(tmp_path) == ["1", "1/a"]
+
+
+def test_an_exchange_that_fails_leaves_the_old_bundle(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(folder: Path, target: Path) -> None:
+        raise OSError(errno.EACCES, "Permission denied")
+
+    publish(tmp_path / "1", {"a": b"old"}, force=False)
+    monkeypatch.setattr(publish_module, "_exchange", refuse)
+    with pytest.raises(OutputError, match="Permission denied"):
+        publish(tmp_path / "1", FILES, force=True)
+    assert tree(tmp_path) == ["1", "1/a"]
+
+
+def test_the_exchange_reports_what_the_system_says(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="No such file"):
+        publish_module._exchange(tmp_path / "a", tmp_path / "b")
+
+
+def test_a_full_disk_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(handle: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(publish_module.os, "fsync", full)
+    with pytest.raises(OutputError, match=r"No space left on device .*; free space"):
+        publish(tmp_path / "models" / "cats" / "1", FILES, force=False)
+    assert tree(tmp_path) == []
+
+
+def test_an_interrupt_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(path: Path, data: bytes) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(publish_module, "_write", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        publish(tmp_path / "models" / "1", FILES, force=False)
+    assert tree(tmp_path) == []
+
+
+def test_a_limit_on_file_size_leaves_nothing(tmp_path: Path) -> None:
+    """The real thing, in a process of its own: the kernel refuses the write half-way."""
+    # The limit is lifted again, since coverage writes its own file when the process ends.
+    code = (
+        "import resource, sys; from pathlib import Path\n"
+        "from inferctl.export.publish import publish; from inferctl.errors import OutputError\n"
+        "limits = resource.getrlimit(resource.RLIMIT_FSIZE)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (50, limits[1]))\n"
+        "try: publish(Path(sys.argv[1]) / 'cats' / '1', {'model.onnx': b'x' * 100}, force=False)\n"
+        "except OutputError as error: print(error); code = error.exit_code\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, limits); sys.exit(code)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (5, "")
+    assert "cannot write the bundle: File too large" in done.stdout
+    assert tree(tmp_path) == []
+
+
+def test_only_folders_of_dead_exports_are_removed(tmp_path: Path) -> None:
+    dead = tmp_path / ".unfinished-dead"
+    dead.mkdir()
+    (dead / "model.onnx").touch()
+    with publish_module._unfinished(tmp_path) as living:
+        assert not dead.exists()
+        publish(tmp_path / "1", FILES, force=False)
+        assert living.exists()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["1"]
+
+
+def test_links_are_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "1").symlink_to(tmp_path / "real")
+    (tmp_path / "cats").symlink_to(tmp_path / "real")
+    for target in (tmp_path / "1", tmp_path / "cats" / "1"):
+        with pytest.raises(OutputError, match="symbolic link"):
+            publish(target, FILES, force=True)
+    assert tree(tmp_path / "real") == []
+
+
+def test_targets_that_are_no_folders_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError, match="the target is not a folder"):
+        check_target(tmp_path / "file", force=True)
+    with pytest.raises(OutputError, match="below something that is no folder"):
+        check_target(tmp_path / "file" / "1", force=False)
+
+
+def test_a_folder_that_cannot_be_written_is_refused_early(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(publish_module.os, "access", lambda path, mode: False)
+    with pytest.raises(OutputError, match="cannot be written to"):
+        check_target(tmp_path / "cats" / "1", force=False)
+
+
+def test_versions_count_up(tmp_path: Path) -> None:
+    assert next_version(tmp_path / "cats") == 1
+    for name in ("1", "7", "draft", ".unfinished-9"):
+        (tmp_path / "cats" / name).mkdir(parents=True)
+    assert next_version(tmp_path / "cats") == 8
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError, match="Not a directory"):
+        next_version(tmp_path / "file")

@@ -1,0 +1,130 @@
+"""Factories of models that export in seconds, and of models that must not be published."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+SIDE = 16
+CLASSES = 3
+DETECTIONS = 4
+VOCABULARY = 24
+
+
+class Classifier(nn.Module):
+    def __init__(self, classes: int = CLASSES) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3, stride=2)
+        self.norm = nn.BatchNorm2d(4)
+        self.head = nn.Linear(4, classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.norm(self.conv(x)).relu().mean((2, 3)))
+
+
+class Detector(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, CLASSES + 4, 3, stride=2)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        heat, sides = self.conv(x).flatten(2).split([CLASSES, 4], dim=1)
+        cells = heat.shape[2]
+        scores, index = heat.sigmoid().flatten(1).topk(DETECTIONS)
+        where = (index % cells).unsqueeze(-1).expand(-1, -1, 4)
+        return sides.sigmoid().transpose(1, 2).gather(1, where), scores, index // cells
+
+
+class PixelDetector(Detector):
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        boxes, scores, labels = super().forward(x)
+        return boxes * 640, scores, labels
+
+
+class Words(nn.Module):
+    """Mean of the words' vectors: the mask is obeyed."""
+
+    def __init__(self, vocabulary: int = VOCABULARY) -> None:
+        super().__init__()
+        self.table = nn.Embedding(vocabulary, 8)
+        self.head = nn.Linear(8, 2)
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        mask = attention_mask.unsqueeze(-1).float()
+        return self.head((self.table(input_ids) * mask).sum(1) / mask.sum(1))
+
+
+class Unmasked(Words):
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        return self.head(self.table(input_ids).mean(1) + 0 * attention_mask.sum(1, keepdim=True))
+
+
+class BatchMean(Classifier):
+    """Subtracts the batch's mean, so a row's answer depends on its neighbours."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return 10 * super().forward(x - x.mean(0, keepdim=True))
+
+
+class Branching(Classifier):
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x if x.sum() > 0 else -x)
+
+
+class Restless(Classifier):
+    """Answers otherwise each time it is called: the graph holds one of its answers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls = 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.calls += 1
+        return super().forward(x) * float(self.calls)
+
+
+class RowLoop(Classifier):
+    """Loops over rows, which fixes their number in the graph."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cat([super(RowLoop, self).forward(row[None]) for row in x])
+
+
+class TwoRows(Classifier):
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x).reshape(2, -1)[:, :CLASSES]
+
+
+class NotFinite(Classifier):
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x) / 0
+
+
+def classifier() -> nn.Module:
+    return Classifier()
+
+
+def two_classes() -> nn.Module:
+    return Classifier(2)
+
+
+def not_a_module() -> int:
+    return 7
+
+
+def failing() -> nn.Module:
+    raise KeyError("weights/backbone")
+
+
+def exiting() -> nn.Module:
+    raise SystemExit(2)
+
+
+class Tied(nn.Module):
+    """Two names for one weight, as in models whose embedding is also their last layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Linear(4, 4, bias=False)
+        self.second = nn.Linear(4, 4, bias=False)
+        self.second.weight = self.first.weight
