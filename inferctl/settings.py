@@ -158,9 +158,9 @@ class Settings(BaseSettings):
         )
 
 
-SectionT = TypeVar("SectionT", bound=Section)
+AnySection = TypeVar("AnySection", bound=Section)
 
 
-def _laid_over(base: SectionT, own: SectionT) -> SectionT:
+def _laid_over(base: AnySection, own: AnySection) -> AnySection:
     """`base` with the keys that were set in `own`."""
     return base.model_copy(update={key: getattr(own, key) for key in own.model_fields_set})

@@ -9,6 +9,7 @@ import signal
 import socket
 import time
 from collections.abc import Sequence
+from typing import Any
 
 import structlog
 
@@ -125,7 +126,8 @@ class Service:
         """Wait until every child is ready, or for a signal."""
         stopping = asyncio.create_task(self._stopping.wait())
         ready = asyncio.gather(*(_first_word(child) for child in (self._engine, *self._workers)))
-        await asyncio.wait({ready, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        either: set[asyncio.Future[Any]] = {ready, stopping}
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
         stopping.cancel()
         if ready.done():
             ready.result()
