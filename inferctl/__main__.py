@@ -12,7 +12,7 @@ def main() -> None:
     from inferctl.cli import app
 
     try:
-        app()
+        app(prog_name="inferctl")
     except InferctlError as error:
         sys.stderr.write(f"inferctl: {error}\n")
         sys.exit(error.exit_code)

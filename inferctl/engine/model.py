@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from inferctl.arena.slots import ModelArena, arena_bytes
 from inferctl.bundles.manifest import GRAPH_FILE, Manifest
-from inferctl.engine.costs import DISPATCH_S, knee, still_falling
+from inferctl.engine.costs import knee, still_falling
 from inferctl.engine.session import CUDA, RunFailed, Session
 from inferctl.errors import StartError
 from inferctl.settings import BatchingSettings, RuntimeSettings
@@ -64,19 +64,19 @@ class Model:
         arena.finished_s[index] = time.monotonic()
 
     def warm(self, batching: BatchingSettings) -> tuple[int, float]:
-        """Run every allowed shape and time it; returns the largest batch and what it costs (s).
+        """Run every allowed shape and time it; returns the largest batch and its run's seconds.
 
         With `max_batch_rows = "auto"` sizes are tried upwards until the cost per row stops
         falling, and the knee of that curve is the answer. Raises StartError if the model fails.
         """
         wanted = batching.max_batch_rows
-        costs_s: dict[int, float] = {}
+        run_s: dict[int, float] = {}
         for rows in self._row_buckets(wanted):
-            costs_s[rows] = self._time_bucket(rows) + DISPATCH_S
-            if wanted == "auto" and not still_falling(costs_s):
+            run_s[rows] = self._time_bucket(rows)
+            if wanted == "auto" and not still_falling(run_s):
                 break
-        largest = knee(costs_s) if wanted == "auto" else wanted
-        return largest, costs_s[max(size for size in costs_s if size <= largest)]
+        largest = knee(run_s) if wanted == "auto" else wanted
+        return largest, run_s[max(size for size in run_s if size <= largest)]
 
     def _row_buckets(self, wanted: int | str) -> list[int]:
         buckets = list(self.manifest.buckets.rows)

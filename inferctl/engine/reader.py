@@ -23,11 +23,21 @@ class WorkerLink:
     records: RecordStream = field(default_factory=RecordStream)
     # Runner threads send on the same stream.
     sending: threading.Lock = field(default_factory=threading.Lock)
+    unsent: bytearray = field(default_factory=bytearray)
 
-    def send(self, data: bytes) -> None:
-        """Send verdicts; a dead worker needs none, and the reader may have closed its socket."""
-        with self.sending, contextlib.suppress(OSError):
-            self.socket.sendall(data)
+    def send(self) -> bool:
+        """Send what the socket takes of `unsent`; whether that was all. Holds `sending`.
+
+        Never waits: a worker that is stalled must not stall the runners. A dead one needs nothing.
+        """
+        try:
+            sent = self.socket.send(self.unsent, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            sent = 0
+        except OSError:
+            sent = len(self.unsent)
+        del self.unsent[:sent]
+        return not self.unsent
 
 
 class Reader:
@@ -47,18 +57,25 @@ class Reader:
     def deliver(self, model: int, worker: int, slots: Sequence[int], verdict: Verdict) -> None:
         """Send verdicts to the worker that owns the slots."""
         if link := self._links.get(worker):
-            link.send(encode_records((slot, model, verdict) for slot in slots))
+            with link.sending:
+                waiting = bool(link.unsent)
+                link.unsent += encode_records((slot, model, verdict) for slot in slots)
+                if not waiting and not link.send():
+                    self._watch(link, selectors.EVENT_READ | selectors.EVENT_WRITE)
 
     def serve(self) -> None:
         """Read until the supervisor hangs up: it is dead, or wants the engine to stop."""
         if self._control.pending:  # it came together with the spec
             self._obey()
         while True:
-            for key, _ in self._selector.select():
+            for key, events in self._selector.select():
                 if key.data is None:
                     if not self._obey():
                         return
-                else:
+                    continue
+                if events & selectors.EVENT_WRITE:
+                    self._send_on(key.data)
+                if events & selectors.EVENT_READ:
                     self._read(key.data)
 
     def _obey(self) -> bool:
@@ -83,16 +100,27 @@ class Reader:
         self._selector.unregister(link.socket)
         link.socket.close()
 
+    def _send_on(self, link: WorkerLink) -> None:
+        """The worker reads again: send it what had to wait."""
+        with link.sending:
+            if link.send():
+                self._watch(link, selectors.EVENT_READ)
+
+    def _watch(self, link: WorkerLink, events: int) -> None:
+        with contextlib.suppress(KeyError, ValueError):  # detached meanwhile
+            self._selector.modify(link.socket, events, link)
+
     def _read(self, link: WorkerLink) -> None:
+        if self._links.get(link.worker) is not link:
+            return  # replaced by its successor since `select` told of it
         try:
             data = link.socket.recv(RECEIVE_BYTES)
         except ConnectionResetError:
             data = b""
         if not data:
             # The successor's socket arrives over the control socket and evicts what is left.
-            if self._links.get(link.worker) is link:
-                del self._links[link.worker]
-                self._detach(link)
+            del self._links[link.worker]
+            self._detach(link)
             return
         submitted: dict[int, list[int]] = defaultdict(list)
         for slot, model, _ in link.records.feed(data):

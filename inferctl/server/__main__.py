@@ -18,12 +18,13 @@ from inferctl.arena.spec import ModelSpec, WorkerSpec
 from inferctl.arena.wire import Control
 from inferctl.bundles.manifest import read_manifest
 from inferctl.errors import InferctlError
-from inferctl.server.app import App, build_rest
+from inferctl.server.app import App
 from inferctl.server.health import State
 from inferctl.server.link import EngineLink
 from inferctl.server.logs import RequestLog
 from inferctl.server.metrics import Exposition
 from inferctl.server.predict import Predict
+from inferctl.server.rest import build_rest
 from inferctl.server.served import ServedModel
 
 
@@ -57,7 +58,7 @@ class Worker:
         self.log = RequestLog(
             spec.logs.path, block.cell("inferctl_log_dropped_total"), terminal=sys.stderr.isatty()
         )
-        default = _default(models)
+        default = next((model for model in models if model.settings.default), None)
         predict = Predict(by_name, default, self.link, self.state.is_loaded, spec.server)
         rest = build_rest(by_name, default, self.state, Exposition(ledger), docs=spec.server.docs)
         self._socket = socket.socket(fileno=spec.listen_fd)
@@ -104,12 +105,6 @@ def _served(number: int, model: ModelSpec, spec: WorkerSpec, ledger: Ledger) -> 
     manifest = read_manifest(Path(model.bundle))
     arena = ModelArena(manifest, model.slots, spec.workers, map_memory(model.arena_fd))
     return ServedModel(number, model, manifest, arena, spec.index, ledger.blocks[spec.process])
-
-
-def _default(models: list[ServedModel]) -> ServedModel | None:
-    """The model marked as default, or the only one."""
-    marked = [model for model in models if model.settings.default]
-    return (marked or models)[0] if marked or len(models) == 1 else None
 
 
 if __name__ == "__main__":

@@ -41,6 +41,7 @@ class EngineLink:
         self._pending: dict[tuple[int, int], Pending] = {}
         self._socket: socket.socket | None = None
         self._records = RecordStream()
+        self._unsent = bytearray()
         self._down = ""
 
     @property
@@ -65,13 +66,17 @@ class EngineLink:
     def detach(self) -> None:
         """The engine died. Its rows wait for `attach`."""
         if self._socket is not None:
-            asyncio.get_running_loop().remove_reader(self._socket.fileno())
+            loop = asyncio.get_running_loop()
+            loop.remove_reader(self._socket.fileno())
+            loop.remove_writer(self._socket.fileno())
             self._socket.close()
             self._socket = None
+            self._unsent.clear()
 
     def give_up(self, reason: str) -> None:
         """No engine will come back: everything that waits, and comes, is unavailable."""
         self._down = reason
+        self.detach()  # its last verdicts would be about rows that are gone
         for number, slot in list(self._pending):
             self._fail(number, slot, Unavailable("the engine is down"))
 
@@ -85,8 +90,7 @@ class EngineLink:
         answered: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         pending = self._pending[model.number, slot] = Pending(answered)
         model.arena.submitted_s[slot] = time.monotonic()
-        if self._socket is not None:
-            self._submit(model.number, slot, pending)
+        self._submit(model.number, slot, pending)
         return answered
 
     def release(self, model: ServedModel, slot: int) -> None:
@@ -99,12 +103,32 @@ class EngineLink:
             pending.answered = None
 
     def _submit(self, number: int, slot: int, pending: Pending) -> None:
+        """Send a row to the engine; without one it waits for `attach`."""
+        if self._socket is None:
+            return
         pending.attempts += 1
+        waiting = bool(self._unsent)
+        self._unsent += RECORD.pack(slot, number, Verdict.SUBMIT)
+        if not waiting:
+            self._send()
+
+    def _send(self) -> None:
+        """Send what the socket takes: a stalled engine leaves room for some 280 submissions."""
+        if self._socket is None:
+            return
+        loop = asyncio.get_running_loop()
         try:
-            # Eight bytes a row, and never more rows than slots: the socket's buffer holds them all.
-            self._socket.send(RECORD.pack(slot, number, Verdict.SUBMIT))  # type: ignore[union-attr]
+            sent = self._socket.send(self._unsent)
+        except BlockingIOError:
+            sent = 0
         except (BrokenPipeError, ConnectionResetError):
             self.detach()
+            return
+        del self._unsent[:sent]
+        if self._unsent:
+            loop.add_writer(self._socket.fileno(), self._send)
+        else:
+            loop.remove_writer(self._socket.fileno())
 
     def _read(self) -> None:
         if self._socket is None:

@@ -88,7 +88,7 @@ class RequestLog:
 def readable(entry: Entry) -> str:
     """One line for people: time, status, model, duration."""
     clock = entry["time"][11:23]
-    target = entry["model"] or entry["path"].encode("ascii", "backslashreplace").decode("ascii")
+    target = entry["model"] or entry["path"].encode("unicode_escape").decode("ascii")
     return (
         f"{clock}  {entry['status']} {entry['outcome']:<20} {target:<16} "
         f"{entry['total_ms']:8.1f} ms  {entry['request_id']}\n"

@@ -9,7 +9,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from inferctl.server.served import ServedModel
-from inferctl.tasks.base import JSON
+from inferctl.tasks.base import JSON, Task
 
 Document = dict[str, Any]
 
@@ -39,6 +39,11 @@ class Problem(BaseModel):
     detail: str
     request_id: str
     hint: str | None = None
+
+
+PROBLEM: Document = {
+    "application/problem+json": {"schema": {"$ref": REF.format(model=Problem.__name__)}}
+}
 
 
 def add_predict_paths(
@@ -71,8 +76,8 @@ def _operation(model: ServedModel, names: Any) -> Document:
     }
     content |= {media_type: {"schema": raw_schema} for media_type in task.media_types}
     answer = {JSON: {"schema": names[task.answer, "serialization"]}}
-    failure = {"application/problem+json": {"schema": names[Problem, "serialization"]}}
     return {
+        "parameters": _parameters(task),
         "operationId": f"predict_{task.schema_name}",
         "summary": f"{model.manifest.task} by {model.name} version {model.manifest.version}",
         "tags": ["predict"],
@@ -80,8 +85,33 @@ def _operation(model: ServedModel, names: Any) -> Document:
         "responses": {
             "200": {"description": "the prediction", "content": answer},
             **{
-                status: {"description": text, "content": failure}
+                status: {"description": text, "content": PROBLEM}
                 for status, text in PROBLEM_STATUSES.items()
             },
         },
     }
+
+
+def _parameters(task: Task) -> list[Document]:
+    """The query: the version, and for raw bodies the options that JSON carries in its body."""
+    version = {
+        "name": "version",
+        "in": "query",
+        "description": "refuse to be answered by another version",
+        "schema": {"type": "integer", "minimum": 1},
+    }
+    if task.options is None:
+        return [version]
+    options = task.options.model_json_schema()["properties"]
+    return [
+        version,
+        *(
+            {
+                "name": name,
+                "in": "query",
+                "description": f"{schema.get('description', name)}; with a raw body only",
+                "schema": {key: value for key, value in schema.items() if key != "description"},
+            }
+            for name, schema in options.items()
+        ),
+    ]

@@ -15,6 +15,7 @@ from inferctl.errors import (
     NotFound,
     RequestTimeout,
     Unavailable,
+    Unprocessable,
     UnsupportedMedia,
 )
 from inferctl.server.call import Call, Reply
@@ -91,6 +92,8 @@ class Predict:
         version = query.pop("version", "")
         if version not in ("", str(model.manifest.version)):
             raise NotFound("this version is not served", hint="GET /models lists them")
+        if media_type == JSON and query:
+            raise Unprocessable("options of a JSON request go into its body", hint="see /docs")
         body = await call.body(self._max_body_bytes)
         return task.read_json(body) if media_type == JSON else task.read_raw(body, query)
 

@@ -6,13 +6,32 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel
+
 from inferctl.arena.ledger import Block
 from inferctl.arena.slots import FreeSlots, ModelArena
 from inferctl.arena.spec import ModelSpec
-from inferctl.bundles.manifest import Manifest
+from inferctl.bundles.manifest import Manifest, Tensor
 from inferctl.errors import Overloaded
-from inferctl.tasks.base import Array, Prepared
+from inferctl.settings import LimitsSettings
+from inferctl.tasks.base import JSON, Array, Prepared
 from inferctl.tasks.registry import task_for
+
+
+class ModelDescription(BaseModel):
+    """`GET /models/{name}`; `default` is whether /predict leads to it."""
+
+    name: str
+    version: int
+    task: str
+    default: bool
+    labels: tuple[str, ...]
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+    precision: str
+    limits: LimitsSettings
+    content_types: tuple[str, ...]
+    example: dict[str, Any]
 
 
 class ServedModel:
@@ -82,18 +101,19 @@ class ServedModel:
         """The row's outputs, without the rows axis; views that are valid until `give_back`."""
         return {name: column[slot] for name, column in self.arena.outputs.items()}
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self) -> ModelDescription:
         """What /models says of it."""
-        manifest, limits = self.manifest, self.settings.limits
-        return {
-            "name": manifest.name,
-            "version": manifest.version,
-            "task": manifest.task,
-            "labels": list(manifest.labels),
-            "inputs": [tensor.model_dump(mode="json") for tensor in manifest.inputs],
-            "outputs": [tensor.model_dump(mode="json") for tensor in manifest.outputs],
-            "precision": manifest.precision,
-            "limits": limits.model_dump(),
-            "content_types": ["application/json", *self.task.media_types],
-            "example": self.task.example(),
-        }
+        manifest = self.manifest
+        return ModelDescription(
+            name=manifest.name,
+            version=manifest.version,
+            task=manifest.task,
+            default=self.settings.default,
+            labels=manifest.labels,
+            inputs=manifest.inputs,
+            outputs=manifest.outputs,
+            precision=manifest.precision,
+            limits=self.settings.limits,
+            content_types=(JSON, *self.task.media_types),
+            example=self.task.example(),
+        )

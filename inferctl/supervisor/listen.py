@@ -10,6 +10,9 @@ from inferctl.errors import StartError
 
 BACKLOG = 2048
 
+# Elsewhere SO_REUSEPORT does not spread connections, and the workers share one socket.
+SPREADS = sys.platform == "linux"
+
 
 def listen(host: str, port: int, workers: int) -> list[socket.socket]:
     """One listening socket per worker on the same address, among which the kernel spreads clients.
@@ -17,38 +20,38 @@ def listen(host: str, port: int, workers: int) -> list[socket.socket]:
     Port 0 takes a free one. The sockets outlive a worker, so clients that connect while it is
     replaced wait instead of being refused. Raises StartError when the address cannot be had.
     """
+    sockets: list[socket.socket] = []
     try:
         family, _, _, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
-        # Without SO_REUSEPORT this fails when another service, one of ours too, has the port.
-        with _bind(family, address, share=False) as probe:
-            address = (address[0], probe.getsockname()[1], *address[2:])
-        if sys.platform != "linux":
-            # Elsewhere SO_REUSEPORT does not spread connections: the workers share one socket.
-            first = _bind(family, address, share=False)
-            sockets = [first, *(first.dup() for _ in range(workers - 1))]
-        else:
-            sockets = [_bind(family, address, share=True) for _ in range(workers)]
-        for sock in sockets:
-            sock.listen(BACKLOG)
+        # The first takes the port for itself, and only then admits the others: with SO_REUSEPORT
+        # from the start a second service, one of ours too, would share the port unnoticed.
+        sockets.append(_listening(family, address, shares=False))
+        address = sockets[0].getsockname()
+        if SPREADS:
+            sockets[0].setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        while len(sockets) < workers:
+            sockets.append(
+                _listening(family, address, shares=True) if SPREADS else sockets[0].dup()
+            )
     except OSError as error:
+        for sock in sockets:
+            sock.close()
         raise StartError(
             f"cannot listen: {_reason(error)}", where=f"{host}:{port}", hint=_hint(error)
         ) from None
     return sockets
 
 
-def _bind(family: int, address: tuple[object, ...], *, share: bool) -> socket.socket:
+def _listening(family: int, address: tuple[object, ...], *, shares: bool) -> socket.socket:
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if share:
+        if shares:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         sock.bind(address)
-        if not share:
-            # On Linux a bound socket alone does not reveal another listener's SO_REUSEADDR.
-            sock.listen(1)
+        sock.listen(BACKLOG)
     except OSError:
         sock.close()
         raise

@@ -20,7 +20,7 @@ from inferctl.arena.spec import EngineSpec, ModelSpec, WorkerSpec
 from inferctl.bundles.repository import Bundle
 from inferctl.cores import available_cores
 from inferctl.errors import SettingsError, StartError
-from inferctl.settings import Settings
+from inferctl.settings import ModelSettings, Settings
 from inferctl.supervisor.backoff import Backoff
 from inferctl.supervisor.child import Child, describe_exit
 from inferctl.supervisor.listen import listen
@@ -36,14 +36,13 @@ class Service:
 
     def __init__(self, settings: Settings, bundles: Sequence[Bundle]) -> None:
         """Bind, then reserve memory. Raises StartError or SettingsError; nothing runs yet."""
-        _check_names(settings, bundles)
         server = settings.server
         workers = available_cores() if server.workers == "auto" else server.workers
         self._drain_timeout_s = server.drain_timeout_s
         self._sockets = listen(server.host, server.port, workers)
         self.url = _url(self._sockets[0])
         self.models = [bundle.manifest for bundle in bundles]
-        specs = tuple(_model_spec(bundle, settings, workers) for bundle in bundles)
+        specs = tuple(_model_specs(bundles, settings, workers))
         names = [spec.name for spec in specs]
         ledger_fd = create_memory("ledger", ledger_bytes(len(names), Ledger.FIRST_WORKER + workers))
         self._ledger = Ledger(map_memory(ledger_fd), names, workers)
@@ -206,10 +205,33 @@ async def _first_word(child: Child) -> None:
         raise StartError(message["error"])
 
 
-def _model_spec(bundle: Bundle, settings: Settings, workers: int) -> ModelSpec:
+def _model_specs(bundles: Sequence[Bundle], settings: Settings, workers: int) -> list[ModelSpec]:
+    """Each model's spec with its arena made. Raises SettingsError for what does not fit them."""
+    names = [bundle.manifest.name for bundle in bundles]
+    for name in settings.models:
+        if name not in names:  # it would silently keep its defaults
+            raise SettingsError(
+                f"models.{name}: no such model; found: {', '.join(names)}",
+                hint="correct the name, or remove the section",
+            )
+    defaults = [name for name in names if settings.for_model(name).default]
+    if len(defaults) > 1:
+        raise SettingsError(
+            f"{' and '.join(defaults)} are both marked as default", hint="keep one `default = true`"
+        )
+    if len(names) == 1:
+        defaults = names
+    return [
+        _model_spec(bundle, settings, workers, default=bundle.manifest.name in defaults)
+        for bundle in bundles
+    ]
+
+
+def _model_spec(bundle: Bundle, settings: Settings, workers: int, *, default: bool) -> ModelSpec:
     """A model's spec with its arena made; every worker gets the same share of its queue."""
     manifest = bundle.manifest
-    own = settings.for_model(manifest.name)
+    own = settings.for_model(manifest.name).model_copy(update={"default": default})
+    _check_contradictions(manifest.name, own, settings.server.request_timeout_ms)
     slots = -(-own.limits.max_queue_rows // workers) * workers
     return ModelSpec(
         name=manifest.name,
@@ -220,15 +242,21 @@ def _model_spec(bundle: Bundle, settings: Settings, workers: int) -> ModelSpec:
     )
 
 
-def _check_names(settings: Settings, bundles: Sequence[Bundle]) -> None:
-    """A misspelt model in the settings would silently keep its defaults."""
-    found = [bundle.manifest.name for bundle in bundles]
-    for name in settings.models:
-        if name not in found:
-            raise SettingsError(
-                f"models.{name}: no such model; found: {', '.join(found)}",
-                hint="correct the name, or remove the section",
-            )
+def _check_contradictions(name: str, own: ModelSettings, request_timeout_ms: int) -> None:
+    """Settings that fit each their own rule and not each other. Raises SettingsError."""
+    batching, limits = own.batching, own.limits
+    if batching.max_batch_rows != "auto" and batching.max_batch_rows > limits.max_queue_rows:
+        raise SettingsError(
+            f"{name}: batching.max_batch_rows = {batching.max_batch_rows} is more than "
+            f"limits.max_queue_rows = {limits.max_queue_rows}",
+            hint="raise the queue or lower the batch",
+        )
+    if batching.max_wait_ms >= request_timeout_ms:
+        raise SettingsError(
+            f"{name}: batching.max_wait_ms = {batching.max_wait_ms:g} is not below "
+            f"server.request_timeout_ms = {request_timeout_ms}",
+            hint="a held batch would miss every deadline",
+        )
 
 
 def _url(sock: socket.socket) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -12,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from inferctl.errors import RequestError, TooLarge, Unprocessable
+from inferctl.errors import RequestError, RowFailed, TooLarge, Unprocessable
 
 Array = npt.NDArray[Any]
 Answer = dict[str, Any]
@@ -67,6 +68,9 @@ class Task(ABC):
     media_types: ClassVar[tuple[str, ...]]
     # Whether `preprocess` is long enough to leave the event loop.
     decodes_off_loop: ClassVar[bool]
+
+    # Options of a raw body, in the query; in JSON they are fields of the request.
+    options: ClassVar[type[Request] | None] = None
 
     request: type[Request]
     answer: type[BaseModel]
@@ -136,5 +140,10 @@ def schema_name(model: str) -> str:
 
 
 def rounded(value: float | np.floating[Any], digits: int = 4) -> float:
-    """A float for people: scores to 4 digits, pixels to 2."""
+    """A float for people: scores to 4 digits, pixels to 2. JSON has no NaN and no infinity.
+
+    Raises RowFailed.
+    """
+    if not math.isfinite(value):
+        raise RowFailed("the model's output is not a finite number")
     return round(float(value), digits)

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import pybase64
 from PIL import Image, UnidentifiedImageError
+from PIL.JpegImagePlugin import JpegImageFile
 
 from inferctl.bundles.manifest import ImageInput
 from inferctl.errors import RequestError, TooLarge, Unprocessable, UnsupportedMedia
@@ -49,8 +50,12 @@ RESAMPLING = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling
 # Our own check knows the configured limit, and answers instead of warning.
 Image.MAX_IMAGE_PIXELS = None
 
-# What Pillow raises for damaged files; a bomb in a text or colour-profile chunk is a ValueError.
-DAMAGED = (OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error, MemoryError)
+# What Pillow raises for damaged files; a bomb in a text or colour-profile chunk is a ValueError, a
+# palette image without its palette an AssertionError.
+DAMAGED = (
+    OSError, SyntaxError, ValueError, EOFError, IndexError, AssertionError, struct.error,
+    MemoryError,
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +89,7 @@ def decode_image(
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             _check_size(image, max_pixels)
-            if image.format == "JPEG" and data.count(START_OF_SCAN) > MAX_JPEG_SCANS:
+            if _is_jpeg(image) and data.count(START_OF_SCAN) > MAX_JPEG_SCANS:
                 raise Unprocessable("the JPEG has too many scans")
             return _decode(image, to, decode)
     except UnidentifiedImageError:
@@ -93,6 +98,11 @@ def decode_image(
         ) from None
     except DAMAGED:
         raise Unprocessable("the image is damaged") from None
+
+
+def _is_jpeg(image: Image.Image) -> bool:
+    """A JPEG with a second picture behind it, as phones make them, calls its format MPO."""
+    return isinstance(image, JpegImageFile)
 
 
 def _check_size(image: Image.Image, max_pixels: int) -> None:
@@ -104,11 +114,14 @@ def _check_size(image: Image.Image, max_pixels: int) -> None:
 def _decode(image: Image.Image, to: ImageInput, decode: str) -> Pixels:
     width, height = image.size
     target = (to.width, to.height)
+    if not _is_jpeg(image):
+        # A PNG's EXIF may lie behind its pixels: looking for it would swallow their damage.
+        image.load()
     turn = _turn(image)
     if turn in SWAPS_SIDES:
         width, height = height, width
         target = (to.height, to.width)
-    if decode == "fast" and image.format == "JPEG":
+    if decode == "fast" and _is_jpeg(image):
         image.draft("RGB", target)
     rgb = _to_rgb(image).resize(target, RESAMPLING[to.resample])
     # Turning the small image is cheaper than turning the large one.

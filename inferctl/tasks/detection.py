@@ -29,9 +29,12 @@ class DetectionTask(ImageTask):
             label=(label_type(self.labels), ...),
             confidence=(float, Field(ge=0, le=1)),
             bbox=(
-                tuple[float, float, float, float],
+                list[float],
                 Field(
-                    description="x1, y1, x2, y2 in pixels of the image, EXIF orientation applied"
+                    min_length=4,
+                    max_length=4,
+                    description="x1, y1, x2, y2 in pixels of the image, EXIF orientation applied",
+                    examples=[[44.9, 37.5, 85.7, 77.9]],
                 ),
             ),
         )
@@ -44,7 +47,7 @@ class DetectionTask(ImageTask):
     def postprocess(self, context: ImageContext, outputs: Mapping[str, Array]) -> Answer:
         """Boxes above the threshold, most confident first, scaled to the image as sent."""
         scores = outputs["scores"]
-        kept = scores >= context.options.confidence_threshold
+        kept = ~(scores < context.options.confidence_threshold)  # keeps NaN, which is then refused
         scale = (context.width, context.height, context.width, context.height)
         boxes = (outputs["boxes"][kept] * scale).tolist()
         return {

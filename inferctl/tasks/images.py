@@ -42,8 +42,6 @@ class ImageTask(Task):
 
     media_types: ClassVar[tuple[str, ...]] = ("image/jpeg", "image/png", "image/webp")
     decodes_off_loop: ClassVar[bool] = True
-
-    # Options of a request: the fields of its JSON besides the image, the query of a raw body.
     options: ClassVar[type[Request]]
 
     def __init__(

@@ -106,3 +106,25 @@ def test_config_prints_values_and_their_origin(tmp_path: Path) -> None:
     assert ["server.port", "9001", "flag"] in rows
     assert ["batching.max_wait_ms", "7.0", ".env"] in rows
     assert ["server.host", "127.0.0.1", "default"] in rows
+
+
+def test_settings_that_contradict_each_other_are_both_named(models: Path, tmp_path: Path) -> None:
+    result = inferctl(
+        "serve", str(models), "--port", "0", "--set", "limits.max_queue_rows=4",
+        "--set", "batching.max_batch_rows=8", folder=tmp_path,
+    )  # fmt: skip
+
+    line = the_one_line(result)
+    assert result.returncode == 2
+    assert "max_queue_rows" in line
+    assert "max_batch_rows" in line
+
+
+def test_two_default_models_are_refused(models: Path, tmp_path: Path) -> None:
+    result = inferctl(
+        "serve", str(models), "--port", "0", "--set", "models.shapes.default=true",
+        "--set", "models.sentiment.default=true", folder=tmp_path,
+    )  # fmt: skip
+
+    assert result.returncode == 2
+    assert "sentiment and shapes" in the_one_line(result)

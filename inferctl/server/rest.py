@@ -1,0 +1,125 @@
+"""Every route but the hot ones: state, metrics, models, documentation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from fastapi import FastAPI, Request, Response
+from pydantic import BaseModel
+from starlette.exceptions import HTTPException
+
+from inferctl import __version__
+from inferctl.errors import InferctlError, MethodNotAllowed, NotFound
+from inferctl.server.call import problem
+from inferctl.server.docs import add_docs
+from inferctl.server.health import Health, State
+from inferctl.server.metrics import CONTENT_TYPE, Exposition
+from inferctl.server.openapi import PROBLEM, add_predict_paths
+from inferctl.server.served import ModelDescription, ServedModel
+
+
+class Live(BaseModel):
+    """`GET /livez`."""
+
+    live: bool
+
+
+class Ready(BaseModel):
+    """`GET /readyz`."""
+
+    ready: bool
+
+
+class Models(BaseModel):
+    """`GET /models`."""
+
+    models: list[ModelDescription]
+
+
+def build_rest(
+    models: Mapping[str, ServedModel], default: ServedModel | None, state: State,
+    exposition: Exposition, *, docs: bool,
+) -> FastAPI:  # fmt: skip
+    """FastAPI with every route but the hot ones, and the document of all of them."""
+    rest = FastAPI(
+        title="inferctl",
+        version=__version__,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url="/openapi.json" if docs else None,
+    )
+    _add_state_routes(rest, state, exposition)
+    _add_model_routes(rest, models)
+    for kind in (HTTPException, InferctlError):
+        rest.add_exception_handler(kind, _answer_problem)
+    if docs:
+        add_docs(rest)
+        document = add_predict_paths(rest.openapi(), list(models.values()), default)
+        rest.openapi = lambda: document  # type: ignore[method-assign] # FastAPI's documented way
+    return rest
+
+
+def _add_state_routes(rest: FastAPI, state: State, exposition: Exposition) -> None:
+    @rest.get("/livez", tags=["state"], summary="200 while the process answers")
+    async def livez() -> Live:
+        return Live(live=True)
+
+    @rest.get(
+        "/readyz",
+        tags=["state"],
+        summary="200 when every model is warm",
+        responses={503: {"model": Ready, "description": "loading, draining, or no engine"}},
+    )
+    async def readyz(response: Response) -> Ready:
+        response.status_code = 200 if state.ready else 503
+        return Ready(ready=state.ready)
+
+    @rest.get("/health", tags=["state"], summary="the state in full")
+    async def health() -> Health:
+        return state.health()
+
+    @rest.get(
+        "/metrics",
+        tags=["state"],
+        summary="the whole service's numbers",
+        response_class=Response,
+        responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
+    )
+    async def metrics() -> Response:
+        return Response(exposition.render(), media_type=CONTENT_TYPE.decode("ascii"))
+
+
+def _add_model_routes(rest: FastAPI, models: Mapping[str, ServedModel]) -> None:
+    @rest.get("/models", tags=["models"], summary="what is served")
+    async def list_models() -> Models:
+        return Models(models=[model.describe() for model in models.values()])
+
+    @rest.get(
+        "/models/{name}",
+        tags=["models"],
+        summary="one model",
+        responses={404: {"description": "no such model", "content": PROBLEM}},
+    )
+    async def get_model(name: str) -> ModelDescription:
+        if name not in models:
+            raise NotFound("no such model", hint="GET /models lists them")
+        return models[name].describe()
+
+
+async def _answer_problem(request: Request, error: Exception) -> Response:
+    reply = problem(_as_ours(error), request.scope["state"]["call"])
+    return Response(
+        reply.body,
+        reply.status,
+        {key.decode(): value.decode() for key, value in reply.headers},
+        media_type=reply.content_type.decode("ascii"),
+    )
+
+
+def _as_ours(error: Exception) -> InferctlError:
+    """FastAPI knows two errors of its own here: no such path, and not this method."""
+    if isinstance(error, InferctlError):
+        return error
+    if isinstance(error, HTTPException) and error.status_code == 405:
+        return MethodNotAllowed("this path does not take this method")
+    return NotFound("no such path", hint="/docs lists them")

@@ -1,0 +1,38 @@
+"""What a child is told at birth comes out of JSON as it went in."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from inferctl.arena.spec import EngineSpec, ModelSpec, ProcessSpec, WorkerSpec
+from inferctl.settings import BatchingSettings, LogsSettings, ModelSettings, ServerSettings
+
+MODEL = ModelSpec(
+    name="shapes",
+    bundle="models/shapes/1",
+    slots=8,
+    arena_fd=5,
+    settings=ModelSettings(default=True, batching=BatchingSettings(max_wait_ms=10)),
+)
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        EngineSpec(models=(MODEL,), workers=2, ledger_fd=4, process=1),
+        WorkerSpec(
+            models=(MODEL,),
+            workers=2,
+            ledger_fd=4,
+            process=3,
+            index=1,
+            listen_fd=6,
+            server=ServerSettings(port=0, workers=2),
+            logs=LogsSettings(path="-"),
+        ),
+    ],
+)
+def test_a_spec_survives_its_message(spec: ProcessSpec) -> None:
+    assert type(spec).model_validate(json.loads(json.dumps(spec.model_dump(mode="json")))) == spec

@@ -1,0 +1,208 @@
+"""The engine's process: how many threads it takes, and a real child from its birth to its end."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from inferctl.arena.ledger import Ledger, ledger_bytes
+from inferctl.arena.memory import create_memory, map_memory
+from inferctl.arena.slots import ModelArena, arena_bytes
+from inferctl.arena.spec import EngineSpec, ModelSpec
+from inferctl.arena.wire import RECORD, Control, Record, RecordStream, Verdict, encode_records
+from inferctl.bundles.manifest import GRAPH_FILE, Manifest
+from inferctl.engine.__main__ import _parallelism
+from inferctl.settings import ModelSettings, RuntimeSettings
+from tests.graphs import (
+    POISON,
+    image_fields,
+    picky_graph,
+    text_fields,
+    text_graph,
+    write_bundle,
+)
+
+TIMEOUT_S = 60.0
+WORKERS, SLOTS = 2, 8
+IMAGES, TEXTS = 0, 1
+
+
+@pytest.mark.parametrize(
+    ("runtime", "cores", "threads", "instances"),
+    [
+        ({}, 8, 1, 8),
+        ({"profile": "latency"}, 8, 8, 1),
+        ({"intra_op_threads": 3}, 8, 3, 2),
+        ({"intra_op_threads": 16}, 8, 16, 1),
+        ({"instances": 5}, 8, 1, 5),
+        ({"instances": 2, "intra_op_threads": 4}, 8, 4, 2),
+        ({}, 1, 1, 1),
+    ],
+)
+def test_threads_and_runners_fill_the_cores(
+    runtime: dict[str, Any], cores: int, threads: int, instances: int
+) -> None:
+    settings = RuntimeSettings.model_validate(runtime)
+    assert _parallelism(settings, cores) == (threads, instances)
+
+
+class Child:
+    """A real engine process with an image and a text model, and the parent's ends of it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.manifests = [
+            write_bundle(folder / "images", picky_graph(), image_fields()),
+            write_bundle(folder / "texts", text_graph(), text_fields()),
+        ]
+        fds = [create_memory("arena", arena_bytes(m, SLOTS)) for m in self.manifests]
+        self.arenas = [
+            ModelArena(manifest, SLOTS, WORKERS, map_memory(fd))
+            for manifest, fd in zip(self.manifests, fds, strict=True)
+        ]
+        for arena in self.arenas:
+            arena.deadline_s[:] = time.monotonic() + 1000
+        ledger_fd = create_memory("ledger", ledger_bytes(2, Ledger.FIRST_WORKER + WORKERS))
+        names = [manifest.name for manifest in self.manifests]
+        self.ledger = Ledger(map_memory(ledger_fd), names, WORKERS)
+        self.spec = EngineSpec(
+            models=tuple(
+                _model_spec(manifest, folder / name, fd)
+                for manifest, name, fd in zip(self.manifests, ("images", "texts"), fds, strict=True)
+            ),
+            workers=WORKERS,
+            ledger_fd=ledger_fd,
+            process=Ledger.ENGINE,
+        )
+        ours, theirs = socket.socketpair()
+        ours.settimeout(TIMEOUT_S)
+        self.control = Control(ours)
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "inferctl.engine", str(theirs.fileno())],
+            pass_fds=(theirs.fileno(), ledger_fd, *fds),
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        theirs.close()
+        for fd in (ledger_fd, *fds):
+            os.close(fd)
+
+    def attach(self, worker: int) -> socket.socket:
+        ours, theirs = socket.socketpair()
+        ours.settimeout(TIMEOUT_S)
+        with theirs:
+            self.control.send({"worker": worker}, theirs.fileno())
+        return ours
+
+    def end(self) -> tuple[int, str]:
+        """The exit code and what it wrote to stderr."""
+        _, errors = self.process.communicate(timeout=TIMEOUT_S)
+        return self.process.returncode, errors
+
+
+def _model_spec(manifest: Manifest, bundle: Path, arena_fd: int) -> ModelSpec:
+    return ModelSpec(
+        name=manifest.name,
+        bundle=str(bundle),
+        slots=SLOTS,
+        arena_fd=arena_fd,
+        settings=ModelSettings(runtime=RuntimeSettings(device="cpu", instances=1)),
+    )
+
+
+@pytest.fixture
+def child(tmp_path: Path) -> Iterator[Child]:
+    child = Child(tmp_path)
+    yield child
+    child.control.close()
+    child.process.kill()
+    child.process.communicate()
+
+
+def answers(worker: socket.socket, count: int) -> list[Record]:
+    stream, found = RecordStream(), list[Record]()
+    while len(found) < count:
+        data = worker.recv(RECORD.size * (count - len(found)))
+        assert data, "the engine closed the socket"
+        found += stream.feed(data)
+    return sorted(found)
+
+
+def test_rows_of_every_worker_and_model_are_answered(child: Child) -> None:
+    images, texts = child.arenas
+    images.inputs["image"][1] = 7
+    images.inputs["image"][5] = 9
+    images.inputs["image"][6] = POISON
+    texts.inputs["input_ids"][2, :3] = [5, 6, 7]
+    texts.inputs["attention_mask"][2, :3] = 1
+    texts.tokens[2] = 3
+    texts.deadline_s[0] = 0.0
+    child.control.send(child.spec.model_dump(mode="json"))
+    with child.attach(0) as first, child.attach(1) as second:
+        assert child.control.receive() == {"event": "ready"}
+        assert child.ledger.total("inferctl_engine_ready") == 1
+        first.sendall(encode_records([(1, IMAGES, 0), (2, TEXTS, 0), (0, TEXTS, 0)]))
+        second.sendall(encode_records([(5, IMAGES, 0), (6, IMAGES, 0)]))
+        assert answers(first, 3) == [
+            (0, TEXTS, Verdict.EXPIRED), (1, IMAGES, Verdict.DONE), (2, TEXTS, Verdict.DONE),
+        ]  # fmt: skip
+        assert answers(second, 2) == [(5, IMAGES, Verdict.DONE), (6, IMAGES, Verdict.FAILED)]
+        child.control.hang_up()
+        assert child.end()[0] == 0
+    assert (images.outputs["scores"][1] == 7).all()
+    assert (images.outputs["scores"][5] == 9).all()
+    assert texts.outputs["scores"][2].tolist() == [18, 4]
+    written = np.flatnonzero(images.finished_s)
+    assert written.tolist() == [1, 5]
+    ledger = child.ledger
+    assert ledger.total("inferctl_rows_total", "pixels") == 2
+    assert ledger.total("inferctl_dropped_total", "words", "expired") == 1
+    assert ledger.total("inferctl_max_batch_rows", "pixels") in (1, 2, 4)
+    assert ledger.total("inferctl_engine_on_cuda") == 0
+
+
+def test_a_bundle_that_does_not_load_is_told_and_exits_3(child: Child, tmp_path: Path) -> None:
+    (tmp_path / "texts" / GRAPH_FILE).write_bytes(b"damaged")
+    child.control.send(child.spec.model_dump(mode="json"))
+    message = child.control.receive()
+    assert message is not None
+    assert message["event"] == "failed"
+    assert "onnxruntime cannot load the graph" in message["error"]
+    assert str(tmp_path / "texts") in message["error"]
+    assert child.end() == (3, "")
+    assert child.ledger.total("inferctl_engine_ready") == 0
+
+
+def test_a_supervisor_that_dies_before_it_spoke_ends_the_engine(child: Child) -> None:
+    child.control.hang_up()
+    assert child.end() == (0, "")
+
+
+def test_gauges_of_the_dead_predecessor_are_reset(child: Child) -> None:
+    block = child.ledger.blocks[Ledger.ENGINE]
+    block.cell("inferctl_queue_rows", "pixels").set(12)
+    block.cell("inferctl_rows_total", "pixels").set(5)
+    child.control.send(child.spec.model_dump(mode="json"))
+    assert child.control.receive() == {"event": "ready"}
+    assert child.ledger.total("inferctl_queue_rows", "pixels") == 0
+    assert child.ledger.total("inferctl_rows_total", "pixels") == 5
+
+
+def test_a_runner_that_dies_of_a_bug_takes_the_engine_with_it(child: Child) -> None:
+    """Its rows would wait for ever: the supervisor must see a death."""
+    child.arenas[TEXTS].tokens[0] = 1000  # no bucket is that long
+    child.control.send(child.spec.model_dump(mode="json"))
+    with child.attach(0) as worker:
+        assert child.control.receive() == {"event": "ready"}
+        worker.sendall(encode_records([(0, TEXTS, 0)]))
+        code, errors = child.end()
+    assert code == 1
+    assert "IndexError" in errors

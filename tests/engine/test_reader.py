@@ -1,0 +1,268 @@
+"""The reader: submissions to their model's runner, verdicts to the worker that owns the slot."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from queue import SimpleQueue
+from typing import cast
+
+import pytest
+
+from inferctl.arena.wire import RECORD, Control, Record, RecordStream, Verdict, encode_records
+from inferctl.engine.reader import Reader, WorkerLink
+from inferctl.engine.runner import Runner
+
+from .fakes import TIMEOUT_S
+
+
+class FakeRunner:
+    """Notes what it is told, with its number; `on_submit` happens in the reader's thread."""
+
+    def __init__(self, number: int, told: SimpleQueue[tuple[object, ...]]) -> None:
+        self._number = number
+        self._told = told
+        self.on_submit: Callable[[], object] = lambda: None
+
+    def submit(self, slots: Sequence[int]) -> None:
+        self._told.put((self._number, "submit", list(slots)))
+        self.on_submit()
+
+    def evict(self, worker: int) -> None:
+        self._told.put((self._number, "evict", worker))
+
+
+class Engine:
+    """A reader with two fake runners, and the supervisor's end of its control socket."""
+
+    def __init__(self) -> None:
+        ours, theirs = socket.socketpair()
+        self.supervisor, self.control = Control(ours), Control(theirs)
+        self.told: SimpleQueue[tuple[object, ...]] = SimpleQueue()
+        self.reader = Reader(self.control)
+        self.runners = [FakeRunner(number, self.told) for number in range(2)]
+        for runner in self.runners:
+            self.reader.add(cast(Runner, runner))
+        self._serving = threading.Thread(target=self.reader.serve, daemon=True)
+
+    def serve(self) -> None:
+        self._serving.start()
+
+    def attach(self, worker: int) -> socket.socket:
+        """Hand the engine a socket to a worker; the worker's end."""
+        ours, theirs = socket.socketpair()
+        ours.settimeout(TIMEOUT_S)
+        with theirs:
+            assert self.supervisor.send({"worker": worker}, theirs.fileno())
+        return ours
+
+    def hear(self) -> tuple[object, ...]:
+        """What the runners were told next."""
+        return self.told.get(timeout=TIMEOUT_S)
+
+    def evicted(self, worker: int) -> bool:
+        """Whether both runners were told of a worker's end next; it is attached right after."""
+        return [self.hear(), self.hear()] == [(0, "evict", worker), (1, "evict", worker)]
+
+    def end(self) -> bool:
+        """Hang up; whether the reader ended."""
+        self.supervisor.hang_up()
+        self._serving.join(TIMEOUT_S)
+        return not self._serving.is_alive()
+
+
+@pytest.fixture
+def engine() -> Iterator[Engine]:
+    engine = Engine()
+    yield engine
+    if engine._serving.ident is not None:
+        assert engine.end()
+    engine.supervisor.close()
+    engine.control.close()
+
+
+def submit(worker: socket.socket, *records: tuple[int, int]) -> None:
+    worker.sendall(encode_records((slot, model, Verdict.SUBMIT) for slot, model in records))
+
+
+def answers(worker: socket.socket, count: int) -> list[Record]:
+    stream, found = RecordStream(), list[Record]()
+    while len(found) < count:
+        data = worker.recv(RECORD.size * (count - len(found)))
+        assert data, "the engine closed the socket"
+        found += stream.feed(data)
+    return found
+
+
+def test_submissions_reach_the_runner_of_their_model(engine: Engine) -> None:
+    engine.serve()
+    with engine.attach(0) as worker:
+        assert engine.evicted(0)
+        submit(worker, (7, 1), (8, 0), (9, 1))
+        assert engine.hear() == (1, "submit", [7, 9])
+        assert engine.hear() == (0, "submit", [8])
+
+
+def test_a_submission_cut_in_two_is_one_row(engine: Engine) -> None:
+    engine.serve()
+    with engine.attach(0) as worker:
+        assert engine.evicted(0)
+        whole = encode_records([(1, 0, 0), (2, 0, 0)])
+        worker.sendall(whole[:11])
+        assert engine.hear() == (0, "submit", [1])
+        worker.sendall(whole[11:])
+        assert engine.hear() == (0, "submit", [2])
+
+
+def test_verdicts_go_to_the_worker_asked_for_alone(engine: Engine) -> None:
+    engine.serve()
+    with engine.attach(0) as first, engine.attach(1) as second:
+        assert engine.evicted(0)
+        assert engine.evicted(1)
+        submit(first, (1, 0))
+        submit(second, (2, 0))
+        engine.hear(), engine.hear()  # both are attached
+        engine.reader.deliver(1, 1, [40, 41], Verdict.DONE)
+        engine.reader.deliver(0, 0, [3], Verdict.FAILED)
+        assert answers(second, 2) == [(40, 1, Verdict.DONE), (41, 1, Verdict.DONE)]
+        assert answers(first, 1) == [(3, 0, Verdict.FAILED)]
+
+
+def test_threads_that_deliver_at_once_do_not_mix_their_records(engine: Engine) -> None:
+    engine.serve()
+    with engine.attach(0) as worker:
+        assert engine.evicted(0)
+        submit(worker, (1, 0))
+        engine.hear()
+        threads = [
+            threading.Thread(
+                target=lambda model: [
+                    engine.reader.deliver(model, 0, range(50), Verdict.DONE) for _ in range(20)
+                ],
+                args=(model,),
+            )
+            for model in range(3)
+        ]
+        for thread in threads:
+            thread.start()
+        found = answers(worker, 3 * 20 * 50)
+        for thread in threads:
+            thread.join(TIMEOUT_S)
+    for model in range(3):
+        assert [slot for slot, of, _ in found if of == model] == list(range(50)) * 20
+
+
+def test_verdicts_for_a_worker_that_is_not_there_are_dropped(engine: Engine) -> None:
+    engine.reader.deliver(0, 5, [1], Verdict.DONE)
+
+
+def test_hanging_up_ends_the_engine(engine: Engine) -> None:
+    engine.serve()
+    assert engine.end()
+
+
+def test_workers_that_came_together_with_the_spec_are_attached(engine: Engine) -> None:
+    """Messages read along with the first one are in no socket that `select` could tell of."""
+    assert engine.supervisor.send({"the": "spec"})
+    with engine.attach(0) as worker:
+        assert engine.control.receive() == {"the": "spec"}
+        engine.serve()
+        assert engine.evicted(0)
+        submit(worker, (1, 0))
+        assert engine.hear() == (0, "submit", [1])
+
+
+def test_a_worker_that_ends_is_let_go(engine: Engine) -> None:
+    engine.serve()
+    with engine.attach(0) as worker:
+        assert engine.evicted(0)
+        worker.shutdown(socket.SHUT_WR)
+        assert worker.recv(1) == b""  # the engine closed its end too
+        engine.reader.deliver(0, 0, [1], Verdict.DONE)
+
+
+def test_a_worker_that_dies_with_unread_verdicts_is_let_go(engine: Engine) -> None:
+    """The kernel reports this as a reset; other workers are served as before."""
+    engine.serve()
+    with engine.attach(1) as other:
+        assert engine.evicted(1)
+        with engine.attach(0) as worker:
+            assert engine.evicted(0)
+            submit(worker, (1, 0))
+            assert engine.hear() == (0, "submit", [1])
+            engine.reader.deliver(0, 0, [1], Verdict.DONE)
+        submit(other, (2, 0))
+        assert engine.hear() == (0, "submit", [2])
+
+
+def test_a_successor_takes_over_after_the_eviction(engine: Engine) -> None:
+    engine.serve()
+    with engine.attach(0) as worker, engine.attach(0) as successor:
+        assert engine.evicted(0)
+        assert engine.evicted(0)
+        submit(successor, (1, 0))
+        assert engine.hear() == (0, "submit", [1])
+        assert worker.recv(1) == b""
+        engine.reader.deliver(0, 0, [1], Verdict.DONE)
+        assert answers(successor, 1) == [(1, 0, Verdict.DONE)]
+
+
+def test_a_worker_that_died_while_models_loaded_has_its_successor_at_once(engine: Engine) -> None:
+    """Its end and the successor's socket are then seen in the same `select`."""
+    engine.attach(0).close()
+    with engine.attach(0) as successor:
+        engine.serve()
+        assert engine.evicted(0)
+        assert engine.evicted(0)
+        submit(successor, (1, 0))
+        assert engine.hear() == (0, "submit", [1])
+
+
+def test_a_replaced_workers_last_words_are_not_read(engine: Engine) -> None:
+    busy, go_on = threading.Event(), threading.Event()
+    engine.serve()
+    with engine.attach(0) as worker, engine.attach(1) as other:
+        assert engine.evicted(0)
+        assert engine.evicted(1)
+        engine.runners[1].on_submit = lambda: (busy.set(), go_on.wait(TIMEOUT_S))
+        submit(other, (9, 1))
+        assert engine.hear() == (1, "submit", [9])
+        assert busy.wait(TIMEOUT_S)
+        with engine.attach(0) as successor:
+            submit(worker, (1, 0))
+            go_on.set()
+            assert engine.evicted(0)
+            submit(successor, (2, 0))
+            assert engine.hear() == (0, "submit", [2])
+
+
+def test_a_verdict_for_a_socket_closed_in_between_is_dropped() -> None:
+    """The reader closes a dead worker's socket while a runner thread is about to send."""
+    ours, theirs = socket.socketpair()
+    link = WorkerLink(0, ours)
+    theirs.close()
+    link.unsent += b"12345678"
+    assert link.send()
+    ours.close()
+    link.unsent += b"12345678"
+    assert link.send()
+
+
+def test_a_stalled_worker_stalls_no_runner_and_gets_every_verdict_in_the_end(
+    engine: Engine,
+) -> None:
+    """A socket takes some 280 small messages; here are ten times as many."""
+    engine.serve()
+    with engine.attach(0) as worker:
+        assert engine.evicted(0)
+        submit(worker, (0, 0))
+        assert engine.hear() == (0, "submit", [0])
+        for slot in range(3000):
+            engine.reader.deliver(0, 0, [slot], Verdict.DONE)
+
+        stream, slots = RecordStream(), list[int]()
+        while len(slots) < 3000:
+            slots += [slot for slot, _, _ in stream.feed(worker.recv(65536))]
+
+        assert slots == list(range(3000))

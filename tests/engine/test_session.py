@@ -1,0 +1,177 @@
+"""The session: what it loads, on which device, and what its failures say."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import pytest
+
+from inferctl.engine import session as session_module
+from inferctl.engine.session import CPU, CUDA, RunFailed, Session
+from inferctl.errors import StartError
+from inferctl.settings import RuntimeSettings
+from tests.graphs import POISON, image_graph, picky_graph
+
+AUTO = RuntimeSettings()
+
+
+@pytest.fixture
+def no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session_module, "_has_cuda_driver", lambda: False)
+
+
+@pytest.fixture
+def asked_for(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
+    """A machine with a GPU's driver; the provider lists that onnxruntime is asked for."""
+    asked: list[Any] = []
+
+    def record(graph: str, options: object, providers: list[Any], enable_fallback: bool) -> Any:
+        asked.append(providers)
+        assert not enable_fallback
+        return real(graph, options, providers=[CPU])
+
+    real = onnxruntime.InferenceSession
+    monkeypatch.setattr(session_module, "_has_cuda_driver", lambda: True)
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: [CUDA, CPU])
+    monkeypatch.setattr(onnxruntime, "preload_dlls", lambda: None)
+    monkeypatch.setattr(onnxruntime, "InferenceSession", record)
+    return asked
+
+
+def write(tmp_path: Path, content: bytes) -> Path:
+    file = tmp_path / "model.onnx"
+    file.write_bytes(content)
+    return file
+
+
+@pytest.fixture
+def graph(tmp_path: Path) -> Path:
+    return write(tmp_path, image_graph().SerializeToString())
+
+
+def test_arrays_go_in_and_come_out(graph: Path, no_gpu: None) -> None:
+    image = np.arange(24, dtype=np.uint8).reshape(2, 2, 2, 3)
+    (scores,) = Session(graph, AUTO, threads=1).run({"image": image})
+    assert scores.dtype == np.float32
+    assert scores.tolist() == image.reshape(2, 12).tolist()
+
+
+def test_outputs_come_in_the_order_asked_for(graph: Path, no_gpu: None) -> None:
+    session = Session(graph, AUTO, threads=2)
+    image = np.zeros((1, 2, 2, 3), np.uint8)
+    first, second = session.run({"image": image}, ["scores", "scores"])
+    assert first.shape == second.shape == (1, 12)
+    with pytest.raises(RunFailed, match="absent"):
+        session.run({"image": image}, ["absent"])
+
+
+@pytest.mark.parametrize("device", ["auto", "cpu"])
+def test_without_a_gpu_it_runs_on_the_cpu(device: str, graph: Path, no_gpu: None) -> None:
+    runtime = RuntimeSettings.model_validate({"device": device})
+    assert Session(graph, runtime, threads=1).provider == CPU
+
+
+def test_cuda_without_a_gpu_is_refused_with_advice(graph: Path, no_gpu: None) -> None:
+    with pytest.raises(StartError, match="no CUDA driver") as caught:
+        Session(graph, RuntimeSettings(device="cuda"), threads=1)
+    assert caught.value.exit_code == 3
+    assert "--device auto" in caught.value.hint
+    assert "\n" not in str(caught.value)
+
+
+def test_the_cpu_is_not_left_for_a_gpu_that_was_not_asked_for(
+    graph: Path, asked_for: list[Any]
+) -> None:
+    Session(graph, RuntimeSettings(device="cpu"), threads=1)
+    assert asked_for == [[CPU]]
+
+
+def test_with_a_gpu_auto_asks_for_cuda_first(graph: Path, asked_for: list[Any]) -> None:
+    Session(graph, AUTO, threads=1)
+    ((cuda, options), cpu) = asked_for[0]
+    assert (cuda, cpu) == (CUDA, CPU)
+    assert "gpu_mem_limit" not in options
+
+
+def test_the_memory_limit_is_passed_on(graph: Path, asked_for: list[Any]) -> None:
+    Session(graph, RuntimeSettings(memory_limit_bytes=1000), threads=1)
+    assert asked_for[0][0][1]["gpu_mem_limit"] == "1000"
+
+
+def test_cuda_that_quietly_became_the_cpu_is_refused(graph: Path, asked_for: list[Any]) -> None:
+    """onnxruntime serves from the CPU when its CUDA libraries do not load."""
+    with pytest.raises(StartError, match="could not start its CUDA provider"):
+        Session(graph, RuntimeSettings(device="cuda"), threads=1)
+    assert asked_for
+
+
+def test_an_onnxruntime_without_cuda_falls_back(
+    graph: Path, asked_for: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: [CPU])
+    Session(graph, AUTO, threads=1)
+    assert asked_for == [[CPU]]
+
+
+@pytest.mark.parametrize("found", [True, False])
+def test_a_driver_is_there_when_its_library_loads(
+    found: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def load(name: str) -> None:
+        assert name == "libcuda.so.1"
+        if not found:
+            raise OSError("cannot open shared object file")
+
+    monkeypatch.setattr("ctypes.CDLL", load)
+    assert session_module._has_cuda_driver() is found
+
+
+@pytest.mark.parametrize("content", [b"", b"this is no graph", b"\x08\x0a\x3a\x00"])
+def test_a_file_that_is_no_graph_is_one_line(content: bytes, tmp_path: Path, no_gpu: None) -> None:
+    file = write(tmp_path, content)
+    with pytest.raises(StartError, match="onnxruntime cannot load the graph: ") as caught:
+        Session(file, AUTO, threads=1)
+    assert "\n" not in str(caught.value)
+    assert caught.value.where == str(file)
+
+
+def test_a_missing_file_is_one_line(tmp_path: Path, no_gpu: None) -> None:
+    with pytest.raises(StartError, match="onnxruntime cannot load the graph: ") as caught:
+        Session(tmp_path / "absent.onnx", AUTO, threads=1)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_value_that_the_graph_cannot_take_fails_the_run_alone(
+    tmp_path: Path, no_gpu: None
+) -> None:
+    session = Session(write(tmp_path, picky_graph().SerializeToString()), AUTO, threads=1)
+    image = np.zeros((2, 2, 2, 3), np.uint8)
+    image[1, 0, 0, 0] = POISON
+    with pytest.raises(RunFailed) as caught:
+        session.run({"image": image})
+    assert "\n" not in caught.value.what
+    assert session.run({"image": image[:1]})[0].shape == (1, 12)
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        np.zeros((1, 3, 2, 3), np.uint8),
+        np.zeros((1, 2, 2, 3), np.float32),
+        np.zeros((2, 2, 3), np.uint8),
+    ],
+)
+def test_an_input_of_another_form_fails_the_run(
+    image: np.ndarray[Any, Any], graph: Path, no_gpu: None
+) -> None:
+    with pytest.raises(RunFailed):
+        Session(graph, AUTO, threads=1).run({"image": image})
+
+
+def test_a_missing_input_fails_the_run(graph: Path, no_gpu: None) -> None:
+    with pytest.raises(RunFailed, match="image"):
+        Session(graph, AUTO, threads=1).run({})

@@ -1,0 +1,116 @@
+"""The service's state, from the ledger and the link."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import pytest
+
+from inferctl.arena.ledger import Ledger
+from inferctl.server.health import DeviceHealth, ModelHealth, State
+from inferctl.settings import ModelSettings, RuntimeSettings
+from tests.tasks.tinybundles import classifier, detector
+
+from .wiring import make_ledger, make_models
+
+
+@dataclass
+class FakeLink:
+    """What the state asks of a link."""
+
+    attached: bool = True
+
+
+@dataclass
+class Service:
+    """A state, and the engine's numbers that it reads."""
+
+    runtime: RuntimeSettings = field(default_factory=RuntimeSettings)
+
+    def __post_init__(self) -> None:
+        self.ledger = make_ledger("shapes", "animals")
+        settings = ModelSettings(runtime=self.runtime)
+        models = make_models(detector(), classifier(), ledger=self.ledger, settings=settings)
+        self.link = FakeLink()
+        self.state = State(self.ledger, self.link, models, 0.0)  # type: ignore[arg-type]
+
+    def engine_says(self, name: str, value: float, model: str = "") -> None:
+        self.ledger.blocks[Ledger.ENGINE].cell(name, model).set(value)
+
+
+def test_a_service_starts_runs_degrades_and_drains() -> None:
+    service = Service()
+    assert service.state.health().status == "starting"
+    assert not service.state.is_loaded()
+    service.engine_says("inferctl_engine_ready", 1)
+    assert service.state.health().status == "ok"
+    assert service.state.ready
+    service.engine_says("inferctl_engine_ready", 0)
+    assert service.state.health().status == "degraded"
+    assert service.state.is_loaded(), "requests wait for the next engine"
+    assert not service.state.ready
+    service.engine_says("inferctl_engine_ready", 1)
+    service.state.draining = True
+    assert service.state.health().status == "draining"
+    assert not service.state.ready
+
+
+def test_an_engine_that_is_not_connected_is_not_ready() -> None:
+    service = Service()
+    service.engine_says("inferctl_engine_ready", 1)
+    service.link.attached = False
+    assert not service.state.ready
+    assert service.state.is_loaded()
+    assert not service.state.health().model_loaded
+
+
+def test_each_model_tells_its_queue() -> None:
+    service = Service()
+    service.engine_says("inferctl_engine_ready", 1)
+    service.engine_says("inferctl_queue_rows", 7, "animals")
+    service.engine_says("inferctl_max_batch_rows", 16, "animals")
+    models = service.state.health().models
+    assert list(models) == ["shapes", "animals"]
+    assert models["animals"] == ModelHealth(
+        version=3,
+        task="image-classification",
+        state="ready",
+        device="cpu",
+        queue_rows=7,
+        max_batch_rows=16,
+    )
+    assert models["shapes"].queue_rows == 0
+
+
+def test_the_engine_s_restarts_are_told() -> None:
+    service = Service()
+    supervisor = service.ledger.blocks[Ledger.SUPERVISOR]
+    supervisor.cell("inferctl_restarts_total", value="engine").add(2)
+    supervisor.cell("inferctl_restarts_total", value="worker").add(5)
+    assert service.state.health().engine_restarts == 2
+
+
+@pytest.mark.parametrize(("limit", "told"), [(0, None), (2**30, 2**30)])
+def test_a_device_tells_its_memory_limit(limit: int, told: int | None) -> None:
+    service = Service(RuntimeSettings(memory_limit_bytes=limit))
+    assert service.state.health().device is None
+    service.engine_says("inferctl_engine_on_cuda", 1)
+    health = service.state.health()
+    assert health.device == DeviceHealth(
+        name="cuda:0", memory_used_bytes=None, memory_total_bytes=None, memory_limit_bytes=told
+    )
+    assert {model.device for model in health.models.values()} == {"cuda"}
+
+
+@pytest.mark.parametrize(
+    ("device", "on_cuda", "warned"),
+    [("auto", 0, True), ("auto", 1, False), ("cpu", 0, False), ("cuda", 1, False)],
+)
+def test_a_cpu_that_was_not_asked_for_is_a_warning(
+    device: str, on_cuda: float, warned: bool
+) -> None:
+    service = Service(RuntimeSettings(device=device))  # type: ignore[arg-type]
+    service.engine_says("inferctl_engine_on_cuda", on_cuda)
+    assert service.state.health().warnings == [], "not while it starts"
+    service.engine_says("inferctl_engine_ready", 1)
+    assert bool(service.state.health().warnings) is warned

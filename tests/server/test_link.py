@@ -1,0 +1,154 @@
+"""Rows between a worker and its engine, over a real socket."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+
+import pytest
+
+from inferctl.arena.wire import Verdict, encode_records
+from inferctl.errors import DeadlineExceeded, RequestError, RowFailed
+
+from .line import line, rows
+from .loop import look_once
+from .wiring import SLOTS
+
+
+async def test_a_row_that_is_done_resolves_its_future() -> None:
+    async with line() as it:
+        slot, answered = it.start()
+        assert await it.engine.next() == (0, slot)
+        assert not answered.done()
+        it.engine.answer((0, slot))
+        assert await answered is None
+        assert it.model.arena.submitted_s[slot] > 0
+
+
+@pytest.mark.parametrize(
+    ("verdict", "error"),
+    [
+        (Verdict.EXPIRED, DeadlineExceeded),
+        (Verdict.FAILED, RowFailed),
+        (Verdict.CANCELLED, RowFailed),
+    ],
+)
+async def test_other_verdicts_raise(verdict: Verdict, error: type[RequestError]) -> None:
+    async with line() as it:
+        slot, answered = it.start()
+        it.engine.answer((0, slot), verdict)
+        with pytest.raises(error):
+            await answered
+
+
+async def test_verdicts_find_their_model_and_row_in_any_order() -> None:
+    async with line() as it:
+        mine = [it.start() for _ in range(3)]
+        other = it.link.start(it.models[1], 0)
+        it.engine.answer((1, 0))
+        await other
+        assert not any(answered.done() for _, answered in mine)
+        for slot, answered in reversed(mine):
+            it.engine.answer((0, slot))
+            await answered
+
+
+async def test_a_verdict_may_come_in_pieces() -> None:
+    async with line() as it:
+        (first, one), (second, two) = it.start(), it.start()
+        data = encode_records([(first, 0, Verdict.DONE), (second, 0, Verdict.DONE)])
+        it.engine.send(data[:11])
+        await one
+        assert not two.done()
+        it.engine.send(data[11:])
+        await two
+
+
+async def test_a_finished_row_frees_its_slot_on_release() -> None:
+    async with line() as it:
+        slot, answered = it.start()
+        it.engine.answer((0, slot))
+        await answered
+        assert it.free() == SLOTS - 1
+        it.link.release(it.model, slot)
+        assert it.free() == SLOTS
+
+
+async def test_a_row_that_was_never_submitted_frees_its_slot_on_release() -> None:
+    async with line() as it:
+        it.link.release(it.model, it.model.admit())
+        assert it.free() == SLOTS
+
+
+@pytest.mark.parametrize("verdict", [Verdict.DONE, Verdict.CANCELLED, Verdict.FAILED])
+async def test_a_row_released_too_early_frees_its_slot_with_its_verdict(verdict: Verdict) -> None:
+    async with line() as it:
+        slot, answered = it.start()
+        it.link.release(it.model, slot)
+        assert it.model.arena.cancelled[slot] == 1
+        assert it.free() == SLOTS - 1
+        it.engine.answer((0, slot), verdict)
+        await look_once()
+        assert it.free() == SLOTS
+        assert not answered.done()
+
+
+async def test_a_row_released_too_early_dies_with_its_engine() -> None:
+    async with line() as it:
+        slot, _ = it.start()
+        it.link.release(it.model, slot)
+        engine = await it.next_engine()
+        await look_once()
+        assert rows(engine) == []
+        assert it.free() == SLOTS
+
+
+async def test_a_verdict_for_a_client_that_gave_up_waiting_is_no_fault() -> None:
+    async with line() as it:
+        (first, one), (second, two) = it.start(), it.start()
+        one.cancel()
+        two.cancel()
+        it.engine.answer((0, first))
+        it.engine.answer((0, second), Verdict.FAILED)
+        await look_once()
+        for slot in (first, second):
+            it.link.release(it.model, slot)
+        assert it.free() == SLOTS
+
+
+@pytest.mark.parametrize("seed", range(10))
+async def test_no_slot_is_ever_in_two_hands(seed: int) -> None:
+    """Whatever happens, a slot is free or has one owner; in the end all are free."""
+    rng = random.Random(seed)
+    async with line() as it:
+        held: dict[int, asyncio.Future[None]] = {}
+        running: set[int] = set()
+        for _ in range(400):
+            action = rng.choice(("start", "start", "release", "verdict", "verdict", "die"))
+            if action == "start" and it.free():
+                slot, answered = it.start()
+                assert slot not in held
+                assert slot not in running
+                held[slot] = answered
+                running.add(slot)
+            elif action == "release" and held:
+                slot = rng.choice(sorted(held))
+                it.link.release(it.model, slot)
+                held.pop(slot).cancel()
+            elif action == "verdict" and running:
+                slot = rng.choice(sorted(running))
+                it.engine.answer((0, slot), rng.choice((Verdict.DONE, Verdict.FAILED)))
+                running.remove(slot)
+                await look_once()
+            elif action == "die" and rng.random() < 0.2:
+                engine = await it.next_engine()
+                await look_once()
+                running = {slot for _, slot in rows(engine)}
+                assert running <= held.keys()
+        for slot in held:
+            it.link.release(it.model, slot)
+        await it.next_engine()
+        assert it.free() == SLOTS
+        for answered in held.values():
+            if answered.done() and not answered.cancelled():
+                answered.exception()

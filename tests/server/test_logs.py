@@ -1,0 +1,203 @@
+"""The request log: whole lines, never in the way, nothing forged."""
+
+from __future__ import annotations
+
+import re
+import stat
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from inferctl.arena.ledger import Cell
+from inferctl.errors import StartError
+from inferctl.server import logs
+from inferctl.server.call import Reply
+from inferctl.server.logs import RequestLog, readable
+
+from .asgi import make_call
+from .wiring import WORKER, make_ledger
+
+
+def dropped_cell() -> Cell:
+    return make_ledger().blocks[WORKER].cell("inferctl_log_dropped_total")
+
+
+@contextmanager
+def logging(path: Path | str, dropped: Cell | None = None, **options: bool) -> Iterator[RequestLog]:
+    log = RequestLog(str(path), dropped or dropped_cell(), **{"terminal": False, **options})
+    try:
+        yield log
+    finally:
+        log.close()
+
+
+def record(log: RequestLog, request_id: str = "", path: str = "/predict") -> None:
+    log.record(make_call(path=path, headers={"X-Request-ID": request_id}), Reply(200, b""))
+
+
+def lines(path: Path) -> list[Any]:
+    return [orjson.loads(line) for line in path.read_bytes().splitlines()]
+
+
+def test_a_request_is_one_json_line(tmp_path: Path) -> None:
+    path = tmp_path / "requests.log"
+    call = make_call(headers={"X-Request-ID": "me"})
+    call.model, call.version, call.body_bytes = "shapes", 3, 17
+    call.mark("decode", 1.23456)
+    with logging(path) as log:
+        log.record(call, Reply(422, b"", "unprocessable"))
+    (entry,) = lines(path)
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}\+00:00", entry.pop("time"))
+    assert entry.pop("total_ms") >= 0
+    assert entry == {
+        "request_id": "me",
+        "method": "POST",
+        "path": "/predict",
+        "model": "shapes",
+        "version": 3,
+        "status": 422,
+        "outcome": "unprocessable",
+        "body_bytes": 17,
+        "decode_ms": 1.235,
+    }
+
+
+def test_a_log_is_continued_in_order(tmp_path: Path) -> None:
+    path = tmp_path / "requests.log"
+    for half in (range(500), range(500, 1000)):
+        with logging(path) as log:
+            for number in half:
+                record(log, str(number))
+    assert [entry["request_id"] for entry in lines(path)] == [str(n) for n in range(1000)]
+
+
+def test_two_writers_share_a_file_line_by_line(tmp_path: Path) -> None:
+    path = tmp_path / "requests.log"
+    with logging(path) as one, logging(path) as two:
+        for number in range(500):
+            record(one, f"one-{number}")
+            record(two, f"two-{number}")
+    assert len({entry["request_id"] for entry in lines(path)}) == 1000
+
+
+def test_a_log_s_folder_is_made_and_the_file_is_private(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "down" / "requests.log"
+    with logging(path) as log:
+        record(log)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+HOSTILE = ["/a\n{}", "/\r\n\x1b[2J", "/\x00\x7f", "/\u2028\u0085", '/"}', "/\ud7ff😀", "/\\n"]
+
+
+@pytest.mark.parametrize("path", HOSTILE)
+def test_a_path_cannot_forge_a_record(tmp_path: Path, path: str) -> None:
+    file = tmp_path / "requests.log"
+    with logging(file) as log:
+        record(log, path=path)
+    (entry,) = lines(file)
+    assert entry["path"] == path
+    assert re.fullmatch(rb"[^\x00-\x1f]+\n", file.read_bytes())
+
+
+@pytest.mark.parametrize("path", HOSTILE)
+def test_a_path_cannot_forge_a_readable_line(path: str) -> None:
+    line = readable(
+        {
+            "time": "2026-01-02T03:04:05.678+00:00",
+            "status": 404,
+            "outcome": "error",
+            "model": None,
+            "path": path,
+            "total_ms": 1.25,
+            "request_id": "me",
+        }
+    )
+    assert re.fullmatch(r"[ -~]+\n", line)
+
+
+def test_a_readable_line_tells_when_what_and_how_long(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    call = make_call(headers={"X-Request-ID": "me"})
+    call.model = "shapes"
+    with logging(tmp_path / "requests.log", terminal=True) as log:
+        log.record(call, Reply(200, b""))
+    assert re.fullmatch(
+        r"\d\d:\d\d:\d\d\.\d{3}  200 ok +shapes +\d+\.\d ms  me\n", capsys.readouterr().err
+    )
+
+
+def test_without_a_terminal_nothing_is_printed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with logging(tmp_path / "requests.log") as log:
+        record(log)
+    assert capsys.readouterr() == ("", "")
+
+
+def test_a_long_path_is_cut(tmp_path: Path) -> None:
+    path = tmp_path / "requests.log"
+    with logging(path) as log:
+        record(log, path="/" + "x" * 10_000)
+    assert len(lines(path)[0]["path"]) == 256
+
+
+def test_lines_that_find_no_room_are_dropped_and_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A writer that is stuck in a write holds one line; two wait; the others are lost."""
+    writing, go_on = threading.Event(), threading.Event()
+    append = RequestLog._append
+
+    def stuck(log: RequestLog, entries: list[logs.Entry]) -> None:
+        writing.set()
+        assert go_on.wait(60)
+        append(log, entries)
+
+    monkeypatch.setattr(logs, "MAX_WAITING_LINES", 2)
+    monkeypatch.setattr(RequestLog, "_append", stuck)
+    path, dropped = tmp_path / "requests.log", dropped_cell()
+    log = RequestLog(str(path), dropped, terminal=False)
+    record(log, "0")
+    assert writing.wait(60)
+    for number in range(1, 6):
+        record(log, str(number))
+    assert dropped.get() == 3
+    go_on.set()
+    log.close()
+    assert [entry["request_id"] for entry in lines(path)] == ["0", "1", "2"]
+
+
+def test_lines_that_the_disk_does_not_take_are_counted() -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("no /dev/full on this system")
+    dropped = dropped_cell()
+    with logging("/dev/full", dropped) as log:
+        for _ in range(5):
+            record(log)
+    assert dropped.get() == 5
+
+
+def test_a_dash_is_stdout(capfd: pytest.CaptureFixture[str]) -> None:
+    with logging("-") as log:
+        record(log, "me")
+    out, err = capfd.readouterr()
+    assert orjson.loads(out)["request_id"] == "me"
+    assert out.count("\n") == 1
+    assert err == ""
+
+
+def test_a_log_that_cannot_be_written_stops_the_start(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    for path in (tmp_path, tmp_path / "file" / "requests.log"):
+        with pytest.raises(StartError, match="cannot write the request log") as caught:
+            RequestLog(str(path), dropped_cell(), terminal=False)
+        assert caught.value.where == str(path)
+        assert "logs.path" in caught.value.hint
+        assert "\n" not in str(caught.value)

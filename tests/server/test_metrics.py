@@ -1,0 +1,155 @@
+"""The ledger in Prometheus' words."""
+
+from __future__ import annotations
+
+import math
+import os
+from pathlib import Path
+
+import pytest
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.parser import text_string_to_metric_families
+
+from inferctl.arena.ledger import CPU_BASE_S, METRICS, PID, Ledger
+from inferctl.server.metrics import (
+    CONTENT_TYPE,
+    PAGE_BYTES,
+    TICKS_PER_SECOND,
+    Exposition,
+    LedgerCollector,
+)
+from inferctl.tasks.images import EXAMPLE_PNG_B64
+from tests.tasks.tinybundles import classifier, detector
+
+from .asgi import get, post_json
+from .wiring import make_ledger, working
+
+Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
+CPU = "inferctl_process_cpu_seconds_total"
+MEMORY = "inferctl_process_resident_memory_bytes"
+
+
+def parsed(text: bytes) -> Samples:
+    return {
+        (sample.name, tuple(sorted(sample.labels.items()))): sample.value
+        for family in text_string_to_metric_families(text.decode())
+        for sample in family.samples
+    }
+
+
+def value(samples: Samples, name: str, **labels: str) -> float:
+    return samples[name, tuple(sorted(labels.items()))]
+
+
+def test_the_blocks_of_all_processes_are_summed() -> None:
+    ledger = make_ledger("a", "b", workers=2)
+    for block, count in ((ledger.blocks[2], 3), (ledger.blocks[3], 4)):
+        block.cell("inference_requests_total", "a", "ok").add(count)
+        block.cell("inferctl_in_flight", "b").set(count)
+    samples = parsed(Exposition(ledger).render())
+    assert value(samples, "inference_requests_total", model="a", outcome="ok") == 7
+    assert value(samples, "inference_requests_total", model="b", outcome="ok") == 0
+    assert value(samples, "inferctl_in_flight", model="b") == 7
+
+
+def test_a_histogram_counts_upwards_over_all_processes() -> None:
+    ledger = make_ledger("a", workers=2)
+    for block, rows in ((ledger.blocks[2], (1, 2, 3)), (ledger.blocks[3], (2, 999))):
+        for count in rows:
+            block.histogram("inference_batch_size", "a").observe(count)
+    samples = parsed(Exposition(ledger).render())
+    counts = {
+        bound: value(samples, "inference_batch_size_bucket", model="a", le=bound)
+        for bound in ("1", "2", "4", "128", "+Inf")
+    }
+    assert counts == {"1": 1, "2": 3, "4": 4, "128": 4, "+Inf": 5}
+    assert value(samples, "inference_batch_size_count", model="a") == 5
+    assert value(samples, "inference_batch_size_sum", model="a") == 1007
+
+
+def test_every_metric_has_its_help_and_type() -> None:
+    text = Exposition(make_ledger("a")).render().decode()
+    for metric in METRICS:
+        assert f"# HELP {metric.name} {metric.help}\n" in text
+        assert f"# TYPE {metric.name} {metric.kind}\n" in text
+
+
+def write_stat(proc: Path, pid: int, ticks: int, pages: int, command: str = "python") -> None:
+    """The fields that proc(5) promises: 14 and 15 are CPU ticks, 24 is resident pages."""
+    fields = ["0"] * 50
+    fields[0], fields[1], fields[2] = str(pid), f"({command})", "S"
+    fields[13], fields[14], fields[23] = str(ticks), str(ticks), str(pages)
+    (proc / str(pid)).mkdir(exist_ok=True)
+    (proc / str(pid) / "stat").write_text(" ".join(fields))
+
+
+class System:
+    """A ledger with one worker that seems to run as process 42."""
+
+    def __init__(self, proc: Path) -> None:
+        self.proc = proc
+        self.ledger = make_ledger()
+        self.worker = self.ledger.blocks[Ledger.FIRST_WORKER]
+        self.worker.state(PID).set(42)
+        self._registry = CollectorRegistry()
+        self._registry.register(LedgerCollector(self.ledger, proc))
+
+    def read(self, name: str, role: str = "worker") -> float:
+        return value(parsed(generate_latest(self._registry)), name, role=role)
+
+
+def test_the_system_s_account_of_a_process_is_read(tmp_path: Path) -> None:
+    system = System(tmp_path)
+    write_stat(tmp_path, 42, ticks=5 * TICKS_PER_SECOND, pages=3)
+    assert system.read(CPU) == 10
+    assert system.read(MEMORY) == 3 * PAGE_BYTES
+    assert system.read(CPU, "engine") == 0
+
+
+@pytest.mark.parametrize("command", ["a b", "(x) 1 2 3", ") ) )", "\n", "ä"])
+def test_a_process_may_have_any_name(tmp_path: Path, command: str) -> None:
+    system = System(tmp_path)
+    write_stat(tmp_path, 42, ticks=TICKS_PER_SECOND, pages=1, command=command)
+    assert system.read(CPU) == 2
+
+
+def test_cpu_seconds_never_go_back(tmp_path: Path) -> None:
+    system = System(tmp_path)
+    write_stat(tmp_path, 42, ticks=5 * TICKS_PER_SECOND, pages=3)
+    assert system.read(CPU) == 10
+    (tmp_path / "42" / "stat").unlink()  # it died, and its account is not made yet
+    assert system.read(CPU) == 10
+    assert system.read(MEMORY) == 0
+    system.worker.state(CPU_BASE_S).add(10.5)
+    assert system.read(CPU) == 10.5
+    system.worker.state(PID).set(43)
+    write_stat(tmp_path, 43, ticks=TICKS_PER_SECOND, pages=1)
+    assert system.read(CPU) == 12.5
+
+
+def test_this_process_is_found_in_the_real_proc() -> None:
+    if not Path("/proc/self/stat").exists():
+        pytest.skip("no /proc on this system")
+    system = System(Path("/proc"))
+    system.worker.state(PID).set(os.getpid())
+    assert system.read(CPU) > 0
+    assert system.read(MEMORY) > 1024 * 1024
+
+
+async def test_the_exposition_matches_what_was_sent(tmp_path: Path) -> None:
+    image = {"image_b64": EXAMPLE_PNG_B64}
+    async with working(tmp_path, detector(), classifier()) as worker:
+        for body in (image, image, image, {}):
+            await post_json(worker.app, body, "/models/shapes/predict")
+        answer = await get(worker.app, "/metrics")
+    assert answer.headers["content-type"] == CONTENT_TYPE.decode()
+    samples = parsed(answer.body)
+    assert value(samples, "inference_requests_total", model="shapes", outcome="ok") == 3
+    assert value(samples, "inference_requests_total", model="shapes", outcome="unprocessable") == 1
+    assert value(samples, "inference_latency_seconds_count", model="shapes") == 4
+    assert value(samples, "inferctl_decode_seconds_count", model="shapes") == 3
+    assert value(samples, "inferctl_queue_seconds_count", model="shapes") == 3
+    assert value(samples, "inference_latency_seconds_count", model="animals") == 0
+    assert value(samples, "inferctl_in_flight", model="shapes") == 0
+    assert value(samples, "inferctl_engine_ready") == 1
+    assert all(math.isfinite(number) for number in samples.values())

@@ -1,0 +1,212 @@
+"""A worker's parts around real shared memory, with a fake engine at the end of a real socket."""
+
+from __future__ import annotations
+
+import asyncio
+import mmap
+import socket
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from inferctl.arena.ledger import Ledger, ledger_bytes
+from inferctl.arena.slots import ModelArena, arena_bytes
+from inferctl.arena.spec import ModelSpec
+from inferctl.arena.wire import RECEIVE_BYTES, RecordStream, Verdict, encode_records
+from inferctl.bundles.manifest import Manifest
+from inferctl.server.app import App
+from inferctl.server.rest import build_rest
+from inferctl.server.health import State
+from inferctl.server.link import EngineLink
+from inferctl.server.logs import RequestLog
+from inferctl.server.metrics import Exposition
+from inferctl.server.predict import Predict
+from inferctl.server.served import ServedModel
+from inferctl.settings import LimitsSettings, ModelSettings, ServerSettings
+
+WORKER = Ledger.FIRST_WORKER
+SLOTS = 8
+
+
+def make_ledger(*names: str, workers: int = 1) -> Ledger:
+    size = ledger_bytes(len(names), Ledger.FIRST_WORKER + workers)
+    return Ledger(mmap.mmap(-1, size), names, workers)
+
+
+def make_models(
+    *manifests: Manifest,
+    ledger: Ledger | None = None,
+    bundle: Path = Path("no-files"),
+    slots: int = SLOTS,
+    settings: ModelSettings | dict[str, ModelSettings] | None = None,
+) -> list[ServedModel]:
+    """The models as the only worker sees them."""
+    ledger = ledger or make_ledger(*(manifest.name for manifest in manifests))
+    models = []
+    for number, manifest in enumerate(manifests):
+        own = settings.get(manifest.name) if isinstance(settings, dict) else settings
+        spec = ModelSpec(
+            name=manifest.name,
+            bundle=str(bundle),
+            slots=slots,
+            arena_fd=-1,
+            settings=own or ModelSettings(),
+        )
+        arena = ModelArena(manifest, slots, 1, mmap.mmap(-1, arena_bytes(manifest, slots)))
+        models.append(ServedModel(number, spec, manifest, arena, 0, ledger.blocks[WORKER]))
+    return models
+
+
+def few_slots(**limits: Any) -> ModelSettings:
+    return ModelSettings(limits=LimitsSettings(**limits))
+
+
+Row = tuple[int, int]
+Fill = Callable[[ServedModel, int], None]
+
+
+def most_likely_first(model: ServedModel, slot: int) -> None:
+    """Scores that fall from the first label, or box, to the last."""
+    outputs = model.outputs(slot)
+    count = len(outputs["scores"])
+    outputs["scores"][:] = [2.0**-place for place in range(1, count + 1)]
+    if "boxes" in outputs:
+        outputs["boxes"][:] = (0, 0, 0.5, 1)
+        outputs["labels"][:] = 0
+
+
+class FakeEngine:
+    """Answers each row at once with `verdict`, or, when that is None, as the test says.
+
+    `submitted` holds the rows (model, slot) in the order they came.
+    """
+
+    def __init__(
+        self,
+        models: Sequence[ServedModel],
+        verdict: Verdict | None = Verdict.DONE,
+        fill: Fill = most_likely_first,
+    ) -> None:
+        self._models = models
+        self.verdict = verdict
+        self.fill = fill
+        self.submitted: asyncio.Queue[Row] = asyncio.Queue()
+        self._socket: socket.socket | None = None
+        self._records = RecordStream()
+
+    def connect(self, link: EngineLink, *, reading: bool = True) -> FakeEngine:
+        self._socket, theirs = socket.socketpair()
+        self._socket.setblocking(False)
+        if reading:
+            self.read_on()
+        link.attach(theirs)
+        return self
+
+    def read_on(self) -> None:
+        assert self._socket is not None
+        asyncio.get_running_loop().add_reader(self._socket.fileno(), self._read)
+
+    def _read(self) -> None:
+        assert self._socket is not None
+        data = self._socket.recv(RECEIVE_BYTES)
+        if not data:
+            self.die()
+        for slot, model, _ in self._records.feed(data):
+            self.submitted.put_nowait((model, slot))
+            if self.verdict is not None:
+                self.answer((model, slot), self.verdict)
+
+    def answer(self, row: Row, verdict: Verdict = Verdict.DONE) -> None:
+        """Run a row, and say what became of it."""
+        number, slot = row
+        model = self._models[number]
+        model.arena.started_s[slot] = time.monotonic()
+        if verdict == Verdict.DONE:
+            self.fill(model, slot)
+        model.arena.finished_s[slot] = time.monotonic()
+        self.send(encode_records([(slot, number, verdict)]))
+
+    def send(self, data: bytes) -> None:
+        assert self._socket is not None
+        self._socket.sendall(data)
+
+    async def next(self) -> Row:
+        """The next row that was submitted."""
+        return await self.submitted.get()
+
+    def die(self) -> None:
+        if self._socket is not None:
+            asyncio.get_running_loop().remove_reader(self._socket.fileno())
+            self._socket.close()
+            self._socket = None
+
+
+@dataclass
+class Worker:
+    """Everything of a worker but its process."""
+
+    app: App
+    models: list[ServedModel]
+    link: EngineLink
+    engine: FakeEngine
+    ledger: Ledger
+    state: State
+    log: RequestLog
+    log_path: Path
+
+    def engine_is_ready(self, ready: bool = True) -> None:
+        self.ledger.blocks[Ledger.ENGINE].cell("inferctl_engine_ready").set(float(ready))
+
+    def logged(self) -> list[dict[str, Any]]:
+        """What the request log holds; nothing can be logged after."""
+        self.log.close()
+        return [orjson.loads(line) for line in self.log_path.read_bytes().splitlines()]
+
+    def slots_in_use(self) -> float:
+        names = [model.name for model in self.models]
+        return sum(self.ledger.total("inferctl_in_flight", name) for name in names)
+
+
+@asynccontextmanager
+async def working(
+    folder: Path,
+    *manifests: Manifest,
+    server: ServerSettings | None = None,
+    verdict: Verdict | None = Verdict.DONE,
+    fill: Fill = most_likely_first,
+    **options: Any,
+) -> AsyncIterator[Worker]:
+    """A worker whose engine is there and ready; `options` go to `make_models`."""
+    server = server or ServerSettings()
+    ledger = make_ledger(*(manifest.name for manifest in manifests))
+    if len(manifests) == 1:  # the supervisor marks the only model
+        own = options.pop("settings", ModelSettings())
+        options["settings"] = own.model_copy(update={"default": True})
+    models = make_models(*manifests, ledger=ledger, bundle=folder, **options)
+    by_name = {model.name: model for model in models}
+    link = EngineLink(models)
+    state = State(ledger, link, models, time.monotonic())
+    log = RequestLog(
+        str(folder / "requests.log"),
+        ledger.blocks[WORKER].cell("inferctl_log_dropped_total"),
+        terminal=False,
+    )
+    default = next((model for model in models if model.settings.default), None)
+    predict = Predict(by_name, default, link, state.is_loaded, server)
+    rest = build_rest(by_name, default, state, Exposition(ledger), docs=server.docs)
+    app = App(predict, rest, by_name, log, ledger.blocks[WORKER])
+    engine = FakeEngine(models, verdict, fill).connect(link)
+    path = folder / "requests.log"
+    worker = Worker(app, models, link, engine, ledger, state, log, path)
+    worker.engine_is_ready()
+    try:
+        yield worker
+    finally:
+        link.detach()
+        engine.die()
+        log.close()

@@ -1,0 +1,204 @@
+"""Images that are refused: too large, damaged, hostile, or not images at all."""
+
+from __future__ import annotations
+
+import base64
+import re
+import time
+
+import numpy as np
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from inferctl.bundles.manifest import ImageInput
+from inferctl.errors import RequestError, TooLarge, Unprocessable, UnsupportedMedia
+from inferctl.tasks.decode import MAX_JPEG_SCANS, MAX_SIDE, decode_base64, decode_image
+
+from . import pictures
+from .pictures import encoded, gradient, photo, plain
+
+TO = ImageInput(height=8, width=8)
+MANY_PIXELS = 25_000_000
+
+# A palette image without its palette.
+NO_PALETTE = pictures.png(1, 1, 8, 3, b"x\x9cc`\0\0\0\x02\0\x01")
+
+OTHER_FORMATS = {
+    "gif": encoded(plain(), "GIF"),
+    "bmp": encoded(plain(), "BMP"),
+    "tiff": encoded(plain(), "TIFF"),
+    "ppm": encoded(plain(), "PPM"),
+    "ico": encoded(plain(), "ICO"),
+    "eps": b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n%%EOF\n",
+    "pdf": b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n",
+    "svg": b'<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"/>',
+    "html": b"<!doctype html><title>no image</title>",
+    "random": np.random.default_rng(1).bytes(4096),
+    "empty": b"",
+}
+
+
+def refusal(data: bytes, max_pixels: int = MANY_PIXELS) -> RequestError:
+    with pytest.raises(RequestError) as caught:
+        decode_image(data, TO, max_pixels, "fast")
+    assert_says_nothing_of_the_inside(caught.value)
+    return caught.value
+
+
+def assert_says_nothing_of_the_inside(error: RequestError) -> None:
+    """No address, no path, no class name."""
+    text = str(error)
+    assert len(text) <= 200
+    assert not re.search(r"0x|/|Error|Exception|<|>|Image|PIL|\\", text), text
+
+
+def test_pixels_are_counted_up_to_the_limit() -> None:
+    data = encoded(plain(size=(10, 10)), "PNG")
+    assert decode_image(data, TO, 100, "fast").sent_width == 10
+    error = refusal(data, 99)
+    assert isinstance(error, TooLarge)
+    assert "99 pixels" in error.what
+
+
+@pytest.mark.parametrize("size", [(MAX_SIDE + 1, 1), (1, MAX_SIDE + 1)])
+def test_a_side_may_not_be_longer_than_the_limit(size: tuple[int, int]) -> None:
+    assert isinstance(refusal(encoded(Image.new("1", size), "PNG")), TooLarge)
+
+
+@pytest.mark.parametrize("size", [(MAX_SIDE, 1), (1, MAX_SIDE)])
+def test_a_side_may_be_as_long_as_the_limit(size: tuple[int, int]) -> None:
+    pixels = decode_image(encoded(Image.new("1", size), "PNG"), TO, MANY_PIXELS, "fast")
+    assert (pixels.sent_width, pixels.sent_height) == size
+
+
+@pytest.mark.parametrize("side", [12_000, 16_000])
+def test_a_pixel_bomb_is_refused_from_its_header(side: int) -> None:
+    bomb = pictures.one_bit_bomb(side)
+    assert len(bomb) < 40_000
+    begun_s = time.process_time()
+    assert isinstance(refusal(bomb), TooLarge)
+    assert time.process_time() - begun_s < 0.1
+
+
+def test_a_declared_size_is_refused_before_the_pixels_are_looked_at() -> None:
+    junk = pictures.png(12_000, 12_000, 8, 2, b"not compressed pixels")
+    assert isinstance(refusal(junk), TooLarge)
+    assert isinstance(refusal(junk, 10**9), Unprocessable)
+
+
+def test_a_jpeg_may_have_as_many_scans_as_the_limit() -> None:
+    jpeg = encoded(photo(64, 48), "JPEG", progressive=True)
+    scans = jpeg.count(pictures.START_OF_SCAN)
+    assert 1 < scans < MAX_JPEG_SCANS
+    decode_image(pictures.with_extra_scans(jpeg, MAX_JPEG_SCANS - scans), TO, MANY_PIXELS, "fast")
+    error = refusal(pictures.with_extra_scans(jpeg, MAX_JPEG_SCANS - scans + 1))
+    assert isinstance(error, Unprocessable)
+
+
+@pytest.mark.parametrize("pictures_inside", [1, 2])
+def test_a_scan_bomb_is_refused_at_once(pictures_inside: int) -> None:
+    """A second picture in the file changes the format's name, and not the rule."""
+    if pictures_inside == 1:
+        jpeg = encoded(photo(1000, 1000), "JPEG", progressive=True)
+    else:
+        jpeg = pictures.two_pictures(progressive=True)
+    bomb = pictures.with_extra_scans(jpeg, 1000)
+    begun_s = time.process_time()
+    error = refusal(bomb)
+    assert isinstance(error, Unprocessable)
+    assert error.what == "the JPEG has too many scans"
+    assert time.process_time() - begun_s < 0.1
+
+
+@pytest.mark.parametrize("kind", pictures.FORMATS)
+@pytest.mark.parametrize("share", [0.5, 0.9, 0.99])
+def test_a_truncated_image_is_unprocessable(kind: str, share: float) -> None:
+    data = encoded(photo(200, 150), kind)
+    error = refusal(data[: int(len(data) * share)])
+    assert isinstance(error, Unprocessable)
+    assert error.what == "the image is damaged"
+
+
+@pytest.mark.parametrize("kind", pictures.FORMATS)
+def test_an_image_cut_inside_its_header_is_refused(kind: str) -> None:
+    data = encoded(photo(200, 150), kind)
+    for size in range(1, 24):
+        assert refusal(data[:size]).status in (415, 422)
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
+def test_a_flipped_byte_in_the_pixels_of_a_png_is_unprocessable(share: float) -> None:
+    data = bytearray(encoded(photo(60, 40), "PNG"))
+    data[int(len(data) * share)] ^= 0xFF
+    assert isinstance(refusal(bytes(data)), Unprocessable)
+
+
+def test_a_png_with_orientation_behind_damaged_pixels_is_unprocessable() -> None:
+    orientation = pictures.chunk(
+        b"eXIf", b"MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x03\0\0\0\0\0\0"
+    )
+    end = pictures.chunk(b"IEND", b"")
+    data = pictures.png(4, 4, 8, 2, b"no pixels").removesuffix(end) + orientation + end
+    assert isinstance(refusal(data), Unprocessable)
+
+
+def test_a_palette_image_without_palette_is_unprocessable() -> None:
+    assert isinstance(refusal(NO_PALETTE), Unprocessable)
+
+
+@pytest.mark.parametrize("kind", OTHER_FORMATS)
+def test_other_formats_are_unsupported(kind: str) -> None:
+    assert isinstance(refusal(OTHER_FORMATS[kind]), UnsupportedMedia)
+
+
+SEEDS = [
+    *(encoded(Image.fromarray(gradient(24, 16)), kind) for kind in pictures.FORMATS),
+    encoded(plain(mode="P"), "PNG", transparency=0),
+    encoded(plain(mode="CMYK"), "JPEG", progressive=True),
+    encoded(
+        Image.fromarray(gradient(24, 16)), "JPEG", exif=b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12"
+    ),
+    pictures.two_pictures(),
+]
+
+
+@pytest.mark.filterwarnings("ignore")  # Pillow warns of damaged metadata
+@settings(max_examples=400, deadline=None)
+@given(
+    data=st.sampled_from(SEEDS),
+    changes=st.lists(st.tuples(st.integers(0, 4000), st.binary(max_size=4)), max_size=8),
+)
+@example(data=NO_PALETTE, changes=[])
+def test_damage_gives_an_image_or_a_refusal_and_nothing_else(
+    data: bytes, changes: list[tuple[int, bytes]]
+) -> None:
+    for place, new in changes:
+        data = data[:place] + new + data[place + len(new) :]
+    try:
+        pixels = decode_image(data, TO, MANY_PIXELS, "fast")
+    except RequestError as error:
+        assert_says_nothing_of_the_inside(error)
+    else:
+        assert pixels.array.shape == (8, 8, 3)
+
+
+@given(st.binary(max_size=200))
+def test_base64_gives_back_what_was_encoded(data: bytes) -> None:
+    assert decode_base64(base64.b64encode(data).decode()) == data
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "QUJD\n", "QU\nJD", "QU JD", "-_-_", "QUI", "QU=I", "QUJD=", "QUJDRA==QUJD", "====", "=",
+        "A", "data:image/png;base64,QUJD", "https://example.org/a.png", "file:///etc/passwd",
+        "äöü=", "QUJ\u0430", "QUJ!", "\0\0\0\0", "😀",
+    ],
+)  # fmt: skip
+def test_what_is_not_strict_base64_is_refused(text: str) -> None:
+    with pytest.raises(RequestError) as caught:
+        decode_base64(text)
+    assert type(caught.value) is RequestError
+    assert_says_nothing_of_the_inside(caught.value)

@@ -1,0 +1,260 @@
+"""Sources of settings: their order, their origins, and what is refused from each."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from inferctl.errors import SettingsError
+from inferctl.settings import Settings
+from inferctl.sources import effective_values, load_settings, setting_keys, settings_tree
+
+FLAG, ENVIRONMENT, DOTENV, TOML = "flag", "environment", ".env", "serve.toml"
+ORDER = (FLAG, ENVIRONMENT, DOTENV, TOML)
+
+
+@pytest.fixture(autouse=True)
+def empty_place(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """An empty folder, and none of the variables of whoever runs the tests."""
+    monkeypatch.chdir(tmp_path)
+    for name in [name for name in os.environ if name.upper().startswith("INFERCTL_")]:
+        monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def set_in(monkeypatch: pytest.MonkeyPatch) -> SetIn:
+    return SetIn(monkeypatch)
+
+
+class SetIn:
+    """Puts dotted keys into sources, then loads them all."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._monkeypatch = monkeypatch
+        self._flags: list[str] = []
+
+    def __call__(self, source: str, key: str, value: object) -> None:
+        variable = f"INFERCTL_{key.upper().replace('.', '__')}"
+        section, _, name = key.rpartition(".")
+        if source == FLAG:
+            self._flags.append(f"{key}={value}")
+        elif source == ENVIRONMENT:
+            self._monkeypatch.setenv(variable, str(value))
+        elif source == DOTENV:
+            append(Path(DOTENV), f"{variable}={value}\n")
+        else:
+            append(Path(TOML), f"[{section}]\n{name} = {value!r}\n" if section else f"{name} = 1\n")
+
+    def load(self) -> Any:
+        return load_settings(
+            settings_tree(self._flags), Path(TOML) if Path(TOML).exists() else None
+        )
+
+    def refusal(self) -> list[str]:
+        with pytest.raises(SettingsError) as caught:
+            self.load()
+        return str(caught.value).split("\n")
+
+
+def append(file: Path, text: str) -> None:
+    with file.open("a", encoding="utf-8") as stream:
+        stream.write(text)
+
+
+@pytest.mark.parametrize("first", range(len(ORDER)))
+def test_flags_then_environment_then_dotenv_then_toml(first: int, set_in: SetIn) -> None:
+    for port, source in enumerate(ORDER[first:], start=1000 + first):
+        set_in(source, "server.port", port)
+    loaded = set_in.load()
+    assert loaded.settings.server.port == 1000 + first
+    assert loaded.origins == {"server.port": ORDER[first]}
+
+
+def test_without_sources_there_are_only_defaults() -> None:
+    loaded = load_settings()
+    assert loaded.settings == Settings()
+    assert loaded.origins == {}
+
+
+def test_a_section_is_merged_key_by_key(set_in: SetIn) -> None:
+    set_in(TOML, "limits.max_pixels", 1)
+    set_in(DOTENV, "limits.max_concurrent", 2)
+    set_in(ENVIRONMENT, "limits.max_queue_rows", 3)
+    set_in(FLAG, "limits.max_text_chars", 4)
+    loaded = set_in.load()
+    limits = loaded.settings.limits
+    assert limits.model_dump() == {
+        "max_pixels": 1,
+        "max_concurrent": 2,
+        "max_queue_rows": 3,
+        "max_text_chars": 4,
+    }
+    assert loaded.origins == {
+        "limits.max_pixels": TOML,
+        "limits.max_concurrent": DOTENV,
+        "limits.max_queue_rows": ENVIRONMENT,
+        "limits.max_text_chars": FLAG,
+    }
+
+
+def test_a_models_section_is_merged_key_by_key_too(set_in: SetIn) -> None:
+    set_in(TOML, "models.shapes.batching.max_wait_ms", 10)
+    set_in(ENVIRONMENT, "models.shapes.batching.max_batch_rows", 8)
+    set_in(FLAG, "batching.max_wait_ms", 5)
+    settings = set_in.load().settings
+    own = settings.for_model("shapes").batching
+    assert (own.max_wait_ms, own.max_batch_rows) == (10, 8)
+    assert settings.for_model("other").batching.max_wait_ms == 5
+
+
+def test_an_empty_section_takes_nothing_away(set_in: SetIn) -> None:
+    """A TOML file whose keys are all commented out leaves a bare header."""
+    append(Path(TOML), "[server]\n# port = 1\n")
+    set_in(DOTENV, "server.host", "::1")
+    set_in(FLAG, "server.port", 9)
+    server = set_in.load().settings.server
+    assert (server.host, server.port) == ("::1", 9)
+
+
+@pytest.mark.parametrize("source", ORDER)
+@pytest.mark.parametrize(
+    ("key", "refused", "nearest"),
+    [
+        ("server.prot", "server.prot", "server.port"),
+        ("batchng.max_wait_ms", "batchng", "batching"),
+        ("limts.max_pixels", "limts", "limits"),
+        (
+            "models.shapes.limits.max_concurent",
+            "models.shapes.limits.max_concurent",
+            "models.NAME.limits.max_concurrent",
+        ),
+    ],
+)
+def test_a_misspelt_name_is_refused_from_every_source(
+    source: str, key: str, refused: str, nearest: str, set_in: SetIn
+) -> None:
+    set_in(source, key, 1)
+    assert set_in.refusal() == [
+        f"{refused}: unknown setting; did you mean {nearest}? (from {source})"
+    ]
+
+
+def test_a_section_with_one_underscore_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("INFERCTL_SERVER_PORT", "9")
+    with pytest.raises(SettingsError, match=r"^server_port: .* did you mean server\.port\?"):
+        load_settings()
+
+
+def test_a_name_like_no_other_gets_no_advice(set_in: SetIn) -> None:
+    set_in(ENVIRONMENT, "zzzzzz", 1)
+    assert set_in.refusal() == ["zzzzzz: unknown setting (from environment)"]
+
+
+def test_every_problem_has_its_own_line_and_origin(set_in: SetIn) -> None:
+    set_in(TOML, "limits.max_pixels", 0)
+    set_in(ENVIRONMENT, "server.port", "http")
+    set_in(FLAG, "server.portx", 1)
+    assert sorted(set_in.refusal()) == [
+        "limits.max_pixels: Input should be greater than or equal to 1 (from serve.toml)",
+        "server.port: Input should be a valid integer, unable to parse string as an integer"
+        " (from environment)",
+        "server.portx: unknown setting; did you mean server.port? (from flag)",
+    ]
+
+
+def test_a_choice_names_all_its_forms_on_one_line(set_in: SetIn) -> None:
+    set_in(FLAG, "server.workers", 0)
+    assert set_in.refusal() == [
+        "server.workers: Input should be 'auto' or Input should be greater than or equal to 1"
+        " (from flag)"
+    ]
+
+
+def test_a_value_in_place_of_a_section_is_refused(set_in: SetIn) -> None:
+    set_in(TOML, "server.port", 1)
+    set_in(FLAG, "server", 3)
+    (line,) = set_in.refusal()
+    assert line.startswith("server: ")
+    assert line.endswith("(from flag)")
+
+
+def test_a_section_may_come_as_json_in_one_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("INFERCTL_SERVER", '{"port": 7, "docs": false}')
+    monkeypatch.setenv("INFERCTL_SERVER__PORT", "8")
+    server = load_settings().settings.server
+    assert (server.port, server.docs) == (8, False)
+
+
+def test_a_variable_that_is_not_json_where_a_section_is_wanted_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("INFERCTL_SERVER", "localhost")
+    with pytest.raises(SettingsError, match=r'"server".*INFERCTL_SERVER__PORT') as caught:
+        load_settings()
+    assert "\n" not in str(caught.value)
+
+
+def test_foreign_names_in_the_dotenv_file_are_ignored(set_in: SetIn) -> None:
+    append(Path(DOTENV), "DATABASE_URL=postgres://db\nSERVER__PORT=1\n")
+    set_in(DOTENV, "server.port", 9)
+    assert set_in.load().origins == {"server.port": DOTENV}
+
+
+def test_a_config_file_that_is_missing_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="cannot read the config file: No such file") as caught:
+        load_settings(config=tmp_path / "absent.toml")
+    assert caught.value.where == str(tmp_path / "absent.toml")
+
+
+@pytest.mark.parametrize("content", [b"server = [", b"server.host = '\xff'"])
+def test_a_config_file_that_is_not_toml_is_refused(content: bytes) -> None:
+    Path(TOML).write_bytes(content)
+    with pytest.raises(SettingsError, match="the config file is not TOML: ") as caught:
+        load_settings(config=Path(TOML))
+    assert caught.value.where == TOML
+
+
+def test_assignments_make_a_tree_and_the_later_wins() -> None:
+    assert settings_tree(["a.b=1", "a.c=x=y", "d=", "a.b=2"]) == {
+        "a": {"b": "2", "c": "x=y"},
+        "d": "",
+    }
+
+
+@pytest.mark.parametrize("assignment", ["server.port", "=1", "server.=1", ".port=1", "a..b=1", ""])
+def test_an_assignment_of_another_form_is_refused(assignment: str) -> None:
+    with pytest.raises(SettingsError, match=r"is not section\.key=value") as caught:
+        settings_tree([assignment])
+    assert repr(assignment) in str(caught.value)
+
+
+def test_setting_keys_are_every_leaf_of_the_tree() -> None:
+    keys = list(setting_keys())
+    assert len(set(keys)) == len(keys)
+    assert keys[0] == "models_dir"
+    assert {"server.port", "logs.path", "models.NAME.default"} <= set(keys)
+    tree = Settings().model_dump(exclude={"models_dir", "models"})
+    for section, values in tree.items():
+        assert [key for key in keys if key.startswith(f"{section}.")] == [
+            f"{section}.{name}" for name in values
+        ]
+    for section in ("batching", "limits", "runtime"):
+        assert {f"models.NAME.{section}.{name}" for name in tree[section]} <= set(keys)
+
+
+def test_effective_values_are_every_key_and_what_models_set() -> None:
+    settings = load_settings(
+        {"server": {"port": "9"}, "models": {"shapes": {"limits": {"max_pixels": "5"}}}}
+    ).settings
+    values = dict(effective_values(settings))
+    assert values["server.port"] == "9"
+    assert values["server.workers"] == "auto"
+    assert values["models.shapes.limits.max_pixels"] == "5"
+    assert {key for key in values if key.startswith("models.")} == {
+        "models.shapes.limits.max_pixels"
+    }
+    unset = {key for key in setting_keys() if not key.startswith("models.")}
+    assert unset == {key for key in values if not key.startswith("models.")}
