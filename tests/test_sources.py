@@ -119,6 +119,14 @@ def test_an_empty_section_takes_nothing_away(set_in: SetIn) -> None:
     assert (server.host, server.port) == ("::1", 9)
 
 
+def test_an_empty_section_in_a_stronger_source_takes_nothing_away_either(
+    set_in: SetIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    set_in(TOML, "server.port", 9)
+    monkeypatch.setenv("INFERCTL_SERVER", "{}")
+    assert set_in.load().settings.server.port == 9
+
+
 @pytest.mark.parametrize("source", ORDER)
 @pytest.mark.parametrize(
     ("key", "refused", "nearest"),
@@ -162,6 +170,15 @@ def test_every_problem_has_its_own_line_and_origin(set_in: SetIn) -> None:
         "server.port: Input should be a valid integer, unable to parse string as an integer"
         " (from environment)",
         "server.portx: unknown setting; did you mean server.port? (from flag)",
+    ]
+
+
+def test_a_longer_name_is_not_taken_for_the_setting_it_begins_with(set_in: SetIn) -> None:
+    set_in(FLAG, "limits.max_concurrent", 5)
+    set_in(TOML, "limits.max_concurrent_rows.soft", 1)
+    assert set_in.refusal() == [
+        "limits.max_concurrent_rows: unknown setting; did you mean limits.max_concurrent?"
+        " (from serve.toml)"
     ]
 
 

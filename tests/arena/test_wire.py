@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import struct
+import threading
 from collections.abc import Iterator
 from itertools import pairwise
 
@@ -115,16 +116,23 @@ def test_each_descriptor_goes_with_its_own_message(
         os.close(read)
 
 
-def test_a_message_larger_than_one_read_is_whole(
+def test_a_message_larger_than_the_sockets_buffer_is_whole(
     ends: tuple[socket.socket, socket.socket],
 ) -> None:
     sender, receiver = map(Control, ends)
-    text = "x" * (RECEIVE_BYTES + 10)
-    ends[0].setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4 * RECEIVE_BYTES)
-    assert sender.send({"text": text})
+    ends[0].setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+    text = "x" * (3 * RECEIVE_BYTES)
+    read, write = os.pipe()
+    sending = threading.Thread(target=sender.send, args=({"text": text}, write))
+    sending.start()
+    message = receiver.receive()
+    sending.join()
+    assert message is not None
+    assert message["text"] == text
     sender.send({"after": 1})
-    assert receiver.receive() == {"text": text}
     assert receiver.receive() == {"after": 1}
+    for descriptor in (read, write, message["fd"]):
+        os.close(descriptor)
 
 
 def test_a_message_cut_between_two_reads_is_whole(

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from inferctl.arena.wire import Verdict
-from inferctl.settings import ModelSettings, ServerSettings
+from inferctl.settings import ModelSettings
 from inferctl.tasks.images import EXAMPLE_PNG_B64
 from tests.tasks.tinybundles import classifier, detector
 
@@ -77,51 +77,12 @@ async def test_predict_takes_post_only(tmp_path: Path, method: str, path: str) -
         assert (answer.status, answer.json["code"]) == (405, "method_not_allowed")
 
 
-@pytest.mark.parametrize("path", ["/models", "/health", "/livez", "/readyz", "/metrics", "/docs"])
-async def test_state_paths_do_not_take_post(tmp_path: Path, path: str) -> None:
-    async with working(tmp_path, detector()) as worker:
-        answer = await post_json(worker.app, {}, path)
-        assert (answer.status, answer.json["code"]) == (405, "method_not_allowed")
-        assert answer.headers["content-type"] == "application/problem+json"
-
-
-async def test_the_models_are_listed_and_told_one_by_one(tmp_path: Path) -> None:
-    async with working(tmp_path, detector(), classifier()) as worker:
-        listed = (await get(worker.app, "/models")).json["models"]
-        assert [model["name"] for model in listed] == ["shapes", "animals"]
-        assert (await get(worker.app, "/models/animals")).json == listed[1]
-        assert listed[0] == worker.models[0].describe().model_dump(mode="json")
-
-
 @pytest.mark.parametrize("path", ["/models", "/livez", "/metrics", "/nothing", "/predict"])
 async def test_every_answer_has_an_id_and_timings(tmp_path: Path, path: str) -> None:
     async with working(tmp_path, detector()) as worker:
         answer = await get(worker.app, path, headers={"X-Request-ID": "me"})
         assert answer.headers["x-request-id"] == "me"
         assert answer.headers["server-timing"].startswith("total;dur=")
-
-
-async def test_readiness_follows_the_engine(tmp_path: Path) -> None:
-    async with working(tmp_path, detector()) as worker:
-        worker.engine_is_ready(False)
-        assert (await get(worker.app, "/livez")).json == {"live": True}
-        answer = await get(worker.app, "/readyz")
-        assert (answer.status, answer.json) == (503, {"ready": False})
-        worker.engine_is_ready()
-        answer = await get(worker.app, "/readyz")
-        assert (answer.status, answer.json) == (200, {"ready": True})
-        worker.state.draining = True
-        assert (await get(worker.app, "/readyz")).status == 503
-        assert (await get(worker.app, "/livez")).status == 200
-
-
-async def test_health_is_told(tmp_path: Path) -> None:
-    async with working(tmp_path, detector()) as worker:
-        answer = await get(worker.app, "/health")
-        assert answer.json["status"] == "ok"
-        assert answer.json == worker.state.health().model_dump() | {
-            "uptime_s": answer.json["uptime_s"]
-        }
 
 
 @pytest.mark.parametrize("place", ["preprocess", "postprocess", "read_json"])
@@ -179,10 +140,3 @@ async def test_each_request_is_logged_once_and_probes_are_not(tmp_path: Path) ->
     assert logged[0]["inference_ms"] >= 0
     assert logged[0]["body_bytes"] > 100
     assert "image_b64" not in str(logged)
-
-
-async def test_without_docs_there_is_no_documentation(tmp_path: Path) -> None:
-    async with working(tmp_path, detector(), server=ServerSettings(docs=False)) as worker:
-        for path in ("/docs", "/openapi.json", "/docs/swagger-ui.css"):
-            assert (await get(worker.app, path)).status == 404
-        assert (await post_json(worker.app, IMAGE)).status == 200

@@ -148,6 +148,8 @@ async def test_the_exposition_matches_what_was_sent(tmp_path: Path) -> None:
     assert value(samples, "inference_requests_total", model="shapes", outcome="unprocessable") == 1
     assert value(samples, "inference_latency_seconds_count", model="shapes") == 4
     assert value(samples, "inferctl_decode_seconds_count", model="shapes") == 3
+    decoding_s = value(samples, "inferctl_decode_seconds_sum", model="shapes")
+    assert 0 < decoding_s < value(samples, "inference_latency_seconds_sum", model="shapes")
     assert value(samples, "inferctl_queue_seconds_count", model="shapes") == 3
     assert value(samples, "inference_latency_seconds_count", model="animals") == 0
     assert value(samples, "inferctl_in_flight", model="shapes") == 0

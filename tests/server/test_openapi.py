@@ -13,7 +13,7 @@ from inferctl.bundles.manifest import Manifest
 from inferctl.server.openapi import REF, Problem
 from inferctl.settings import ModelSettings
 from inferctl.tasks.base import JSON, parse_json
-from tests.tasks.tinybundles import classifier, detector, reader, write_tokenizer
+from tests.tasks.tinybundles import classifier, detector, reader, task_of, write_tokenizer
 
 from .asgi import get, post_json
 from .wiring import working
@@ -81,6 +81,26 @@ async def test_every_content_type_of_the_task_is_told(tmp_path: Path, manifest: 
     else:
         assert set(types) == {JSON, "image/jpeg", "image/png", "image/webp"}
         assert types["image/png"]["schema"] == {"type": "string", "format": "binary"}
+
+
+@pytest.mark.parametrize(
+    ("manifest", "option"),
+    [(detector(), "confidence_threshold"), (classifier(), "top_k"), (reader(), None)],
+    ids=["detection", "classification", "text"],
+)
+async def test_the_query_of_a_raw_body_is_told(
+    tmp_path: Path, manifest: Manifest, option: str | None
+) -> None:
+    operation = (await document(tmp_path, manifest))["paths"]["/predict"]["post"]
+    told = {parameter["name"]: parameter for parameter in operation["parameters"]}
+    assert list(told) == ["version", option] if option else ["version"]
+    assert {parameter["in"] for parameter in told.values()} == {"query"}
+    if option:
+        field = task_of(manifest).request.model_json_schema()["properties"][option]
+        shared = ("type", "default", "minimum", "maximum")
+        assert {key: told[option]["schema"][key] for key in shared} == {
+            key: field[key] for key in shared
+        }
 
 
 async def test_every_model_has_its_path_and_the_default_two(tmp_path: Path) -> None:

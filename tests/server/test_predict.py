@@ -98,6 +98,7 @@ REFUSED = [
     (415, "unsupported_media", "image/png", b"GIF89a", ""),
     (422, "unprocessable", "application/json", b"{}", ""),
     (422, "unprocessable", "image/png", b"", "confidence_threshold=2"),
+    (422, "unprocessable", "application/json", b"{}", "confidence_threshold=0.5"),
     (422, "unprocessable", "image/png", encoded(plain(), "PNG")[:50], ""),
 ]
 

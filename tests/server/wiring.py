@@ -20,12 +20,12 @@ from inferctl.arena.spec import ModelSpec
 from inferctl.arena.wire import RECEIVE_BYTES, RecordStream, Verdict, encode_records
 from inferctl.bundles.manifest import Manifest
 from inferctl.server.app import App
-from inferctl.server.rest import build_rest
 from inferctl.server.health import State
 from inferctl.server.link import EngineLink
 from inferctl.server.logs import RequestLog
 from inferctl.server.metrics import Exposition
 from inferctl.server.predict import Predict
+from inferctl.server.rest import build_rest
 from inferctl.server.served import ServedModel
 from inferctl.settings import LimitsSettings, ModelSettings, ServerSettings
 
