@@ -133,7 +133,7 @@ def test_an_empty_section_in_a_stronger_source_takes_nothing_away_either(
     [
         ("server.prot", "server.prot", "server.port"),
         ("batchng.max_wait_ms", "batchng", "batching"),
-        ("limts.max_pixels", "limts", "limits"),
+        ("runtme.max_pixels", "runtme", "runtime"),
         (
             "models.shapes.limits.max_concurent",
             "models.shapes.limits.max_concurent",

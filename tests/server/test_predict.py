@@ -71,14 +71,14 @@ async def test_a_raw_text_is_answered(tmp_path: Path) -> None:
 
 
 async def test_the_engine_gets_the_row_and_its_deadline(tmp_path: Path) -> None:
-    settings = ServerSettings(request_timeout_ms=2500)
+    settings = ServerSettings(request_timeout_ms=60_000)
     red = encoded(plain("red"), "PNG")
     async with working(tmp_path, classifier(), server=settings, verdict=None) as worker:
         asking = asyncio.create_task(ask(worker.app, body=red, headers=PNG))
         number, slot = await worker.engine.next()
         arena = worker.models[number].arena
         assert np.array_equal(arena.inputs["image"][slot], np.full((8, 8, 3), (255, 0, 0)))
-        assert 2 < arena.deadline_s[slot] - arena.submitted_s[slot] <= 2.5
+        assert 50 < arena.deadline_s[slot] - arena.submitted_s[slot] <= 60
         assert worker.slots_in_use() == 1
         worker.engine.answer((number, slot))
         assert (await asking).status == 200
@@ -194,7 +194,7 @@ async def test_a_body_that_does_not_come_is_a_request_timeout(tmp_path: Path) ->
 
 
 async def test_an_engine_that_is_late_is_a_missed_deadline(tmp_path: Path) -> None:
-    server = ServerSettings(request_timeout_ms=50)
+    server = ServerSettings(request_timeout_ms=250)
     async with working(tmp_path, detector(), server=server, verdict=None) as worker:
         answer = await post_json(worker.app, IMAGE)
         assert (answer.status, answer.json["code"]) == (504, "deadline_exceeded")

@@ -77,7 +77,7 @@ def test_every_client_reaches_one_of_the_workers() -> None:
 
 
 def accept_all(sock: socket.socket) -> set[object]:
-    clients = set()
+    clients: set[object] = set()
     while True:
         try:
             connection, address = sock.accept()
@@ -150,7 +150,8 @@ def test_a_port_for_the_privileged_is_refused_with_advice(monkeypatch: pytest.Mo
 
 
 def test_a_failure_halfway_leaves_the_port_free(monkeypatch: pytest.MonkeyPatch) -> None:
-    bind, bound = socket.socket.bind, []
+    bind = socket.socket.bind
+    bound: list[int] = []
 
     def bind_once(sock: socket.socket, address: tuple[str, int]) -> None:
         if bound:
