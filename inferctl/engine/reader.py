@@ -97,8 +97,9 @@ class Reader:
         self._selector.register(sock, selectors.EVENT_READ, link)
 
     def _detach(self, link: WorkerLink) -> None:
-        self._selector.unregister(link.socket)
-        link.socket.close()
+        with link.sending:  # not between a runner's send and its `_watch`
+            self._selector.unregister(link.socket)
+            link.socket.close()
 
     def _send_on(self, link: WorkerLink) -> None:
         """The worker reads again: send it what had to wait."""

@@ -249,6 +249,21 @@ def test_a_verdict_for_a_socket_closed_in_between_is_dropped() -> None:
     assert link.send()
 
 
+def test_a_socket_is_not_closed_while_a_runner_sends_on_it(engine: Engine) -> None:
+    engine.serve()
+    with engine.attach(0) as worker:
+        assert engine.evicted(0)
+        submit(worker, (1, 0))
+        assert engine.hear() == (0, "submit", [1])
+        with engine.reader._links[0].sending:
+            worker.shutdown(socket.SHUT_WR)
+            worker.settimeout(0.05)
+            with pytest.raises(TimeoutError):
+                worker.recv(1)
+        worker.settimeout(TIMEOUT_S)
+        assert worker.recv(1) == b""
+
+
 def test_a_stalled_worker_stalls_no_runner_and_gets_every_verdict_in_the_end(
     engine: Engine,
 ) -> None:
