@@ -127,10 +127,14 @@ class NotFound(RequestError):
 
 
 class MethodNotAllowed(RequestError):
-    """The path exists, the method does not."""
+    """The path exists, the method does not; `allow` goes into the `Allow` header."""
 
     status = 405
     code = "method_not_allowed"
+
+    def __init__(self, what: str, *, hint: str = "", allow: str = "GET") -> None:
+        super().__init__(what, hint=hint)
+        self.allow = allow
 
 
 class RequestTimeout(RequestError):

@@ -9,7 +9,13 @@ from typing import Any
 from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper
 
 from inferctl.arena.slots import ModelArena, arena_bytes
-from inferctl.bundles.manifest import GRAPH_FILE, MANIFEST_FILE, File, Manifest
+from inferctl.bundles.manifest import (
+    GRAPH_FILE,
+    MANIFEST_FILE,
+    TOKENIZER_FILE,
+    File,
+    Manifest,
+)
 
 PIXELS = 2 * 2 * 3
 MAX_TOKENS = 8
@@ -48,6 +54,7 @@ def text_fields(**changes: Any) -> dict[str, Any]:
         inputs=[{"name": "input_ids", **tokens}, {"name": "attention_mask", **tokens}],
         outputs=[{"name": "scores", "dtype": "float32", "shape": ["rows", 2]}],
         labels=["sum", "length"],
+        files={GRAPH_FILE: UNWRITTEN, TOKENIZER_FILE: UNWRITTEN},
         text={"max_tokens": MAX_TOKENS, "pad_id": 0, "vocab_size": 100},
         buckets={"rows": [1, 2, 4], "tokens": [4, MAX_TOKENS]},
     )
@@ -120,11 +127,13 @@ def text_graph() -> ModelProto:
 
 
 def write_bundle(folder: Path, graph: ModelProto, fields: dict[str, Any]) -> Manifest:
-    """Write `model.onnx` and a manifest that holds its hash; the manifest."""
+    """Write `model.onnx` and a manifest with the hashes of its files; the manifest."""
     folder.mkdir(parents=True)
-    file = folder / GRAPH_FILE
-    file.write_bytes(graph.SerializeToString())
-    manifest = Manifest.model_validate(fields | {"files": {GRAPH_FILE: File.of(file)}})
+    (folder / GRAPH_FILE).write_bytes(graph.SerializeToString())
+    for name in fields["files"]:
+        (folder / name).touch()  # a tokenizer, which the engine does not read
+    files = {name: File.of(folder / name) for name in fields["files"]}
+    manifest = Manifest.model_validate(fields | {"files": files})
     (folder / MANIFEST_FILE).write_text(manifest.model_dump_json())
     return manifest
 

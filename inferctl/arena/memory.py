@@ -22,13 +22,21 @@ def create_memory(name: str, size: int) -> int:
             # Not Linux: an unlinked file behaves the same.
             with tempfile.TemporaryFile(prefix=f"inferctl-{name}-") as file:
                 fd = os.dup(file.fileno())
+    except OSError as error:
+        raise _no_memory(name, size, error) from None
+    try:
         os.ftruncate(fd, size)
     except OSError as error:
-        raise StartError(
-            f"no shared memory for {name} ({size} bytes): {error.strerror}",
-            hint="lower limits.max_queue_rows",
-        ) from None
+        os.close(fd)
+        raise _no_memory(name, size, error) from None
     return fd
+
+
+def _no_memory(name: str, size: int, error: OSError) -> StartError:
+    return StartError(
+        f"no shared memory for {name} ({size} bytes): {error.strerror}",
+        hint="lower limits.max_queue_rows",
+    )
 
 
 def map_memory(fd: int) -> mmap.mmap:

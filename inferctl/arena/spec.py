@@ -4,19 +4,29 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict
 
+from inferctl.bundles.manifest import Manifest
 from inferctl.settings import LogsSettings, ModelSettings, ServerSettings
 
 
 class ModelSpec(BaseModel):
-    """One model to serve: its bundle, its settings and the descriptor of its arena."""
+    """One model to serve: its bundle, its settings and the descriptor of its arena.
+
+    The manifest is told, not read again: an export over a bundle that is being served must not
+    change what a process that is replaced takes its slots for.
+    """
 
     model_config = ConfigDict(frozen=True)
 
-    name: str
+    manifest: Manifest
     bundle: str
     slots: int
     arena_fd: int
     settings: ModelSettings
+
+    @property
+    def name(self) -> str:
+        """The model's name."""
+        return self.manifest.name
 
 
 class ProcessSpec(BaseModel):

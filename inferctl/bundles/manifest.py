@@ -135,8 +135,9 @@ class Manifest(Part):
             raise ValueError(f"task {self.task} needs its input section")
         if self.text is not None and self.buckets.tokens[-1:] != (self.text.max_tokens,):
             raise ValueError("the last tokens bucket must be text.max_tokens")
-        if GRAPH_FILE not in self.files:
-            raise ValueError(f"files must list {GRAPH_FILE}")
+        needed = {GRAPH_FILE} | ({TOKENIZER_FILE} if self.text else set())
+        if missing := needed - set(self.files):
+            raise ValueError(f"files must list {', '.join(sorted(missing))}")
         return self
 
     @property

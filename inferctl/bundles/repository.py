@@ -24,21 +24,27 @@ def open_bundle(path: Path) -> Bundle:
     verified at export is what must be served).
     """
     manifest = read_manifest(path)
-    for name, expected in manifest.files.items():
-        file = path / name
-        if Path(name).name != name or file.is_symlink() or not file.is_file():
-            raise BundleError(
-                f"the bundle's file {name!r} is missing or not a plain file",
-                where=str(path),
-                hint="export the bundle again",
-            )
-        if File.of(file) != expected:
-            raise BundleError(
-                f"the bundle's file {name!r} is not what was exported (SHA-256 differs)",
-                where=str(path),
-                hint="copy the bundle again, or export it again",
-            )
+    for name in manifest.files:
+        check_file(path, manifest, name)
     return Bundle(path, manifest)
+
+
+def check_file(bundle: Path, manifest: Manifest, name: str) -> Path:
+    """The path of a file that the manifest lists. Raises BundleError as `open_bundle`."""
+    file = bundle / name
+    if Path(name).name != name or file.is_symlink() or not file.is_file():
+        raise BundleError(
+            f"the bundle's file {name!r} is missing or not a plain file",
+            where=str(bundle),
+            hint="export the bundle again",
+        )
+    if File.of(file) != manifest.files[name]:
+        raise BundleError(
+            f"the bundle's file {name!r} is not what was exported (SHA-256 differs)",
+            where=str(bundle),
+            hint="copy the bundle again, or export it again",
+        )
+    return file
 
 
 def find_bundles(root: Path) -> list[Bundle]:

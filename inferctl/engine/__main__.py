@@ -15,7 +15,8 @@ from inferctl.arena.memory import map_memory
 from inferctl.arena.slots import ModelArena
 from inferctl.arena.spec import EngineSpec, ModelSpec
 from inferctl.arena.wire import Control, Verdict
-from inferctl.bundles.manifest import read_manifest
+from inferctl.bundles.manifest import GRAPH_FILE
+from inferctl.bundles.repository import check_file
 from inferctl.cores import available_cores
 from inferctl.engine.batcher import Batcher
 from inferctl.engine.model import Model
@@ -58,7 +59,8 @@ def _load(
     number: int, spec: ModelSpec, workers: int, ledger: Ledger, reader: Reader
 ) -> Runner:  # fmt: skip
     """Load and warm one model and start its runners."""
-    manifest = read_manifest(Path(spec.bundle))
+    manifest = spec.manifest
+    check_file(Path(spec.bundle), manifest, GRAPH_FILE)
     arena = ModelArena(manifest, spec.slots, workers, map_memory(spec.arena_fd))
     runtime = spec.settings.runtime
     threads, instances = _parallelism(runtime, available_cores())

@@ -13,6 +13,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Literal
 
+# A runner that is to start a held batch at a moment wakes up this much later at worst.
+WAKE_UP_S = 0.005
+
 DropReason = Literal["expired", "cancelled"]
 
 
@@ -55,7 +58,7 @@ class Batcher:
             return None
         if self.max_wait_s <= 0 or len(self._waiting) >= self.max_batch_rows:
             return now_s
-        most_urgent_s = min(row.deadline_s for row in self._waiting) - self.run_s
+        most_urgent_s = min(row.deadline_s for row in self._waiting) - self.run_s - WAKE_UP_S
         return min(self._waiting[0].arrived_s + self.max_wait_s, most_urgent_s)
 
     def take(self, now_s: float, is_cancelled: Callable[[int], bool]) -> Batch:

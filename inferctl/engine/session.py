@@ -46,7 +46,8 @@ class Session:
         # spinning threads burn a core between requests that the HTTP workers need.
         options.enable_cpu_mem_arena = False
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        options.log_severity_level = 3
+        # Errors come as exceptions; a client must not be able to fill stderr with them.
+        options.log_severity_level = 4
         try:
             self._session = ort.InferenceSession(
                 str(graph), options, providers=_providers(runtime), enable_fallback=False

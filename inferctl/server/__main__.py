@@ -16,7 +16,8 @@ from inferctl.arena.memory import map_memory
 from inferctl.arena.slots import ModelArena
 from inferctl.arena.spec import ModelSpec, WorkerSpec
 from inferctl.arena.wire import Control
-from inferctl.bundles.manifest import read_manifest
+from inferctl.bundles.manifest import TOKENIZER_FILE
+from inferctl.bundles.repository import check_file
 from inferctl.errors import InferctlError
 from inferctl.server.app import App
 from inferctl.server.health import State
@@ -102,9 +103,10 @@ class Worker:
 
 
 def _served(number: int, model: ModelSpec, spec: WorkerSpec, ledger: Ledger) -> ServedModel:
-    manifest = read_manifest(Path(model.bundle))
-    arena = ModelArena(manifest, model.slots, spec.workers, map_memory(model.arena_fd))
-    return ServedModel(number, model, manifest, arena, spec.index, ledger.blocks[spec.process])
+    if model.manifest.text:
+        check_file(Path(model.bundle), model.manifest, TOKENIZER_FILE)
+    arena = ModelArena(model.manifest, model.slots, spec.workers, map_memory(model.arena_fd))
+    return ServedModel(number, model, arena, spec.index, ledger.blocks[spec.process])
 
 
 if __name__ == "__main__":

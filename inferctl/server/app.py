@@ -5,7 +5,6 @@ Every answer, an error too, gets its request id and timings here, is counted and
 
 from __future__ import annotations
 
-import asyncio
 import sys
 import traceback
 from collections.abc import Mapping
@@ -14,7 +13,7 @@ from fastapi import FastAPI
 
 from inferctl.arena.ledger import Block
 from inferctl.errors import InferctlError, MethodNotAllowed
-from inferctl.server.call import Call, Message, Receive, Reply, Scope, Send, problem
+from inferctl.server.call import BUG, Call, Message, Receive, Reply, Scope, Send, problem
 from inferctl.server.logs import RequestLog
 from inferctl.server.predict import PREDICT, Predict
 from inferctl.server.served import ServedModel
@@ -52,15 +51,13 @@ class App:
         """The predict path; an error becomes its problem."""
         try:
             if call.scope["method"] != "POST":
-                raise MethodNotAllowed("predict takes POST only")
+                raise MethodNotAllowed("predict takes POST only", allow="POST")
             return await self._predict(call)
         except InferctlError as error:
             return problem(error, call)
-        except asyncio.CancelledError:
-            raise
-        except Exception:  # noqa: BLE001 - the outermost loop: a bug must not leave a client without an answer
+        except Exception:  # noqa: BLE001 - the outermost loop: a client gets an answer to a bug too
             traceback.print_exc(file=sys.stderr)
-            return problem(InferctlError("an internal error; it was logged"), call)
+            return problem(InferctlError(BUG), call)
 
     async def _pass_on(self, call: Call, send: Send) -> Reply:
         """Everything else; the reply is what FastAPI sent, without its body."""
@@ -74,7 +71,10 @@ class App:
             await send(message)
 
         call.scope["state"] = {"call": call}
-        await self._rest(call.scope, call.receive, send_with_headers)
+        try:
+            await self._rest(call.scope, call.receive, send_with_headers)
+        except Exception:  # noqa: BLE001 - the outermost loop: it was answered, and raised again
+            traceback.print_exc(file=sys.stderr)
         return Reply(status, b"", "ok" if status < 400 else "error")
 
     def _count(self, call: Call, reply: Reply) -> None:

@@ -16,6 +16,7 @@ import orjson
 from inferctl.errors import (
     ClientGone,
     InferctlError,
+    MethodNotAllowed,
     Overloaded,
     RequestError,
     TooLarge,
@@ -31,6 +32,7 @@ Headers = list[tuple[bytes, bytes]]
 
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 PROBLEM_JSON = b"application/problem+json"
+BUG = "an internal error; it was logged"
 
 
 @dataclass(slots=True)
@@ -183,4 +185,6 @@ def problem(error: InferctlError, call: Call) -> Reply:
     headers: Headers = []
     if isinstance(error, Overloaded | Unavailable):
         headers.append((b"retry-after", str(error.retry_after_s).encode("ascii")))
+    if isinstance(error, MethodNotAllowed):
+        headers.append((b"allow", error.allow.encode("ascii")))
     return Reply(error.status, orjson.dumps(content), error.code, PROBLEM_JSON, headers)

@@ -6,6 +6,7 @@ Several workers append to one file: a line is one write.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import queue
 import sys
@@ -21,6 +22,7 @@ from inferctl.errors import StartError
 from inferctl.server.call import Call, Reply
 
 MAX_WAITING_LINES = 10_000
+CLOSE_TIMEOUT_S = 5.0
 FILE_MODE = 0o600
 STDOUT = "-"
 
@@ -61,8 +63,9 @@ class RequestLog:
 
     def close(self) -> None:
         """Write what waits, and stop."""
-        self._waiting.put(None)
-        self._writer.join(timeout=5)
+        with contextlib.suppress(queue.Full):  # the writer is stuck: leave it behind
+            self._waiting.put(None, timeout=CLOSE_TIMEOUT_S)
+            self._writer.join(CLOSE_TIMEOUT_S)
 
     def _write(self) -> None:
         while True:
@@ -78,7 +81,8 @@ class RequestLog:
     def _append(self, entries: list[Entry]) -> None:
         data = b"".join(orjson.dumps(entry) + b"\n" for entry in entries)
         try:
-            os.write(self._fd, data)
+            while data:
+                data = data[os.write(self._fd, data) :]
         except OSError:
             self._dropped.add(len(entries))
         if self._terminal:

@@ -78,7 +78,7 @@ def _operation(model: ServedModel, names: Any) -> Document:
     answer = {JSON: {"schema": names[task.answer, "serialization"]}}
     return {
         "parameters": _parameters(task),
-        "operationId": f"predict_{task.schema_name}",
+        "operationId": f"predict_{model.name}",
         "summary": f"{model.manifest.task} by {model.name} version {model.manifest.version}",
         "tags": ["predict"],
         "requestBody": {"required": True, "content": content},

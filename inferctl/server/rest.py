@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from http import HTTPStatus
 
 from fastapi import FastAPI, Request, Response
 from pydantic import BaseModel
@@ -10,7 +11,7 @@ from starlette.exceptions import HTTPException
 
 from inferctl import __version__
 from inferctl.errors import InferctlError, MethodNotAllowed, NotFound
-from inferctl.server.call import problem
+from inferctl.server.call import BUG, problem
 from inferctl.server.docs import add_docs
 from inferctl.server.health import Health, State
 from inferctl.server.metrics import CONTENT_TYPE, Exposition
@@ -50,7 +51,7 @@ def build_rest(
     )
     _add_state_routes(rest, state, exposition)
     _add_model_routes(rest, models)
-    for kind in (HTTPException, InferctlError):
+    for kind in (HTTPException, InferctlError, Exception):
         rest.add_exception_handler(kind, _answer_problem)
     if docs:
         add_docs(rest)
@@ -117,9 +118,12 @@ async def _answer_problem(request: Request, error: Exception) -> Response:
 
 
 def _as_ours(error: Exception) -> InferctlError:
-    """FastAPI knows two errors of its own here: no such path, and not this method."""
+    """FastAPI has two errors of its own here: no such path, and not this method."""
     if isinstance(error, InferctlError):
         return error
-    if isinstance(error, HTTPException) and error.status_code == 405:
-        return MethodNotAllowed("this path does not take this method")
+    if not isinstance(error, HTTPException):
+        return InferctlError(BUG)
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        allow = (error.headers or {}).get("Allow", "GET")
+        return MethodNotAllowed("this path does not take this method", allow=allow)
     return NotFound("no such path", hint="/docs lists them")

@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from inferctl.arena.ledger import Block
 from inferctl.arena.slots import FreeSlots, ModelArena
 from inferctl.arena.spec import ModelSpec
-from inferctl.bundles.manifest import Manifest, Tensor
+from inferctl.bundles.manifest import Tensor
 from inferctl.errors import Overloaded
 from inferctl.settings import LimitsSettings
 from inferctl.tasks.base import JSON, Array, Prepared
@@ -41,13 +41,12 @@ class ServedModel:
         self,
         number: int,
         spec: ModelSpec,
-        manifest: Manifest,
         arena: ModelArena,
         worker: int,
         block: Block,
     ) -> None:
         self.number = number
-        self.manifest = manifest
+        self.manifest = manifest = spec.manifest
         self.settings = spec.settings
         self.arena = arena
         self.task = task_for(Path(spec.bundle), manifest, spec.settings)

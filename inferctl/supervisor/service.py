@@ -234,7 +234,7 @@ def _model_spec(bundle: Bundle, settings: Settings, workers: int, *, default: bo
     _check_contradictions(manifest.name, own, settings.server.request_timeout_ms)
     slots = -(-own.limits.max_queue_rows // workers) * workers
     return ModelSpec(
-        name=manifest.name,
+        manifest=manifest,
         bundle=str(bundle.path.resolve()),
         slots=slots,
         arena_fd=create_memory(f"arena-{manifest.name}", arena_bytes(manifest, slots)),

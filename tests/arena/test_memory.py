@@ -37,7 +37,6 @@ def test_two_memories_are_apart() -> None:
 
 def test_no_room_says_what_to_lower(monkeypatch: pytest.MonkeyPatch) -> None:
     def no_space(fd: int, size: int) -> None:
-        os.close(fd)
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(os, "ftruncate", no_space)

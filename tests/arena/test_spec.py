@@ -8,9 +8,10 @@ import pytest
 
 from inferctl.arena.spec import EngineSpec, ModelSpec, ProcessSpec, WorkerSpec
 from inferctl.settings import BatchingSettings, LogsSettings, ModelSettings, ServerSettings
+from tests.tasks.tinybundles import detector
 
 MODEL = ModelSpec(
-    name="shapes",
+    manifest=detector(),
     bundle="models/shapes/1",
     slots=8,
     arena_fd=5,

@@ -101,6 +101,7 @@ def test_what_does_not_fit_is_named_on_one_line(
             "the last tokens bucket must be text.max_tokens",
         ),
         (image_fields(files={}), "files must list model.onnx"),
+        (text_fields(files=image_fields()["files"]), "files must list tokenizer.json"),
     ],
 )
 def test_parts_that_contradict_each_other_are_refused(

@@ -110,7 +110,7 @@ class Child:
 
 def _model_spec(manifest: Manifest, bundle: Path, arena_fd: int) -> ModelSpec:
     return ModelSpec(
-        name=manifest.name,
+        manifest=manifest,
         bundle=str(bundle),
         slots=SLOTS,
         arena_fd=arena_fd,
@@ -175,7 +175,7 @@ def test_a_bundle_that_does_not_load_is_told_and_exits_3(child: Child, tmp_path:
     message = child.control.receive()
     assert message is not None
     assert message["event"] == "failed"
-    assert "onnxruntime cannot load the graph" in message["error"]
+    assert "SHA-256" in message["error"]
     assert str(tmp_path / "texts") in message["error"]
     assert child.end() == (3, "")
     assert child.ledger.total("inferctl_engine_ready") == 0

@@ -51,14 +51,14 @@ def make_models(
     for number, manifest in enumerate(manifests):
         own = settings.get(manifest.name) if isinstance(settings, dict) else settings
         spec = ModelSpec(
-            name=manifest.name,
+            manifest=manifest,
             bundle=str(bundle),
             slots=slots,
             arena_fd=-1,
             settings=own or ModelSettings(),
         )
         arena = ModelArena(manifest, slots, 1, mmap.mmap(-1, arena_bytes(manifest, slots)))
-        models.append(ServedModel(number, spec, manifest, arena, 0, ledger.blocks[WORKER]))
+        models.append(ServedModel(number, spec, arena, 0, ledger.blocks[WORKER]))
     return models
 
 

@@ -40,7 +40,7 @@ def manifest(**parts: Any) -> Manifest:
             "opset": 18,
             "producer": "test",
             "created_at": "2026-01-01T00:00:00Z",
-            "files": {GRAPH_FILE: File(bytes=0, sha256="0" * 64)},
+            "files": dict.fromkeys((GRAPH_FILE, TOKENIZER_FILE), File(bytes=0, sha256="0" * 64)),
             **parts,
         }
     )
