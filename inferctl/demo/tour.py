@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import re
 import signal
 import subprocess
@@ -60,7 +61,7 @@ class Tour:
                     self._say_all(server)
 
     def _export(self) -> None:
-        checkpoints = files("inferctl.demo").joinpath("checkpoints")
+        checkpoints = os.path.relpath(str(files("inferctl.demo").joinpath("checkpoints")))
         self._title("Export a detector: a state dict and the function that builds its model")
         self._inferctl(
             "export", f"{checkpoints}/shapes.safetensors",

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 # What a batch costs besides its run: waking a runner and its workers, locks, counting, verdicts.
 # Measured as the difference in CPU per request between batches of 1 and 8 of the demo's detector
 # under load (docs/log.md); an engine without load and neighbours needs a tenth of it.
-DISPATCH_S = 350e-6
+DISPATCH_S = 450e-6
 
 # A larger batch must lower the cost per row by more than this to be worth its longer run.
-GAIN = 0.05
+GAIN = 0.03
 
 # Runs this much apart per row are alike: a shared machine measures no better.
 NOISE = 0.10

@@ -21,10 +21,11 @@ from inferctl.settings import BatchingSettings, RuntimeSettings
 
 Array = npt.NDArray[Any]
 
-# A bucket is timed at least so often, and while there is time left; its fastest run counts.
-MIN_TIMED_RUNS = 3
-MAX_TIMED_RUNS = 15
-TIMING_BUDGET_S = 0.03
+# Every size is timed in turn while there is time left; its fastest run counts.
+MAX_ROUNDS = 15
+TIMING_BUDGET_S = 0.2
+# Larger sizes than one that runs so long are tried only while the cost per row falls.
+LONG_RUN_S = 0.02
 
 
 class Model:
@@ -66,17 +67,28 @@ class Model:
     def warm(self, batching: BatchingSettings) -> tuple[int, float]:
         """Run every allowed shape and time it; returns the largest batch and its run's seconds.
 
-        With `max_batch_rows = "auto"` sizes are tried upwards until the cost per row stops
-        falling, and the knee of that curve is the answer. Raises StartError if the model fails.
+        With `max_batch_rows = "auto"` the answer is the knee of the measured cost curve. Raises
+        StartError if the model fails.
         """
         wanted = batching.max_batch_rows
+        arenas: dict[int, ModelArena] = {}
         run_s: dict[int, float] = {}
         for rows in self._row_buckets(wanted):
-            run_s[rows] = self._time_bucket(rows)
-            if wanted == "auto" and not still_falling(run_s):
+            arenas[rows] = self._warm_size(rows)
+            run_s[rows] = self._timed_run(arenas[rows])
+            if wanted == "auto" and run_s[rows] > LONG_RUN_S and not still_falling(run_s):
+                break
+        # Sizes take turns, so that what else the machine does at start meets all of them alike.
+        spent_s = sum(run_s.values())
+        for _ in range(MAX_ROUNDS):
+            for rows, arena in arenas.items():
+                took_s = self._timed_run(arena)
+                run_s[rows] = min(run_s[rows], took_s)
+                spent_s += took_s
+            if spent_s > TIMING_BUDGET_S:
                 break
         largest = knee(run_s) if wanted == "auto" else wanted
-        return largest, run_s[max(size for size in run_s if size <= largest)]
+        return largest, run_s[largest]
 
     def _row_buckets(self, wanted: int | str) -> list[int]:
         buckets = list(self.manifest.buckets.rows)
@@ -84,35 +96,35 @@ class Model:
             buckets = [rows for rows in buckets if rows < wanted] + [wanted]
         return buckets
 
-    def _time_bucket(self, rows: int) -> float:
-        """Seconds of a run of `rows` rows at the longest length, after one run of each length.
+    def _warm_size(self, rows: int) -> ModelArena:
+        """Run a batch of `rows` rows once with each length, the longest last; its arena.
 
         The rows lie in memory of their own: after a restart the real slots hold waiting requests.
         """
         arena = ModelArena(self.manifest, rows, 1, mmap.mmap(-1, arena_bytes(self.manifest, rows)))
         if "attention_mask" in arena.inputs:
             arena.inputs["attention_mask"][:] = 1
-        slots = range(rows)
         try:
             for tokens in self.manifest.buckets.tokens or (1,):
                 arena.tokens[:] = tokens
-                self.run(arena, slots)
-            return self._fastest_run(arena, slots)
+                self.run(arena, range(rows))
         except RunFailed as error:
             raise StartError(
                 f"{self.manifest.name} fails at {rows} rows during warm-up: {error.what}",
                 hint="export the bundle again",
             ) from None
+        return arena
 
-    def _fastest_run(self, arena: ModelArena, slots: Sequence[int]) -> float:
-        times_s: list[float] = []
-        while len(times_s) < MIN_TIMED_RUNS or (
-            len(times_s) < MAX_TIMED_RUNS and sum(times_s) < TIMING_BUDGET_S
-        ):
-            begun_s = time.monotonic()
-            self.run(arena, slots)
-            times_s.append(time.monotonic() - begun_s)
-        return min(times_s)
+    def _timed_run(self, arena: ModelArena) -> float:
+        """Seconds of a run of the whole arena.
+
+        On the CPU a run costs the cores it keeps busy, and its CPU time says so however busy the
+        machine is: at start it is, because the workers are starting too.
+        """
+        clock = time.monotonic if self.session.provider == CUDA else time.process_time
+        begun_s = clock()
+        self.run(arena, range(arena.slots))
+        return clock() - begun_s
 
     def _padded_rows(self, rows: int) -> int:
         if not self._pads_rows:

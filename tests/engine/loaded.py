@@ -63,6 +63,10 @@ class Clock:
     def monotonic(cls) -> float:
         return cls.now_s
 
+    @classmethod
+    def process_time(cls) -> float:
+        return cls.now_s
+
 
 def record_sizes(model: Model, seconds: Callable[[int], float] = lambda rows: 0.0) -> list[int]:
     """The rows of every run to come; each takes `seconds(rows)` of `Clock`."""
