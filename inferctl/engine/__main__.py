@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
-from inferctl.arena.ledger import Ledger
+from inferctl.arena.ledger import Block, Ledger
 from inferctl.arena.memory import map_memory
 from inferctl.arena.slots import ModelArena
 from inferctl.arena.spec import EngineSpec, ModelSpec
@@ -37,11 +37,12 @@ def main() -> None:
     spec = EngineSpec.model_validate(message)
     ledger = Ledger(map_memory(spec.ledger_fd), [m.name for m in spec.models], spec.workers)
     block = ledger.blocks[spec.process]
+    specs = [_with_measured_batch(model, block) for model in spec.models]
     block.reset_gauges()
     reader = Reader(control)
     runners: list[Runner] = []
     try:
-        for number, model_spec in enumerate(spec.models):
+        for number, model_spec in enumerate(specs):
             runner = _load(number, model_spec, spec.workers, ledger, reader)
             reader.add(runner)
             runners.append(runner)
@@ -53,6 +54,16 @@ def main() -> None:
     reader.serve()
     for runner in runners:
         runner.stop()
+
+
+def _with_measured_batch(spec: ModelSpec, block: Block) -> ModelSpec:
+    """A successor takes over what its predecessor measured: it is wanted back quickly."""
+    measured = int(block.cell("inferctl_max_batch_rows", spec.name).get())
+    if not measured:
+        return spec
+    batching = spec.settings.batching.model_copy(update={"max_batch_rows": measured})
+    settings = spec.settings.model_copy(update={"batching": batching})
+    return spec.model_copy(update={"settings": settings})
 
 
 def _load(

@@ -23,7 +23,7 @@ Array = npt.NDArray[Any]
 
 # Every size is timed in turn while there is time left; its fastest run counts.
 MAX_ROUNDS = 15
-TIMING_BUDGET_S = 0.2
+TIMING_BUDGET_S = 0.12
 # Larger sizes than one that runs so long are tried only while the cost per row falls.
 LONG_RUN_S = 0.02
 
@@ -78,6 +78,8 @@ class Model:
             run_s[rows] = self._timed_run(arenas[rows])
             if wanted == "auto" and run_s[rows] > LONG_RUN_S and not still_falling(run_s):
                 break
+        if wanted != "auto":
+            return wanted, run_s[wanted]
         # Sizes take turns, so that what else the machine does at start meets all of them alike.
         spent_s = sum(run_s.values())
         for _ in range(MAX_ROUNDS):
@@ -87,7 +89,7 @@ class Model:
                 spent_s += took_s
             if spent_s > TIMING_BUDGET_S:
                 break
-        largest = knee(run_s) if wanted == "auto" else wanted
+        largest = knee(run_s)
         return largest, run_s[largest]
 
     def _row_buckets(self, wanted: int | str) -> list[int]:

@@ -20,7 +20,7 @@ from inferctl.arena.slots import ModelArena, arena_bytes
 from inferctl.arena.spec import EngineSpec, ModelSpec
 from inferctl.arena.wire import RECORD, Control, Record, RecordStream, Verdict, encode_records
 from inferctl.bundles.manifest import GRAPH_FILE, Manifest
-from inferctl.engine.__main__ import _parallelism
+from inferctl.engine.__main__ import _parallelism, _with_measured_batch
 from inferctl.settings import ModelSettings, RuntimeSettings
 from tests.graphs import (
     POISON,
@@ -206,3 +206,12 @@ def test_a_runner_that_dies_of_a_bug_takes_the_engine_with_it(child: Child) -> N
         code, errors = child.end()
     assert code == 1
     assert "IndexError" in errors
+
+
+def test_a_successor_takes_over_the_measured_batch(child: Child) -> None:
+    block = child.ledger.blocks[Ledger.ENGINE]
+    images, texts = child.spec.models
+    block.cell("inferctl_max_batch_rows", images.name).set(4)
+
+    assert _with_measured_batch(images, block).settings.batching.max_batch_rows == 4
+    assert _with_measured_batch(texts, block) == texts
