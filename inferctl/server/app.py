@@ -40,11 +40,12 @@ class App:
         call = Call(scope, receive)
         if _is_predict(call.path):
             reply = await self._answer(call)
+            # Before the client can know: whoever has an answer finds it counted.
+            self._count(call, reply)
             await reply.send(call, send)
         else:
             reply = await self._pass_on(call, send)
         if call.path not in UNLOGGED:
-            self._count(call, reply)
             self._log.record(call, reply)
 
     async def _answer(self, call: Call) -> Reply:

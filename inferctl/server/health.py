@@ -54,19 +54,29 @@ class State:
     link: EngineLink
     models: Sequence[ServedModel]
     started_s: float
-    was_loaded: bool = False
     draining: bool = False
 
     @property
     def engine_ready(self) -> bool:
         """Whether an engine is there with every model warm."""
-        ready = self.ledger.blocks[Ledger.ENGINE].cell("inferctl_engine_ready").get() == 1
-        self.was_loaded = self.was_loaded or ready
-        return ready and self.link.attached
+        return self._says_ready and self.link.attached
+
+    @property
+    def engine_restarts(self) -> int:
+        """How often the engine was replaced."""
+        return int(self.ledger.total("inferctl_restarts_total", value="engine"))
 
     def is_loaded(self) -> bool:
-        """Whether requests may come in: once loaded, they wait for an engine that is replaced."""
-        return self.was_loaded or self.engine_ready
+        """Whether requests may come in: they wait for a successor, not for the first engine.
+
+        The supervisor replaces an engine only after a first one was ready, and says so before it
+        takes back that it is.
+        """
+        return self._says_ready or self.engine_restarts > 0
+
+    @property
+    def _says_ready(self) -> bool:
+        return self.ledger.total("inferctl_engine_ready") == 1
 
     @property
     def ready(self) -> bool:
@@ -83,7 +93,7 @@ class State:
             models={model.name: self._model(model, ready, on_cuda) for model in self.models},
             device=self._device(on_cuda),
             uptime_s=round(time.monotonic() - self.started_s, 3),
-            engine_restarts=int(self.ledger.total("inferctl_restarts_total", value="engine")),
+            engine_restarts=self.engine_restarts,
             warnings=self._warnings(on_cuda),
         )
 
@@ -92,7 +102,7 @@ class State:
             return "draining"
         if ready:
             return "ok"
-        return "degraded" if self.was_loaded else "starting"
+        return "degraded" if self.is_loaded() else "starting"
 
     def _model(self, model: ServedModel, ready: bool, on_cuda: bool) -> ModelHealth:
         return ModelHealth(
@@ -117,6 +127,6 @@ class State:
 
     def _warnings(self, on_cuda: bool) -> list[str]:
         asked_auto = any(model.settings.runtime.device == "auto" for model in self.models)
-        if asked_auto and not on_cuda and self.was_loaded:
+        if asked_auto and not on_cuda and self.is_loaded():
             return ["no CUDA device: the models run on the CPU"]
         return []

@@ -68,6 +68,7 @@ class Service:
         ]  # fmt: skip
         self._stopping = asyncio.Event()
         self._exit_code = 0
+        self._engine_is_down = False
 
     async def run(self) -> int:
         """Serve until SIGINT or SIGTERM; the exit code, 0 after a drain, 128 + n after a second
@@ -116,6 +117,9 @@ class Service:
 
     def _connect(self, index: int) -> None:
         """Give a worker and the engine the two ends of a new socket."""
+        if self._engine_is_down:
+            self._workers[index].tell({"do": "give_up", "reason": "the engine keeps dying"})
+            return
         ours, theirs = socket.socketpair()
         with ours, theirs:
             self._engine.tell({"worker": index}, ours.fileno())
@@ -141,13 +145,14 @@ class Service:
             delay_s = backoff.next_delay_s(time.monotonic())
             if delay_s is None:
                 log.error("the engine keeps dying and stays down")
-                for worker in self._workers:
-                    worker.tell({"do": "give_up", "reason": "the engine keeps dying"})
-                return
-            await asyncio.sleep(delay_s)
-            self._engine.start()
+                self._engine_is_down = True
+            else:
+                await asyncio.sleep(delay_s)
+                self._engine.start()
             for index in range(len(self._workers)):
                 self._connect(index)
+            if self._engine_is_down:
+                return
 
     async def _keep_worker(self, index: int) -> None:
         """Replace a worker whenever it dies."""
@@ -159,6 +164,8 @@ class Service:
                 log.error("a worker keeps dying and stays down", worker=index)
                 return
             await asyncio.sleep(delay_s)
+            if self._stopping.is_set():
+                return
             worker.start()
             self._connect(index)
 

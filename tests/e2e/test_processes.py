@@ -158,3 +158,20 @@ def test_a_killed_supervisor_takes_its_children_along(start: Start) -> None:
     service.process.wait()
 
     wait_for_end(children)
+
+
+def test_an_engine_that_keeps_dying_is_given_up_and_said_so(start: Start) -> None:
+    service = start("--workers", "1")
+    for death in range(6):
+        if death:
+            service.wait_for_line("ready again", count=death)
+        os.kill(service.pids(ENGINE)[0], signal.SIGKILL)
+    service.wait_for_line("stays down")
+
+    answer = service.post_json("/models/sentiment/predict", {"text": POSITIVE})
+
+    assert answer.status == 503
+    assert answer.headers["retry-after"]
+    assert service.request("/livez").status == 200
+    assert service.request("/readyz").status == 503
+    assert service.request("/health").json["status"] == "degraded"

@@ -37,6 +37,12 @@ class Service:
     def engine_says(self, name: str, value: float, model: str = "") -> None:
         self.ledger.blocks[Ledger.ENGINE].cell(name, model).set(value)
 
+    def engine_is_replaced(self) -> None:
+        """What the supervisor says of a dead engine."""
+        supervisor = self.ledger.blocks[Ledger.SUPERVISOR]
+        supervisor.cell("inferctl_restarts_total", value="engine").add()
+        self.engine_says("inferctl_engine_ready", 0)
+
 
 def test_a_service_starts_runs_degrades_and_drains() -> None:
     service = Service()
@@ -45,7 +51,7 @@ def test_a_service_starts_runs_degrades_and_drains() -> None:
     service.engine_says("inferctl_engine_ready", 1)
     assert service.state.health().status == "ok"
     assert service.state.ready
-    service.engine_says("inferctl_engine_ready", 0)
+    service.engine_is_replaced()
     assert service.state.health().status == "degraded"
     assert service.state.is_loaded(), "requests wait for the next engine"
     assert not service.state.ready

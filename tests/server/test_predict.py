@@ -252,7 +252,7 @@ async def test_requests_wait_for_an_engine_that_is_replaced(tmp_path: Path) -> N
     async with working(tmp_path, detector()) as worker:
         assert (await post_json(worker.app, IMAGE)).status == 200
         worker.engine.die()
-        worker.engine_is_ready(False)
+        worker.engine_is_replaced()
         await look_once()
         asking = asyncio.create_task(post_json(worker.app, IMAGE))
         await look_once()

@@ -162,6 +162,12 @@ class Worker:
     def engine_is_ready(self, ready: bool = True) -> None:
         self.ledger.blocks[Ledger.ENGINE].cell("inferctl_engine_ready").set(float(ready))
 
+    def engine_is_replaced(self) -> None:
+        """What the supervisor says of a dead engine."""
+        supervisor = self.ledger.blocks[Ledger.SUPERVISOR]
+        supervisor.cell("inferctl_restarts_total", value="engine").add()
+        self.engine_is_ready(False)
+
     def logged(self) -> list[dict[str, Any]]:
         """What the request log holds; nothing can be logged after."""
         self.log.close()
