@@ -14,7 +14,8 @@ def main() -> None:
     try:
         app(prog_name="inferctl")
     except InferctlError as error:
-        sys.stderr.write(f"inferctl: {error}\n")
+        # Several wrong settings are several lines.
+        sys.stderr.writelines(f"inferctl: {line}\n" for line in str(error).splitlines())
         sys.exit(error.exit_code)
 
 

@@ -98,7 +98,7 @@ def effective_values(settings: Settings) -> Iterator[tuple[str, str]]:
     tree["models"] = settings.model_dump(mode="json", exclude_unset=True).get("models", {})
     for path, value in _leaves(tree):
         if value != {}:
-            yield ".".join(path), str(value)
+            yield ".".join(path), str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _from_environment(source: EnvSettingsSource) -> Tree:
@@ -149,28 +149,44 @@ def _put(tree: Tree, path: tuple[str, ...], value: object) -> None:
 
 
 def _explain(error: ValidationError, origins: Mapping[str, str]) -> Iterator[str]:
-    """One line for each wrong setting: key, source, rule, nearest name."""
+    """One line for each wrong setting: key, rule, nearest name, source."""
     rules: dict[str, list[str]] = {}
     for problem in error.errors(include_url=False):
         # A union reports each of its members below the key's own path.
         dotted = ".".join(str(part) for part in problem["loc"])
         dotted = max((key for key in origins if _lies_in(dotted, key)), key=len, default=dotted)
-        rule = problem["msg"]
-        if problem["type"] == "extra_forbidden":
-            nearest = difflib.get_close_matches(dotted, _names(), n=1, cutoff=0.5)
-            rule = "unknown setting" + (f"; did you mean {nearest[0]}?" if nearest else "")
-        rules.setdefault(dotted, []).append(rule)
+        rules.setdefault(dotted, []).append(_rule(dotted, problem["type"], problem["msg"]))
     for dotted, ways in rules.items():
-        inside = (where for key, where in origins.items() if _lies_in(key, dotted))
-        origin = origins.get(dotted) or next(inside, "")
-        yield f"{dotted}: {' or '.join(ways)} (from {origin})"
+        key = next((key for key in origins if _lies_in(key, dotted)), dotted)
+        yield f"{dotted}: {' or '.join(ways)} (from {_place(key, origins)})"
+
+
+def _rule(dotted: str, kind: str, message: str) -> str:
+    if kind == "extra_forbidden":
+        nearest = difflib.get_close_matches(dotted, _names(dotted), n=1, cutoff=0.5)
+        return "unknown setting" + (f"; did you mean {nearest[0]}?" if nearest else "")
+    if kind in ("model_type", "dict_type"):
+        return "is a section; set its keys one by one"
+    return message.removeprefix("Input ").partition(", unable")[0]
+
+
+def _place(key: str, origins: Mapping[str, str]) -> str:
+    """The source of a key as a person would look for it."""
+    origin = origins.get(key) or next(
+        (where for other, where in origins.items() if _lies_in(other, key)), ""
+    )
+    if origin in ("environment", ".env"):
+        name = ENV_PREFIX + key.replace(".", ENV_DELIMITER).upper()
+        return f"{name} in the {origin}" if origin == "environment" else f"{name} in {origin}"
+    return origin
 
 
 def _lies_in(key: str, section: str) -> bool:
     return f"{key}.".startswith(f"{section}.")
 
 
-def _names() -> Iterator[str]:
-    """Every dotted key and the sections around it."""
+def _names(like: str) -> Iterator[str]:
+    """Every dotted key and the sections around it, with the model's name that `like` has."""
+    model = like.split(".")[1] if like.startswith("models.") else "NAME"
     for key in setting_keys():
-        yield from accumulate(key.split("."), "{}.{}".format)
+        yield from accumulate(key.replace(".NAME.", f".{model}.").split("."), "{}.{}".format)

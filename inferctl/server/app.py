@@ -76,7 +76,7 @@ class App:
             await self._rest(call.scope, call.receive, send_with_headers)
         except Exception:  # noqa: BLE001 - the outermost loop: it was answered, and raised again
             traceback.print_exc(file=sys.stderr)
-        return Reply(status, b"", "ok" if status < 400 else "error")
+        return Reply(status, b"", call.outcome if status >= 400 else "ok")
 
     def _count(self, call: Call, reply: Reply) -> None:
         if call.model:

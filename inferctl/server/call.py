@@ -39,6 +39,7 @@ BUG = "an internal error; it was logged"
 class Call:
     """A request: what came in, and what the log and the metrics need to know of it.
 
+    `outcome` is the code of the problem that was sent, if one was.
     `timings_ms` collects the phases for `Server-Timing`, in their order.
     """
 
@@ -50,6 +51,7 @@ class Call:
     body_received: bool = False
     model: str = ""
     version: int = 0
+    outcome: str = InferctlError.code
     timings_ms: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -172,6 +174,7 @@ class Reply:
 
 def problem(error: InferctlError, call: Call) -> Reply:
     """An error as RFC 9457 `application/problem+json`, from our own texts alone."""
+    call.outcome = error.code
     content: dict[str, Any] = {
         "type": "about:blank",
         "title": error.code.replace("_", " "),

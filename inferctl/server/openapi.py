@@ -60,7 +60,13 @@ def add_predict_paths(
         operation = _operation(model, names)
         document["paths"][f"/models/{model.name}/predict"] = {"post": operation}
         if model is default:
-            document["paths"]["/predict"] = {"post": operation | {"operationId": "predict"}}
+            document["paths"]["/predict"] = {
+                "post": operation
+                | {
+                    "operationId": "predict",
+                    "summary": f"the default model: {operation['summary']}",
+                }
+            }
     return document
 
 

@@ -72,12 +72,12 @@ class Predict:
         """The model that the path names, or the default one."""
         if call.path == PREDICT:
             model = self._default
-            hint = "this service has several models: use /models/{name}/predict"
+            missing = "no model is marked as default", "use /models/{name}/predict"
         else:
             model = self._models.get(call.path.split("/")[2])
-            hint = "GET /models lists them"
+            missing = "no such model", "GET /models lists them"
         if model is None:
-            raise NotFound("no such model", hint=hint)
+            raise NotFound(missing[0], hint=missing[1])
         call.model, call.version = model.name, model.manifest.version
         return model
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from http import HTTPStatus
+from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from pydantic import BaseModel
@@ -56,8 +57,16 @@ def build_rest(
     if docs:
         add_docs(rest)
         document = add_predict_paths(rest.openapi(), list(models.values()), default)
+        _without_fastapis_errors(document)
         rest.openapi = lambda: document  # type: ignore[method-assign] # FastAPI's documented way
     return rest
+
+
+def _without_fastapis_errors(document: dict[str, Any]) -> None:
+    """FastAPI documents a validation error of its own for every path parameter; none is sent."""
+    document["paths"]["/models/{name}"]["get"]["responses"].pop("422", None)
+    for name in ("HTTPValidationError", "ValidationError"):
+        document["components"]["schemas"].pop(name, None)
 
 
 def _add_state_routes(rest: FastAPI, state: State, exposition: Exposition) -> None:

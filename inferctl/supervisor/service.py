@@ -77,9 +77,8 @@ class Service:
         self._supervisor_block.state(PID).set(os.getpid())
         log.info(
             "starting",
-            url=self.url,
             workers=len(self._workers),
-            models=[f"{model.name} v{model.version}" for model in self.models],
+            models=", ".join(f"{model.name} v{model.version}" for model in self.models),
         )
         begun_s = time.monotonic()
         children = [self._engine, *self._workers]
@@ -89,8 +88,10 @@ class Service:
             for index in range(len(self._workers)):
                 self._connect(index)
             await self._first_ready()
-            if not self._stopping.is_set():
-                log.info("ready", url=self.url, took_s=round(time.monotonic() - begun_s, 2))
+            if self._stopping.is_set():
+                log.info("stopped before it was ready")
+                return self._exit_code
+            log.info("ready", url=self.url, took_s=round(time.monotonic() - begun_s, 2))
             tasks = [asyncio.create_task(self._keep_engine())]
             tasks += [asyncio.create_task(self._keep_worker(i)) for i in range(len(self._workers))]
             await self._stopping.wait()
@@ -136,6 +137,7 @@ class Service:
             ready.result()
         else:
             ready.cancel()
+            await asyncio.gather(ready, return_exceptions=True)
 
     async def _keep_engine(self) -> None:
         """Replace the engine whenever it dies; workers keep its rows meanwhile."""

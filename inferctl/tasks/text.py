@@ -80,7 +80,10 @@ class TextTask(Task):
         if not text:
             raise Unprocessable("the text is empty")
         if len(text) > self._max_chars:
-            raise TooLarge(f"the text has more than {self._max_chars} characters")
+            raise TooLarge(
+                f"the text has more than {self._max_chars} characters",
+                hint="send less, or raise limits.max_text_chars",
+            )
         return text
 
     def preprocess(self, item: str) -> Prepared:
