@@ -157,7 +157,8 @@ def _explain(error: ValidationError, origins: Mapping[str, str]) -> Iterator[str
         dotted = max((key for key in origins if _lies_in(dotted, key)), key=len, default=dotted)
         rules.setdefault(dotted, []).append(_rule(dotted, problem["type"], problem["msg"]))
     for dotted, ways in rules.items():
-        key = next((key for key in origins if _lies_in(key, dotted)), dotted)
+        inside = (key for key in origins if _lies_in(key, dotted))
+        key = dotted if dotted in origins else next(inside, dotted)
         yield f"{dotted}: {' or '.join(ways)} (from {_place(key, origins)})"
 
 

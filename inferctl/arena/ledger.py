@@ -56,7 +56,7 @@ METRICS: tuple[Metric, ...] = (
     Metric("inference_batch_size", "histogram", "Rows run together", buckets=BATCH_BUCKETS),
     Metric(
         "inferctl_queue_seconds", "histogram",
-        "From a row's arrival at the engine to its run", buckets=LATENCY_BUCKETS_S,
+        "From a row's submission to its run", buckets=LATENCY_BUCKETS_S,
     ),
     Metric(
         "inferctl_run_seconds", "histogram",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from inferctl.errors import UsageError
+from inferctl.errors import BenchError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -57,7 +57,13 @@ def bench(
         report = measure(plan, on_tick)
     if json is not None:
         write_json(report, json)
-    Console(file=sys.stdout).print(render(report))
+    Console(file=sys.stdout, highlight=False).print(render(report))
+    if report.client.failed > report.client.answered:
+        raise BenchError(
+            f"{report.client.failed} of {report.client.failed + report.client.answered} "
+            "requests failed",
+            hint="the figures above are those of the rest",
+        )
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +20,12 @@ if TYPE_CHECKING:
 
 _TASKS = ("image-detection", "image-classification", "text-classification")
 _EXTRA = ("torch", "onnx", "onnxscript", "safetensors", "transformers")
+_FACTORY_HELP = (
+    "package.module:function that returns the nn.Module of a state dict. Image models take float32 "
+    "(rows, 3, H, W), already normalised; text models (input_ids, attention_mask). Classifiers "
+    "return logits (rows, classes); detectors return boxes (rows, k, 4) as xyxy in 0..1, scores "
+    "(rows, k) descending and int64 labels (rows, k)."
+)
 _DOING = {
     "load": "Loading the checkpoint",
     "export": "Drawing the graph",
@@ -33,7 +40,7 @@ def export(
     ],
     factory: Annotated[
         str | None,
-        typer.Option(help="package.module:function that returns the nn.Module of a state dict."),
+        typer.Option(help=_FACTORY_HELP),
     ] = None,
     name: Annotated[
         str | None, typer.Option(help="Name of the model. [from the checkpoint]")
@@ -114,15 +121,14 @@ def read_size(text: str | None) -> tuple[int, int] | None:
     """Read `--image-size`, 224 or 480x640, as height and width in pixels."""
     if text is None:
         return None
-    height, _, width = text.lower().partition("x")
-    try:
-        return int(height), int(width or height)
-    except ValueError:
+    found = re.fullmatch(r"([0-9]{1,6})(?:[xX]([0-9]{1,6}))?", text.strip())
+    if found is None:
         raise UsageError(
             f"{text!r} is no size",
             where="--image-size",
             hint="write 224, or 480x640 (height first)",
-        ) from None
+        )
+    return int(found[1]), int(found[2] or found[1])
 
 
 def read_channels(text: str, flag: str) -> tuple[float, float, float]:
@@ -164,8 +170,9 @@ def _progress() -> Iterator[Callable[[str], None]]:
 
     # A bound stream: the exporter's own output is redirected while the spinner turns.
     console = Console(file=sys.stderr)
+    mark = SpinnerColumn(finished_text="✓")
     columns = (
-        SpinnerColumn(finished_text="✓"),
+        mark,
         TextColumn("{task.description}"),
         TimeElapsedColumn(),
     )
@@ -176,7 +183,15 @@ def _progress() -> Iterator[Callable[[str], None]]:
                 progress.update(running, completed=1)
             progress.add_task(_DOING.get(stage, stage), total=1)
 
-        yield on_stage
+        try:
+            yield on_stage
+        except BaseException:
+            # Only the stage that failed still shows the spinner's frame.
+            mark.spinner.frames = ["✗"]
+            if not console.is_terminal:
+                for failed in progress.task_ids[-1:]:
+                    progress.remove_task(failed)
+            raise
         for finished in progress.task_ids:
             progress.update(finished, completed=1)
 

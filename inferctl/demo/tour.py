@@ -9,11 +9,9 @@ import re
 import signal
 import subprocess
 import sys
-import tempfile
 import urllib.request
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +23,10 @@ from rich.table import Table
 from inferctl.demo.metrics import box_iou
 from inferctl.demo.samples import NEGATIVE, POSITIVE, write_images
 from inferctl.demo.scenes import LABELS, Scene
-from inferctl.errors import StartError, VerificationError
+from inferctl.errors import StartError, UsageError, VerificationError
 
+CHECKPOINTS = Path(__file__).parent / "checkpoints"
+CARD = "README.md"
 READY = re.compile(r"\bready\b.*\burl=(\S+)")
 REQUEST_TIMEOUT_S = 10.0
 MIN_IOU = 0.5
@@ -43,25 +43,45 @@ class Tour:
         self._reports = reports
         self._port = port
         self._url = ""
-        self._console = Console()
+        self._console = Console(highlight=False)
 
     def run(self, *, keep: bool) -> None:
         """Export, serve, predict, bench. Raises the failing step's error."""
-        with tempfile.TemporaryDirectory(prefix="inferctl-demo-") as folder:
-            scene, *_ = write_images(Path(folder), count=16)
-            self._export()
-            with self._server() as server:
-                self._detect(Path(folder) / "scene-000.jpg", scene)
-                self._classify()
-                self._bench(Path(folder))
-                self._title("Done")
-                self._console.print(f"bundles in {self._models}/, reports in {self._reports}/")
-                if keep:
-                    self._console.print(f"the server stays up at {self._url}/docs until Ctrl-C")
-                    self._say_all(server)
+        self._refuse_foreign_bundles()
+        images = self._reports / "demo-images"
+        scene, *_ = write_images(images, count=16)
+        self._export()
+        with self._server() as server:
+            self._detect(images / "scene-000.jpg", scene)
+            self._classify()
+            self._bench(images)
+            self._title("Done")
+            self._console.print(f"bundles in {self._models}/, reports in {self._reports}/")
+            if keep:
+                self._console.print(f"the server stays up at {self._url}/docs until Ctrl-C")
+                self._say_all(server)
+
+    def _refuse_foreign_bundles(self) -> None:
+        """The demo writes over its own bundles, and over nobody else's."""
+        cards = {"shapes": CHECKPOINTS / "shapes.md", "sentiment": CHECKPOINTS / "sentiment" / CARD}
+        for manifest in self._models.glob("*/*/manifest.json"):
+            version = manifest.parent
+            card = cards.get(version.parent.name)
+            found = version / CARD
+            if not (
+                card
+                and version.name == "1"
+                and found.is_file()
+                and found.read_bytes() == card.read_bytes()
+            ):
+                raise UsageError(
+                    "the folder holds a bundle that is not the demo's",
+                    where=str(version),
+                    hint="choose another folder with --models",
+                )
 
     def _export(self) -> None:
-        checkpoints = os.path.relpath(str(files("inferctl.demo").joinpath("checkpoints")))
+        checkpoints = os.path.relpath(CHECKPOINTS)
         self._title("Export a detector: a state dict and the function that builds its model")
         self._inferctl(
             "export", f"{checkpoints}/shapes.safetensors",

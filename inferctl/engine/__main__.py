@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import sys
 import threading
@@ -30,6 +31,8 @@ from inferctl.settings import RuntimeSettings
 def main() -> None:
     """Load and warm every model, say so, and serve until the supervisor hangs up."""
     threading.excepthook = _die
+    for signal_number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(signal_number, signal.SIG_IGN)  # workers still need it while they drain
     control = Control(socket.socket(fileno=int(sys.argv[1])))
     message = control.receive()
     if message is None:

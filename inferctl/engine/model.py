@@ -38,6 +38,7 @@ class Model:
         self.session = Session(bundle / GRAPH_FILE, runtime, threads)
         # A new shape costs a GPU seconds once; on the CPU padding rows only costs time.
         self._pads_rows = self.session.provider == CUDA
+        self._warmed: list[int] = []
         self._outputs = [tensor.name for tensor in manifest.outputs]
 
     def run(self, arena: ModelArena, slots: Sequence[int]) -> None:
@@ -74,6 +75,7 @@ class Model:
         arenas: dict[int, ModelArena] = {}
         run_s: dict[int, float] = {}
         for rows in self._row_buckets(wanted):
+            self._warmed.append(rows)
             arenas[rows] = self._warm_size(rows)
             run_s[rows] = self._timed_run(arenas[rows])
             if wanted == "auto" and run_s[rows] > LONG_RUN_S and not still_falling(run_s):
@@ -131,9 +133,7 @@ class Model:
     def _padded_rows(self, rows: int) -> int:
         if not self._pads_rows:
             return rows
-        buckets = self.manifest.buckets.rows
-        place = bisect_left(buckets, rows)
-        return buckets[place] if place < len(buckets) else rows
+        return self._warmed[bisect_left(self._warmed, rows)]
 
     def _padded_tokens(self, lengths: npt.NDArray[np.int32]) -> int:
         """Length that every row of the batch is padded to: the smallest bucket that holds all."""

@@ -16,7 +16,10 @@ class RowQueue:
     def __init__(self, batcher: Batcher, is_cancelled: Callable[[int], bool]) -> None:
         self._batcher = batcher
         self._is_cancelled = is_cancelled
-        self._changed = threading.Condition()
+        lock = threading.Lock()
+        # Two conditions, so that a wake-up for a runner cannot go to whoever waits in `evict`.
+        self._changed = threading.Condition(lock)
+        self._finished = threading.Condition(lock)
         # Counted: a worker may submit a slot again between its verdict and `done`.
         self._running: Counter[int] = Counter()
         self._closed = False
@@ -53,18 +56,22 @@ class RowQueue:
         with self._changed:
             self._running.subtract(_slots(batch))
             self._running = +self._running
-            # Only `evict` waits for this, and it shares the condition with idle runners.
-            self._changed.notify_all()
+            self._finished.notify_all()
+
+    def remove(self, is_lost: Callable[[int], bool]) -> list[Row]:
+        """Take out the waiting rows of a dead worker."""
+        with self._changed:
+            return self._batcher.remove(is_lost)
 
     def evict(self, is_lost: Callable[[int], bool]) -> list[Row]:
-        """Remove the waiting rows of a dead worker, and wait until none of its rows is running.
+        """Take out the waiting rows of a dead worker, and wait until none of its rows is running.
 
         After this its slots may be handed to its successor.
         """
-        with self._changed:
-            lost = self._batcher.remove(is_lost)
-            self._changed.wait_for(lambda: not any(is_lost(slot) for slot in self._running))
-            return lost
+        lost = self.remove(is_lost)
+        with self._finished:
+            self._finished.wait_for(lambda: not any(is_lost(slot) for slot in self._running))
+        return lost
 
     def close(self) -> None:
         """Send every runner home; rows that still wait are not run."""

@@ -119,9 +119,11 @@ class Reader:
         except ConnectionResetError:
             data = b""
         if not data:
-            # The successor's socket arrives over the control socket and evicts what is left.
+            # What is running now is waited for when the successor's socket arrives.
             del self._links[link.worker]
             self._detach(link)
+            for runner in self._runners:
+                runner.discard(link.worker)
             return
         submitted: dict[int, list[int]] = defaultdict(list)
         for slot, model, _ in link.records.feed(data):

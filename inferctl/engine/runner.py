@@ -60,13 +60,21 @@ class Runner:
         self.queue.put([Row(slot, now_s, float(deadlines_s[slot])) for slot in slots])
         self._queue_rows.set(len(self.queue))
 
+    def discard(self, worker: int) -> None:
+        """Forget the waiting rows of a dead worker."""
+        self._count_lost(self.queue.remove(self._is_of(worker)))
+
     def evict(self, worker: int) -> None:
         """Forget the rows of a dead worker; returns when none of them is running."""
-        owner = self._arena.owner
-        lost = self.queue.evict(lambda slot: owner(slot) == worker)
+        self._count_lost(self.queue.evict(self._is_of(worker)))
+
+    def _count_lost(self, rows: Sequence[Row]) -> None:
         with self._counting:
-            self._dropped["worker_lost"].add(len(lost))
+            self._dropped["worker_lost"].add(len(rows))
         self._queue_rows.set(len(self.queue))
+
+    def _is_of(self, worker: int) -> Callable[[int], bool]:
+        return lambda slot: self._arena.owner(slot) == worker
 
     def stop(self) -> None:
         """Let the running batches finish; rows that still wait are not run."""

@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from inferctl.errors import CheckpointError, UntrustedCheckpoint, UsageError
-from inferctl.export.foreign import FOREIGN_ERRORS, clean, last_line
+from inferctl.export.foreign import FOREIGN_ERRORS, clean, first_line, type_of
 from inferctl.export.sniff import Kind
 
 # Averaged weights come first: who keeps them, evaluates them.
@@ -101,10 +101,11 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
 
 def _read_torch(path: Path) -> object:
     try:
-        with warnings.catch_warnings():
+        # By a path named .safetensors, torch.load would not look at the content.
+        with path.open("rb") as stream, warnings.catch_warnings():
             # The loader warns of old pickle protocols before it refuses or reads them.
             warnings.filterwarnings("ignore", category=UserWarning, module="torch")
-            content: object = torch.load(path, map_location="cpu", weights_only=True)
+            content: object = torch.load(stream, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise _untrusted(path, str(error)) from None
     except FOREIGN_ERRORS as error:
@@ -128,7 +129,7 @@ def _untrusted(path: Path, text: str) -> UntrustedCheckpoint:
 
 def _damaged(path: Path, error: Exception) -> CheckpointError:
     return CheckpointError(
-        f"it is cut short or damaged: {last_line(error)}",
+        f"it is cut short or damaged: {first_line(error)}",
         where=str(path),
         hint="copy or download it again",
     )
@@ -168,6 +169,6 @@ def _at_key(content: object, key: str) -> object:
 
 def _describe(content: object) -> str:
     if not isinstance(content, Mapping):
-        return f"a {type(content).__name__}, not a dict"
+        return f"{type_of(content)}, not a dict"
     names = ", ".join(repr(name) for name in list(content)[:6])
     return clean(f"its keys are {names}") if names else "the dict is empty"

@@ -6,15 +6,16 @@ import importlib
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from torch import nn
 
 from inferctl.bundles.manifest import ImageInput, Task, TextInput
-from inferctl.errors import UsageError
+from inferctl.errors import InferctlError, UsageError
 from inferctl.export.checkpoint import load_weights
 from inferctl.export.fit import fit_weights
-from inferctl.export.foreign import FOREIGN_ERRORS, last_line
+from inferctl.export.foreign import FOREIGN_ERRORS, first_line, type_of
 from inferctl.export.loaded import LoadedModel, file_sha256, name_from, read_card
 from inferctl.export.request import ExportRequest
 from inferctl.export.sniff import Kind
@@ -65,15 +66,19 @@ def build_module(spec: str) -> nn.Module:
     factory = _import_factory(spec)
     try:
         module = factory()
+    except InferctlError:
+        raise
     except _CALL_ERRORS as error:
         raise UsageError(
-            f"the factory fails: {type(error).__name__}: {last_line(error)}",
+            f"the factory fails: {type(error).__name__}: {first_line(error)}",
             where=spec,
             hint="it must work when called without arguments",
         ) from None
     if not isinstance(module, nn.Module):
         raise UsageError(
-            f"the factory returns a {type(module).__name__}, not an nn.Module", where=spec
+            f"the factory returns {type_of(module)}, not an nn.Module",
+            where=spec,
+            hint="return the model itself, such as `return Net()`",
         )
     return module.cpu().float().eval()
 
@@ -91,16 +96,33 @@ def _import_factory(spec: str) -> Callable[[], Any]:
         # The console script's folder is first on the path, the person's project is not on it.
         sys.path.insert(0, here)
     try:
-        factory = getattr(importlib.import_module(module_name), function, None)
+        module = importlib.import_module(module_name)
+        factory = getattr(module, function, None)
+    except InferctlError:
+        raise
     except _CALL_ERRORS as error:
         raise UsageError(
-            f"cannot import {module_name}: {type(error).__name__}: {last_line(error)}",
+            f"cannot import {module_name}: {type(error).__name__}: {first_line(error)}",
             where="--factory",
             hint="run the command in the project's folder, or install the project",
         ) from None
     if not callable(factory):
-        raise UsageError(f"{module_name} has no function {function!r}", where="--factory")
+        raise UsageError(
+            f"{module_name} has no function {function!r}", where="--factory", hint=_offer(module)
+        )
     return factory  # type: ignore[no-any-return]  # callable() does not narrow Any
+
+
+def _offer(module: ModuleType) -> str:
+    """Name up to five public callables of a module, those defined in it first."""
+    public = {
+        name: value
+        for name, value in vars(module).items()
+        if not name.startswith("_") and callable(value)
+    }
+    own = [n for n, v in public.items() if getattr(v, "__module__", "") == module.__name__]
+    names = (own or list(public))[:5]
+    return f"it has {', '.join(names)}" if names else "it has no functions at all"
 
 
 def _task(request: ExportRequest) -> Task:

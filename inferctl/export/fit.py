@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from inferctl.errors import CheckpointError
+from inferctl.errors import CheckpointError, InferctlError
 from inferctl.export.checkpoint import Weights
-from inferctl.export.foreign import FOREIGN_ERRORS, clean, last_line
+from inferctl.export.foreign import FOREIGN_ERRORS, clean, first_line
 
 # DistributedDataParallel and AveragedModel, torch.compile, Lightning.
 PREFIXES = ("module.", "_orig_mod.", "model.")
@@ -38,8 +38,12 @@ def fit_weights(module: nn.Module, weights: Weights, *, where: str) -> tuple[str
     state = {name: tensors.get(name, value) for name, value in own.items()}
     try:
         module.load_state_dict(state, strict=True)
+    except InferctlError:
+        raise
     except FOREIGN_ERRORS as error:
-        raise CheckpointError(f"the weights do not load: {last_line(error)}", where=where) from None
+        raise CheckpointError(
+            f"the weights do not load: {first_line(error)}", where=where
+        ) from None
     return notes + _precision_note(tensors)
 
 

@@ -2,35 +2,12 @@
 
 from __future__ import annotations
 
-import pickle
 import re
-import struct
-import zipfile
 
-from safetensors import SafetensorError
-
-# Loaders, factories, modules and the exporter run code that is not ours and may raise nearly
-# anything. These are the base classes of what they do raise; interrupts and exits pass through.
-FOREIGN_ERRORS: tuple[type[Exception], ...] = (
-    ArithmeticError,
-    AssertionError,
-    AttributeError,
-    BufferError,
-    EOFError,
-    ImportError,
-    LookupError,
-    MemoryError,
-    NameError,
-    OSError,
-    RuntimeError,
-    SafetensorError,
-    SyntaxError,
-    TypeError,
-    ValueError,
-    pickle.PickleError,
-    struct.error,
-    zipfile.BadZipFile,
-)
+# Loaders, factories, modules and the exporter run code that is not ours, and a person's own error
+# may derive from nothing narrower. Handlers of it let InferctlError through first and end in
+# `raise`; interrupts and exits are no Exception.
+FOREIGN_ERRORS: tuple[type[Exception], ...] = (Exception,)
 
 _MAX_CHARS = 300
 _ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
@@ -45,14 +22,25 @@ def clean(text: str) -> str:
     return flat if len(flat) <= _MAX_CHARS else flat[: _MAX_CHARS - 1] + "…"
 
 
-def last_line(error: BaseException) -> str:
-    """Return the last line of an error's text, or the name of its class when it has none.
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's text, or the name of its class when it has none.
 
-    The exporter's errors end in advice; what happened is the first line of their summary.
+    A line that only announces the next one ("Error(s) in loading:") brings it along. The exporter's
+    errors begin with advice; what happened is the first line of their summary.
     """
     text = _ANSI.sub("", str(error))
     if _EXCEPTION_SUMMARY in text:
         summary = text.split(_EXCEPTION_SUMMARY, 1)[1].strip().splitlines()
         text = _CLASS_PREFIX.sub("", summary[0]) if summary else ""
-    lines = [line for line in text.splitlines() if line.strip()]
-    return clean(lines[-1]).rstrip(".") if lines else type(error).__name__
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    if not lines:
+        return type(error).__name__
+    return clean(" ".join(lines[:2]) if lines[0].endswith(":") else lines[0]).rstrip(".")
+
+
+def type_of(value: object) -> str:
+    """Name a value's type in a sentence: "an int", "a dict", "nothing" for None."""
+    name = type(value).__name__
+    if value is None:
+        return "nothing"
+    return f"{'an' if name[0] in 'aeiouAEIOU' else 'a'} {name}"

@@ -17,8 +17,8 @@ from google.protobuf.message import EncodeError  # type: ignore[import-untyped]
 from torch import nn
 
 from inferctl.bundles.manifest import Tensor
-from inferctl.errors import CheckpointError, VerificationError
-from inferctl.export.foreign import FOREIGN_ERRORS, last_line
+from inferctl.errors import CheckpointError, InferctlError, VerificationError
+from inferctl.export.foreign import FOREIGN_ERRORS, first_line
 from inferctl.export.loaded import MAX_WEIGHT_BYTES, LoadedModel
 from inferctl.export.samples import Feeds, example
 from inferctl.export.wrap import OUTPUT_NAMES, run_example, wrap
@@ -158,9 +158,11 @@ def _export(
                 external_data=False,
                 verbose=False,
             )
+    except InferctlError:
+        raise
     except FOREIGN_ERRORS as error:
         raise VerificationError(
-            f"the model cannot be drawn as a graph: {last_line(error)}",
+            f"the model cannot be drawn as a graph: {first_line(error)}",
             where=type(loaded.module).__name__,
             hint="keep Python branches on tensor values and operators unknown to ONNX out of it",
         ) from None
@@ -178,11 +180,18 @@ def _serialise(proto: onnx.ModelProto) -> bytes:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Swallow what the exporter says: prints, warnings of its own, logged graphs on failure."""
+    """Swallow what the exporter says: prints, warnings of its own, graphs shown on failure.
+
+    Whoever shows progress meanwhile has bound the real stderr before.
+    """
     before = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     try:
-        with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+        with (
+            contextlib.redirect_stdout(io.StringIO()),
+            contextlib.redirect_stderr(io.StringIO()),
+            warnings.catch_warnings(),
+        ):
             warnings.simplefilter("ignore", FutureWarning)
             warnings.simplefilter("ignore", DeprecationWarning)
             warnings.simplefilter("ignore", UserWarning)

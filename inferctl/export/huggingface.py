@@ -17,7 +17,7 @@ from transformers.utils import logging as transformers_logging
 
 from inferctl.bundles.manifest import CARD_FILE, TOKENIZER_FILE, TextInput
 from inferctl.errors import CheckpointError, UsageError
-from inferctl.export.foreign import FOREIGN_ERRORS, clean, last_line
+from inferctl.export.foreign import FOREIGN_ERRORS, clean, first_line
 from inferctl.export.loaded import LoadedModel, file_sha256, name_from, read_card
 from inferctl.export.request import MAX_TOKENS_LIMIT, ExportRequest
 from inferctl.export.sniff import Kind, sniff
@@ -100,7 +100,7 @@ def _read_config(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise CheckpointError(f"cannot read it: {error.strerror}", where=str(path)) from None
     except ValueError as error:
-        raise CheckpointError(f"not JSON: {last_line(error)}", where=str(path)) from None
+        raise CheckpointError(f"not JSON: {first_line(error)}", where=str(path)) from None
     if not isinstance(config, dict):
         raise CheckpointError("not a model's configuration", where=str(path))
     return config
@@ -135,7 +135,11 @@ def _check_task(request: ExportRequest, config: Mapping[str, Any], directory: Pa
             hint="save it in one file with `model.save_pretrained(directory)`",
         )
     if sniff(weights) is not Kind.SAFETENSORS:
-        raise CheckpointError("it is not a safetensors file", where=str(weights))
+        raise CheckpointError(
+            "it is not a safetensors file",
+            where=str(weights),
+            hint="save it again with `model.save_pretrained(directory)`",
+        )
 
 
 def _labels(config: Mapping[str, Any], directory: Path) -> tuple[str, ...]:
@@ -192,7 +196,7 @@ def _load_module(directory: Path) -> tuple[nn.Module, tuple[str, ...]]:
             )
     except FOREIGN_ERRORS as error:
         raise CheckpointError(
-            f"transformers cannot load it: {last_line(error)}", where=str(directory)
+            f"transformers cannot load it: {first_line(error)}", where=str(directory)
         ) from None
     _check_complete(found, directory)
     unexpected = sorted(str(name) for name in found["unexpected_keys"])

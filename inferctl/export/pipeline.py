@@ -25,7 +25,7 @@ from inferctl.export.compare import Tolerance
 from inferctl.export.factory import load_with_factory
 from inferctl.export.graph import Graph, draw_graph
 from inferctl.export.huggingface import load_huggingface
-from inferctl.export.loaded import LoadedModel
+from inferctl.export.loaded import LoadedModel, name_from
 from inferctl.export.publish import check_target, next_version, publish
 from inferctl.export.report import report_json
 from inferctl.export.request import ExportRequest
@@ -72,8 +72,10 @@ def export_bundle(
     clock = _Clock(on_stage)
     tolerance = Tolerance(request.atol, request.rtol)
     with clock.stage("load"):
-        loaded = load(request)
-        target = choose_target(request, loaded.name)
+        kind = sniff(request.checkpoint)
+        # Before anything slow: the name does not depend on what the checkpoint holds.
+        target = choose_target(request, request.name or name_from(request.checkpoint))
+        loaded = load(request, kind)
     with clock.stage("export"):
         graph = draw_graph(loaded)
     with clock.stage("verify"):
@@ -91,9 +93,8 @@ def export_bundle(
     return ExportResult(target, manifest, loaded, checks, clock.seconds)
 
 
-def load(request: ExportRequest) -> LoadedModel:
-    """Find out what the checkpoint is and load it; raises CheckpointError or UsageError."""
-    kind = sniff(request.checkpoint)
+def load(request: ExportRequest, kind: Kind) -> LoadedModel:
+    """Load what `sniff` found; raises CheckpointError or UsageError."""
     if kind is Kind.HF_DIRECTORY:
         return load_huggingface(request)
     return load_with_factory(request, kind)

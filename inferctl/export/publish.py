@@ -11,9 +11,11 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from inferctl.errors import OutputError
 
+_ELSEWHERE = "choose another --output"
 _UNFINISHED = ".unfinished-"
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
@@ -52,12 +54,27 @@ def check_target(target: Path, *, force: bool) -> None:
                 hint="pass another --version, or --force to replace it",
             )
         if not target.is_dir():
-            raise OutputError("the target is not a folder", where=str(target))
-    nearest = next(path for path in target.absolute().parents if path.exists())
+            raise OutputError("the target is not a folder", where=str(target), hint=_ELSEWHERE)
+    _probe(target)
+
+
+def _probe(target: Path) -> None:
+    """Make and remove a folder where the first missing one will be made."""
+    try:
+        nearest = next(path for path in target.absolute().parents if path.exists())
+    except OSError as error:
+        raise _failed(target, error) from None
     if not nearest.is_dir():
-        raise OutputError("the target lies below something that is no folder", where=str(nearest))
+        raise OutputError(
+            "the target lies below something that is no folder", where=str(nearest), hint=_ELSEWHERE
+        )
     if not os.access(nearest, os.W_OK | os.X_OK):
-        raise OutputError("the folder cannot be written to", where=str(nearest))
+        raise OutputError("the folder cannot be written to", where=str(nearest), hint=_ELSEWHERE)
+    try:
+        with TemporaryDirectory(prefix=_UNFINISHED, dir=nearest, ignore_cleanup_errors=True):
+            pass
+    except OSError as error:
+        raise _failed(nearest, error) from None
 
 
 def publish(target: Path, files: Mapping[str, bytes], *, force: bool) -> None:
@@ -177,5 +194,5 @@ def _failed(path: Path, error: OSError) -> OutputError:
     return OutputError(
         f"cannot write the bundle: {error.strerror or type(error).__name__}",
         where=str(path),
-        hint="free space or choose another --output" if error.errno == errno.ENOSPC else "",
+        hint=f"free space or {_ELSEWHERE}" if error.errno == errno.ENOSPC else _ELSEWHERE,
     )

@@ -96,7 +96,7 @@ def _facts(
         ("outputs", "; ".join(f"{t.name} {t.dtype} {_shape(t.shape)}" for t in manifest.outputs)),
         (
             "size",
-            f"{manifest.files[GRAPH_FILE].bytes / 1e6:.1f} MB, {loaded.parameters:,} parameters",
+            f"{_size(manifest.files[GRAPH_FILE].bytes)}, {loaded.parameters:,} parameters",
         ),
         ("verified", _verified(checks)),
         ("time", ", ".join(f"{stage} {value:.1f} s" for stage, value in seconds.items())),
@@ -104,6 +104,10 @@ def _facts(
     if loaded.image:
         facts.insert(4, ("normalised", f"mean {loaded.mean}, std {loaded.std} of values in 0..1"))
     return facts + [("note", note) for note in loaded.notes]
+
+
+def _size(count: int) -> str:
+    return f"{count / 1e3:.1f} kB" if count < 100_000 else f"{count / 1e6:.1f} MB"
 
 
 def _labels(labels: tuple[str, ...]) -> str:

@@ -60,7 +60,11 @@ def sniff(path: Path) -> Kind:
         with path.open("rb") as stream:
             return _sniff_file(path, stream.read(_HEAD_BYTES), path.stat().st_size)
     except FileNotFoundError:
-        raise CheckpointError("no such checkpoint", where=str(path)) from None
+        raise CheckpointError(
+            "no such checkpoint",
+            where=str(path),
+            hint="name a torch.save or safetensors file, or a Hugging Face directory",
+        ) from None
     except OSError as error:
         raise CheckpointError(f"cannot read it: {error.strerror}", where=str(path)) from None
 

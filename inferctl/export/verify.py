@@ -11,9 +11,9 @@ import onnx
 import onnxruntime
 from onnxruntime.capi import onnxruntime_pybind11_state as runtime_errors
 
-from inferctl.errors import VerificationError
+from inferctl.errors import InferctlError, VerificationError
 from inferctl.export.compare import Answers, Difference, Tolerance, check_answers, compare
-from inferctl.export.foreign import FOREIGN_ERRORS, last_line
+from inferctl.export.foreign import FOREIGN_ERRORS, first_line
 from inferctl.export.graph import Graph
 from inferctl.export.loaded import LoadedModel
 from inferctl.export.samples import Feeds, Sample, samples
@@ -75,7 +75,7 @@ def open_session(model: bytes) -> onnxruntime.InferenceSession:
         onnx.checker.check_model(model)
         return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     except _REFUSALS as error:
-        raise VerificationError(f"the graph is not valid: {last_line(error)}") from None
+        raise VerificationError(f"the graph is not valid: {first_line(error)}") from None
 
 
 def _check_sample(
@@ -97,16 +97,22 @@ def _check_sample(
         against.append(("each row unpadded", _rows_alone(session, graph, sample, where, cut=True)))
     for other, answers in against:
         place = f"{where}, against {other}"
-        difference = compare(answers, actual, tolerance, where=place)
+        try:
+            difference = compare(answers, actual, tolerance, where=place)
+        except VerificationError as error:
+            hint = _HINTS.get(other, error.hint)
+            raise VerificationError(error.what, where=place, hint=hint) from None
         yield Check(sample.name, other, sample.rows, sample.tokens, difference)
 
 
 def _reference(graph: Graph, sample: Sample, where: str) -> Answers:
     try:
         return graph.reference(sample.feeds)
+    except InferctlError:
+        raise
     except FOREIGN_ERRORS as error:
         raise VerificationError(
-            f"the PyTorch model fails: {type(error).__name__}: {last_line(error)}",
+            f"the PyTorch model fails: {type(error).__name__}: {first_line(error)}",
             where=where,
             hint="it must take any number of rows, and texts of up to --max-tokens",
         ) from None
@@ -118,7 +124,7 @@ def _run(session: onnxruntime.InferenceSession, graph: Graph, feeds: Feeds, wher
         return dict(zip(names, session.run(names, feeds), strict=True))
     except RUNTIME_ERRORS as error:
         raise VerificationError(
-            f"the graph fails in ONNX Runtime: {last_line(error)}", where=where
+            f"the graph fails in ONNX Runtime: {first_line(error)}", where=where
         ) from None
 
 

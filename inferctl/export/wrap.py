@@ -1,12 +1,23 @@
-"""Modules around the person's module that make its inputs and outputs those of the bundle."""
+"""Modules around the person's module that make its inputs and outputs those of the bundle.
+
+The contract of the module that a factory returns, with `rows` free everywhere:
+
+- Image tasks: `forward(x)`, float32 [rows, 3, H, W], RGB, already normalised by --mean and --std.
+- Text: `forward(input_ids, attention_mask)`, both int64 [rows, tokens]; mask 1 is a real token.
+- Classifiers return logits, float32 [rows, classes]; the softmax is added here.
+- Detectors return `(boxes, scores, labels)`: boxes float32 [rows, k, 4] as x1, y1, x2, y2 in 0..1
+  of the input, scores float32 [rows, k] descending, labels int64 [rows, k] from 0. `k` is fixed.
+
+`run_example` checks types and shapes; `compare.check_answers` checks values.
+"""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
 
-from inferctl.errors import CheckpointError, UsageError
-from inferctl.export.foreign import FOREIGN_ERRORS, last_line
+from inferctl.errors import CheckpointError, InferctlError, UsageError
+from inferctl.export.foreign import FOREIGN_ERRORS, first_line
 from inferctl.export.loaded import LoadedModel
 
 Outputs = tuple[Tensor, ...]
@@ -67,9 +78,11 @@ def run_example(graph: nn.Module, feeds: tuple[Tensor, ...], loaded: LoadedModel
     try:
         with torch.no_grad():
             outputs = graph(*feeds)
+    except InferctlError:
+        raise
     except FOREIGN_ERRORS as error:
         raise CheckpointError(
-            f"the model does not run: {type(error).__name__}: {last_line(error)}",
+            f"the model does not run: {type(error).__name__}: {first_line(error)}",
             where=where,
             hint="check --image-size, --max-tokens and the tokenizer against its training",
         ) from None
@@ -103,6 +116,7 @@ def _check_scores(outputs: Outputs, rows: int, loaded: LoadedModel, where: str) 
         raise UsageError(
             f"the model tells {scores.shape[1]} classes apart, {len(loaded.labels)} are named",
             where="--labels",
+            hint=f"pass {scores.shape[1]} names, in the order of the model's outputs",
         )
 
 

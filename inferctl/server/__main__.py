@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import math
+import signal
 import socket
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import uvicorn
@@ -31,6 +36,10 @@ from inferctl.server.served import ServedModel
 
 def main() -> None:
     """Serve until the supervisor says drain or hangs up."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)  # the supervisor decides when to stop
+    # What a client sends must not fill stderr; bugs are errors.
+    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
     control = Control(socket.socket(fileno=int(sys.argv[1])))
     message = control.receive()
     if message is None:
@@ -63,7 +72,7 @@ class Worker:
         predict = Predict(by_name, default, self.link, self.state.is_loaded, spec.server)
         rest = build_rest(by_name, default, self.state, Exposition(ledger), docs=spec.server.docs)
         self._socket = socket.socket(fileno=spec.listen_fd)
-        self._server = uvicorn.Server(
+        self._server = SupervisedServer(
             uvicorn.Config(
                 App(predict, rest, by_name, self.log, block),
                 http="httptools",
@@ -73,7 +82,7 @@ class Worker:
                 log_config=None,
                 server_header=False,
                 timeout_keep_alive=spec.server.keep_alive_s,
-                timeout_graceful_shutdown=round(spec.server.drain_timeout_s),
+                timeout_graceful_shutdown=math.ceil(spec.server.drain_timeout_s),
             )
         )
 
@@ -88,18 +97,33 @@ class Worker:
     def _obey(self) -> None:
         while True:
             message = self._control.receive()
-            if message is None or message["do"] == "drain":
-                # A supervisor that is gone takes the service with it.
-                self.state.draining = True
-                self._server.should_exit = True
+            if message is None:
+                # A supervisor that is gone takes the service with it, the engine first.
                 asyncio.get_running_loop().remove_reader(self._control.fileno())
+                self.link.give_up()
+                self._drain()
                 return
             if message["do"] == "attach":
                 self.link.attach(socket.socket(fileno=message["fd"]))
             elif message["do"] == "give_up":
-                self.link.give_up(message["reason"])
+                self.link.give_up()
+            else:
+                self._drain()
             if not self._control.pending:
                 return
+
+    def _drain(self) -> None:
+        self.state.draining = True
+        self._server.should_exit = True
+
+
+class SupervisedServer(uvicorn.Server):
+    """Obeys the supervisor alone: a signal to the whole group must not cut a drain short."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave the signals alone; `main` ignores them."""
+        yield
 
 
 def _served(number: int, model: ModelSpec, spec: WorkerSpec, ledger: Ledger) -> ServedModel:

@@ -168,6 +168,9 @@ class Reply:
             *self.headers,
             *call.headers(),
         ]
+        if not call.body_received:
+            # The rest of the body may never come, and nothing else bounds the wait for it.
+            headers.append((b"connection", b"close"))
         await send({"type": "http.response.start", "status": self.status, "headers": headers})
         await send({"type": "http.response.body", "body": self.body})
 

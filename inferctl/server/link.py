@@ -42,7 +42,7 @@ class EngineLink:
         self._socket: socket.socket | None = None
         self._records = RecordStream()
         self._unsent = bytearray()
-        self._down = ""
+        self._down = False
 
     @property
     def attached(self) -> bool:
@@ -53,7 +53,7 @@ class EngineLink:
         """Talk to a new engine, and give it the rows that the last one left unanswered."""
         self.detach()
         sock.setblocking(False)
-        self._socket, self._records, self._down = sock, RecordStream(), ""
+        self._socket, self._records, self._down = sock, RecordStream(), False
         asyncio.get_running_loop().add_reader(sock.fileno(), self._read)
         for (number, slot), pending in list(self._pending.items()):
             if pending.answered is None:
@@ -73,9 +73,9 @@ class EngineLink:
             self._socket = None
             self._unsent.clear()
 
-    def give_up(self, reason: str) -> None:
+    def give_up(self) -> None:
         """No engine will come back: everything that waits, and comes, is unavailable."""
-        self._down = reason
+        self._down = True
         self.detach()  # its last verdicts would be about rows that are gone
         for number, slot in list(self._pending):
             self._fail(number, slot, Unavailable("the engine is down"))
@@ -147,7 +147,7 @@ class EngineLink:
                 self._finish(number, slot)
             elif verdict == Verdict.EXPIRED:
                 self._fail(number, slot, DeadlineExceeded("the deadline passed in the queue"))
-            else:
+            else:  # FAILED; nobody waits for a CANCELLED one
                 self._fail(number, slot, RowFailed("the model failed on this input"))
 
     def _finish(self, number: int, slot: int) -> None:

@@ -86,7 +86,8 @@ class RequestLog:
         except OSError:
             self._dropped.add(len(entries))
         if self._terminal:
-            sys.stderr.write("".join(readable(entry) for entry in entries))
+            with contextlib.suppress(OSError):  # the terminal was closed
+                sys.stderr.write("".join(readable(entry) for entry in entries))
 
 
 def readable(entry: Entry) -> str:

@@ -49,6 +49,7 @@ class ServedModel:
         self.manifest = manifest = spec.manifest
         self.settings = spec.settings
         self.arena = arena
+        self._token_inputs = {t.name for t in manifest.inputs if "tokens" in t.shape}
         self.task = task_for(Path(spec.bundle), manifest, spec.settings)
         self.gate = asyncio.Semaphore(spec.settings.limits.max_concurrent)
         self._free = FreeSlots(arena.slots_of(worker))
@@ -83,7 +84,7 @@ class ServedModel:
         arena = self.arena
         for name, tensor in prepared.tensors.items():
             column = arena.inputs[name]
-            if column.ndim == 2:  # a row of tokens: the rest of a longer predecessor must go
+            if name in self._token_inputs:  # the rest of a longer predecessor must go
                 column[slot, : len(tensor)] = tensor
                 column[slot, len(tensor) :] = self._padding(name)
             else:

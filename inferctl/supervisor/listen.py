@@ -35,7 +35,7 @@ def listen(host: str, port: int, workers: int) -> list[socket.socket]:
             sockets.append(
                 _listening(family, address, shares=True) if SPREADS else sockets[0].dup()
             )
-    except OSError as error:
+    except (OSError, UnicodeError) as error:
         for sock in sockets:
             sock.close()
         raise StartError(
@@ -58,11 +58,14 @@ def _listening(family: int, address: tuple[object, ...], *, shares: bool) -> soc
     return sock
 
 
-def _reason(error: OSError) -> str:
-    return (error.strerror or str(error)).lower()
+def _reason(error: OSError | UnicodeError) -> str:
+    strerror = error.strerror if isinstance(error, OSError) else "not a host name"
+    return (strerror or str(error)).lower()
 
 
-def _hint(error: OSError) -> str:
+def _hint(error: OSError | UnicodeError) -> str:
+    if isinstance(error, UnicodeError):
+        return "check --host"
     if error.errno == errno.EADDRINUSE:
         return "stop the other process, or choose another --port"
     if error.errno == errno.EACCES:

@@ -8,7 +8,7 @@ import random
 import signal
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import structlog
@@ -68,7 +68,7 @@ class Service:
         ]  # fmt: skip
         self._stopping = asyncio.Event()
         self._exit_code = 0
-        self._engine_is_down = False
+        self._joinable = False
 
     async def run(self) -> int:
         """Serve until SIGINT or SIGTERM; the exit code, 0 after a drain, 128 + n after a second
@@ -85,21 +85,29 @@ class Service:
         try:
             for child in children:
                 child.start()
-            for index in range(len(self._workers)):
-                self._connect(index)
             await self._first_ready()
             if self._stopping.is_set():
-                log.info("stopped before it was ready")
+                log.info("stopped while starting")
                 return self._exit_code
+            self._engine_is_ready()
             log.info("ready", url=self.url, took_s=round(time.monotonic() - begun_s, 2))
             tasks = [asyncio.create_task(self._keep_engine())]
             tasks += [asyncio.create_task(self._keep_worker(i)) for i in range(len(self._workers))]
-            await self._stopping.wait()
+            await self._stopped_or_unsupervised(tasks)
             await self._drain(tasks)
             return self._exit_code
         finally:
             for child in children:
                 child.kill()
+
+    async def _stopped_or_unsupervised(self, tasks: Sequence[asyncio.Task[None]]) -> None:
+        """Wait for the end. Raises StartError when a process can no longer be replaced."""
+        stopping = asyncio.create_task(self._stopping.wait())
+        await asyncio.wait({stopping, *tasks}, return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        for task in tasks:
+            if task.done() and (error := task.exception()):
+                raise StartError(f"a process that died cannot be replaced: {error}") from error
 
     def _listen_to_signals(self) -> None:
         loop = asyncio.get_running_loop()
@@ -108,18 +116,24 @@ class Service:
 
     def _on_signal(self, number: signal.Signals) -> None:
         if self._stopping.is_set():
-            log.warning("stopping at once", signal=number.name)
             self._exit_code = 128 + number
             for child in (self._engine, *self._workers):
                 child.kill()
+            log.warning("stopping at once", signal=number.name)
         else:
-            log.info("draining", signal=number.name)
             self._stopping.set()
+            log.info("draining", signal=number.name)
+
+    def _engine_is_ready(self) -> None:
+        """Join every worker to a new engine. Not before it is ready: a row that is submitted
+        counts as tried, and one that no engine has read was not."""
+        self._joinable = True
+        for index in range(len(self._workers)):
+            self._connect(index)
 
     def _connect(self, index: int) -> None:
         """Give a worker and the engine the two ends of a new socket."""
-        if self._engine_is_down:
-            self._workers[index].tell({"do": "give_up", "reason": "the engine keeps dying"})
+        if not self._joinable:
             return
         ours, theirs = socket.socketpair()
         with ours, theirs:
@@ -142,47 +156,52 @@ class Service:
     async def _keep_engine(self) -> None:
         """Replace the engine whenever it dies; workers keep its rows meanwhile."""
         backoff = Backoff(random.Random())
-        while not await self._died(self._engine, "engine"):
+        while not await self._died(self._engine, "engine", self._engine_is_ready):
+            self._joinable = False
             self._ledger.blocks[Ledger.ENGINE].cell("inferctl_engine_ready").set(0)
-            delay_s = backoff.next_delay_s(time.monotonic())
-            if delay_s is None:
-                log.error("the engine keeps dying and stays down")
-                self._engine_is_down = True
-            else:
-                await asyncio.sleep(delay_s)
-                self._engine.start()
-            for index in range(len(self._workers)):
-                self._connect(index)
-            if self._engine_is_down:
-                return
+            if not await self._may_restart(backoff, "engine"):
+                break
+            self._engine.start()
+        # Nothing will answer what workers still hold.
+        for worker in self._workers:
+            worker.tell({"do": "give_up"})
 
     async def _keep_worker(self, index: int) -> None:
         """Replace a worker whenever it dies."""
         worker = self._workers[index]
         backoff = Backoff(random.Random())
-        while not await self._died(worker, "worker"):
-            delay_s = backoff.next_delay_s(time.monotonic())
-            if delay_s is None:
-                log.error("a worker keeps dying and stays down", worker=index)
-                return
-            await asyncio.sleep(delay_s)
-            if self._stopping.is_set():
+        while not await self._died(worker, "worker", lambda: self._connect(index)):
+            if not await self._may_restart(backoff, "worker"):
                 return
             worker.start()
-            self._connect(index)
 
-    async def _died(self, child: Child, role: str) -> bool:
+    async def _may_restart(self, backoff: Backoff, role: str) -> bool:
+        """Wait before the next start; a process that keeps dying ends the service, exit code 3.
+
+        A service that is half there would look alive to whoever could start it again.
+        """
+        delay_s = backoff.next_delay_s(time.monotonic())
+        if delay_s is None:
+            self._exit_code = StartError.exit_code
+            self._stopping.set()
+            log.error("it keeps dying: the service ends", process=role)
+            return False
+        await asyncio.sleep(delay_s)
+        return not self._stopping.is_set()
+
+    async def _died(self, child: Child, role: str, on_ready: Callable[[], None]) -> bool:
         """Wait for a child's end, passing on what it says; True when the end was wanted."""
         while (message := await child.hear()) is not None:
             if message["event"] == "failed":
                 log.error("cannot start", process=role, reason=message["error"])
             else:
+                on_ready()
                 log.info("ready again", process=role, pid=child.pid)
         code = await child.death()
         if self._stopping.is_set():
             return True
-        log.warning("died", process=role, pid=child.pid, reason=describe_exit(code))
         self._supervisor_block.cell("inferctl_restarts_total", value=role).add()
+        log.warning("died", process=role, pid=child.pid, reason=describe_exit(code))
         return False
 
     @property

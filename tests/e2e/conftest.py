@@ -42,8 +42,8 @@ def start(models: Path, tmp_path: Path) -> Iterator[Start]:
     """Start services that end with the test."""
     services: list[Service] = []
 
-    def start_one(*arguments: str, ready: bool = True) -> Service:
-        service = Service([str(models), "--port", "0", *arguments], tmp_path)
+    def start_one(*arguments: str, ready: bool = True, deaf: bool = False) -> Service:
+        service = Service([str(models), "--port", "0", *arguments], tmp_path, deaf=deaf)
         services.append(service)
         if ready:
             service.wait_until_ready()

@@ -36,7 +36,9 @@ class Answer:
 class Service:
     """Starts on a free port; `url` is known once it says that it is ready."""
 
-    def __init__(self, arguments: Sequence[str], folder: Path) -> None:
+    def __init__(self, arguments: Sequence[str], folder: Path, *, deaf: bool = False) -> None:
+        """`deaf`: nobody reads its log once it is ready."""
+        self._deaf = deaf
         self.process = subprocess.Popen(
             [sys.executable, "-m", "inferctl", "serve", *arguments],
             cwd=folder,
@@ -55,6 +57,9 @@ class Service:
             with self._said:
                 self.lines.append(line)
                 self._said.notify_all()
+            if self._deaf and " ready " in line:
+                break
+        self.process.stderr.close()
         with self._said:
             self.lines.append("")  # the end
             self._said.notify_all()
@@ -117,8 +122,6 @@ class Service:
             self.process.send_signal(signal.SIGTERM)
         code = self.process.wait(STOP_TIMEOUT_S)
         self._reader.join(STOP_TIMEOUT_S)
-        assert self.process.stderr is not None
-        self.process.stderr.close()
         return code
 
 

@@ -160,18 +160,53 @@ def test_a_killed_supervisor_takes_its_children_along(start: Start) -> None:
     wait_for_end(children)
 
 
-def test_an_engine_that_keeps_dying_is_given_up_and_said_so(start: Start) -> None:
+def test_an_engine_that_keeps_dying_ends_the_service(start: Start) -> None:
+    """Half a service would look alive to whoever could start it again."""
     service = start("--workers", "1")
     for death in range(6):
         if death:
             service.wait_for_line("ready again", count=death)
         os.kill(service.pids(ENGINE)[0], signal.SIGKILL)
-    service.wait_for_line("stays down")
 
-    answer = service.post_json("/models/sentiment/predict", {"text": POSITIVE})
+    service.wait_for_line("keeps dying")
 
-    assert answer.status == 503
-    assert answer.headers["retry-after"]
-    assert service.request("/livez").status == 200
-    assert service.request("/readyz").status == 503
-    assert service.request("/health").json["status"] == "degraded"
+    assert service.process.wait(20) == 3
+
+
+def test_a_signal_to_the_whole_group_still_drains(start: Start) -> None:
+    """As a service manager sends it: the engine must stay until the workers are done."""
+    service = start("--set", "batching.max_wait_ms=1500", "--set", "batching.max_batch_rows=8")
+    statuses: list[int] = []
+    client = threading.Thread(
+        target=lambda: statuses.append(
+            service.post_json("/models/sentiment/predict", {"text": POSITIVE}).status
+        )
+    )
+    client.start()
+    service.wait_for_metric('inferctl_queue_rows{model="sentiment"}', 1)
+    for pid in (*service.pids(ENGINE), *service.pids(WORKER)):
+        os.kill(pid, signal.SIGTERM)
+    code = service.stop()
+    client.join()
+
+    assert statuses == [200]
+    assert code == 0
+
+
+def test_a_signal_while_starting_ends_without_noise(start: Start) -> None:
+    service = start(ready=False)
+    service.wait_for_line("starting")
+
+    assert service.stop() == 0
+    assert not [line for line in service.lines if "Traceback" in line or "ready" in line.split()]
+
+
+def test_a_log_whose_reader_left_does_not_end_the_supervision(start: Start) -> None:
+    service = start("--workers", "1", deaf=True)
+    (engine,) = service.pids(ENGINE)
+
+    os.kill(engine, signal.SIGKILL)
+    wait_for_end([engine])
+
+    assert service.post_json("/models/sentiment/predict", {"text": POSITIVE}).status == 200
+    assert service.stop() == 0

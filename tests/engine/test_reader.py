@@ -29,6 +29,9 @@ class FakeRunner:
         self._told.put((self._number, "submit", list(slots)))
         self.on_submit()
 
+    def discard(self, worker: int) -> None:
+        """A dead worker's waiting rows; `evict` follows with its successor."""
+
     def evict(self, worker: int) -> None:
         self._told.put((self._number, "evict", worker))
 

@@ -8,7 +8,7 @@ import pytest
 
 from inferctl.errors import CheckpointError, UsageError
 from inferctl.export import ExportRequest
-from inferctl.export.foreign import clean, last_line
+from inferctl.export.foreign import clean, first_line
 from inferctl.export.loaded import file_sha256, name_from
 
 
@@ -60,11 +60,11 @@ def test_a_checkpoint_that_vanished_cannot_be_hashed(tmp_path: Path) -> None:
 def test_foreign_texts_become_one_clean_line() -> None:
     assert clean("\x1b[1mbold\x1b[0m\tand\r\nmore\x07") == "bold and more"
     assert len(clean("x" * 1000)) == 300
-    assert last_line(ValueError("first\n\nlast.\n")) == "last"
-    assert last_line(EOFError()) == "EOFError"
+    assert first_line(ValueError("first\n\nlast.\n")) == "last"
+    assert first_line(EOFError()) == "EOFError"
 
 
 def test_the_exporters_summary_is_what_happened() -> None:
     text = "advice\n## Exception summary\n\n<class 'a.B'>: no ONNX function\n⬆️\n<class 'c.D'>: more"
-    assert last_line(RuntimeError(text)) == "no ONNX function"
-    assert last_line(RuntimeError("advice\n## Exception summary\n")) == "RuntimeError"
+    assert first_line(RuntimeError(text)) == "no ONNX function"
+    assert first_line(RuntimeError("advice\n## Exception summary\n")) == "RuntimeError"

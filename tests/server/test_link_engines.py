@@ -67,7 +67,7 @@ async def test_giving_up_fails_what_waits_and_what_comes() -> None:
         released, _ = it.start()
         it.link.release(it.model, released)
         it.engine.die()
-        it.link.give_up("it keeps dying")
+        it.link.give_up()
         with pytest.raises(Unavailable):
             await answered
         with pytest.raises(Unavailable):
@@ -80,7 +80,7 @@ async def test_verdicts_that_come_after_giving_up_are_not_heard() -> None:
     async with line() as it:
         slot, answered = it.start()
         it.engine.answer((0, slot))
-        it.link.give_up("it keeps dying")
+        it.link.give_up()
         await look_once()
         assert isinstance(answered.exception(), Unavailable)
         assert not it.link.attached
@@ -88,7 +88,7 @@ async def test_verdicts_that_come_after_giving_up_are_not_heard() -> None:
 
 async def test_a_new_engine_ends_the_giving_up() -> None:
     async with line() as it:
-        it.link.give_up("it keeps dying")
+        it.link.give_up()
         engine = await it.next_engine()
         slot, answered = it.start()
         engine.answer((0, slot))

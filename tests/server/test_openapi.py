@@ -111,7 +111,8 @@ async def test_every_model_has_its_path_and_the_default_two(tmp_path: Path) -> N
     marked = {"animals": ModelSettings(default=True)}
     paths = (await document(tmp_path, *several, settings=marked))["paths"]
     own, default = (paths[path]["post"] for path in ("/models/animals/predict", "/predict"))
-    assert default == own | {"operationId": "predict"}
+    summary = f"the default model: {own['summary']}"
+    assert default == own | {"operationId": "predict", "summary": summary}
 
 
 async def test_two_models_of_one_schema_name_do_not_mix(tmp_path: Path) -> None:

@@ -263,7 +263,7 @@ async def test_requests_wait_for_an_engine_that_is_replaced(tmp_path: Path) -> N
 async def test_an_engine_that_stays_down_is_unavailable(tmp_path: Path) -> None:
     async with working(tmp_path, detector()) as worker:
         assert (await post_json(worker.app, IMAGE)).status == 200
-        worker.link.give_up("it keeps dying")
+        worker.link.give_up()
         answer = await post_json(worker.app, IMAGE)
         assert (answer.status, answer.json["code"]) == (503, "unavailable")
         assert worker.slots_in_use() == 0
