@@ -187,7 +187,7 @@ def _progress() -> Iterator[Callable[[str], None]]:
             yield on_stage
         except BaseException:
             # Only the stage that failed still shows the spinner's frame.
-            mark.spinner.frames = ["✗"]
+            mark.spinner.frames, mark.spinner.style = ["✗"], "red"
             if not console.is_terminal:
                 for failed in progress.task_ids[-1:]:
                     progress.remove_task(failed)

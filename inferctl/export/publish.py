@@ -39,6 +39,14 @@ def check_target(target: Path, *, force: bool) -> None:
     `target` is `<output>/<name>/<version>`. Raises OutputError when it exists without `force`, is a
     symbolic link or lies in one, or cannot be written.
     """
+    try:
+        _check_name(target, force=force)
+        _probe(target)
+    except OSError as error:
+        raise _failed(target, error) from None
+
+
+def _check_name(target: Path, *, force: bool) -> None:
     for path in (target, target.parent):
         if path.is_symlink():
             raise OutputError(
@@ -55,26 +63,19 @@ def check_target(target: Path, *, force: bool) -> None:
             )
         if not target.is_dir():
             raise OutputError("the target is not a folder", where=str(target), hint=_ELSEWHERE)
-    _probe(target)
 
 
 def _probe(target: Path) -> None:
     """Make and remove a folder where the first missing one will be made."""
-    try:
-        nearest = next(path for path in target.absolute().parents if path.exists())
-    except OSError as error:
-        raise _failed(target, error) from None
+    nearest = next(path for path in target.absolute().parents if path.exists())
     if not nearest.is_dir():
         raise OutputError(
             "the target lies below something that is no folder", where=str(nearest), hint=_ELSEWHERE
         )
     if not os.access(nearest, os.W_OK | os.X_OK):
         raise OutputError("the folder cannot be written to", where=str(nearest), hint=_ELSEWHERE)
-    try:
-        with TemporaryDirectory(prefix=_UNFINISHED, dir=nearest, ignore_cleanup_errors=True):
-            pass
-    except OSError as error:
-        raise _failed(nearest, error) from None
+    with TemporaryDirectory(prefix=_UNFINISHED, dir=nearest, ignore_cleanup_errors=True):
+        pass
 
 
 def publish(target: Path, files: Mapping[str, bytes], *, force: bool) -> None:

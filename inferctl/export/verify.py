@@ -33,6 +33,11 @@ _REFUSALS: tuple[type[Exception], ...] = (*RUNTIME_ERRORS, onnx.checker.Validati
 _LOG_FATAL = 4
 
 Against = Literal["pytorch", "each row alone", "each row unpadded"]
+_HINTS: dict[Against, str] = {
+    "each row alone": "the model mixes the rows of a batch; "
+    "BatchNorm in training mode or a mean over the batch does that",
+    "each row unpadded": "the model does not leave out the tokens whose attention_mask is 0",
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -191,6 +191,13 @@ def test_a_zip_directory_of_a_million_records_is_not_read(
         sniff(path)
 
 
+@pytest.mark.parametrize("zipped_file", [True, False])
+def test_a_torch_file_is_known_by_its_content(tmp_path: Path, zipped_file: bool) -> None:
+    path = tmp_path / "model.safetensors"
+    torch.save(STATE, path, _use_new_zipfile_serialization=zipped_file)
+    assert set(load(path).tensors) == set(STATE)
+
+
 def test_the_size_of_a_zip64_directory_is_believed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -214,7 +221,7 @@ def test_what_is_no_file_is_refused_without_opening_it(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(CheckpointError, match="not a plain file"):
         sniff(tmp_path / "pipe")
-    with pytest.raises(CheckpointError, match="no such checkpoint"):
+    with pytest.raises(CheckpointError, match=r"no such checkpoint .*; name a torch\.save"):
         sniff(tmp_path / "none")
     with pytest.raises(CheckpointError, match=r"without config\.json"):
         sniff(tmp_path)

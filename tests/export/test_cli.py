@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import io
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -70,6 +72,8 @@ def test_an_export_from_the_command_line(store: Path, project: Path) -> None:
         ("BatchMean", 6, "against each row alone"),
         ("Detector", 4, "weights are unknown"),
         ("absent", 2, "has no function 'absent'"),
+        ("own_error", 2, "the factory fails: OwnError: config missing"),
+        ("Broken", 4, "the model does not run: OwnError: no such layer"),
     ],
 )
 def test_a_failure_is_one_line_an_exit_code_and_no_bundle(
@@ -82,6 +86,34 @@ def test_a_failure_is_one_line_an_exit_code_and_no_bundle(
     assert text in last
     assert "Traceback" not in done.stderr
     assert not (project / "models").exists()
+
+
+def test_the_exporters_own_words_stay_out_of_the_terminal(store: Path, project: Path) -> None:
+    done = inferctl(*flags(store, "Branching"), cwd=project)
+    lines = [line for line in done.stderr.splitlines() if line.strip()]
+    assert done.returncode == 6
+    assert (len(lines), lines[0][:1]) == (2, "✓"), done.stderr
+    assert lines[1].startswith("inferctl: the model cannot be drawn as a graph")
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_a_stage_that_fails_is_crossed_out(monkeypatch: pytest.MonkeyPatch, terminal: bool) -> None:
+    stream = io.StringIO()
+    stream.isatty = lambda: terminal
+    monkeypatch.setattr(sys, "stderr", stream)
+    monkeypatch.setenv("TERM", "xterm")
+
+    def fail() -> None:
+        with command._progress() as on_stage:
+            on_stage("load")
+            on_stage("export")
+            raise VerificationError("no")
+
+    with pytest.raises(VerificationError):
+        fail()
+    shown = stream.getvalue()
+    assert bool(re.search("✗.*Drawing", shown)) == ("Drawing" in shown) == terminal
+    assert re.search("✓.*Loading", shown)
 
 
 def test_the_command_is_known_without_importing_torch() -> None:
@@ -124,6 +156,10 @@ def test_flags_become_one_request(
     [
         (("--task", "poetry"), "unknown task 'poetry'"),
         (("--image-size", "big"), "'big' is no size"),
+        (("--image-size", "32x"), "'32x' is no size"),
+        (("--image-size", "x32"), "'x32' is no size"),
+        (("--image-size", "32x32x3"), "is no size"),
+        (("--image-size", "3_2"), "is no size"),
         (("--mean", "1,2"), "not one number or three"),
         (("--std", "a"), "not one number or three"),
         (("--labels", "missing.txt"), "no such file of labels"),
@@ -142,6 +178,7 @@ def test_labels_that_are_not_text_are_refused(tmp_path: Path) -> None:
         command.read_labels(str(tmp_path / "labels"))
     assert command.read_labels(None) == ()
     assert command.read_size("224") == (224, 224)
+    assert command.read_size("48X64") == (48, 64)
 
 
 def test_an_error_of_the_export_passes_through(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -35,14 +35,36 @@ def test_a_factory_is_imported_from_the_current_directory(
         (":classifier", "does not name a function"),
         (factory("missing"), "has no function 'missing'"),
         (factory("SIDE"), "has no function 'SIDE'"),
-        (factory("not_a_module"), "returns a int, not an nn.Module"),
+        (factory("not_a_module"), "returns an int, not an nn.Module .*; return the model itself"),
         (factory("failing"), "the factory fails: KeyError: 'weights/backbone'"),
+        (factory("own_error"), r"the factory fails: OwnError: config missing \("),
         (factory("exiting"), "the factory fails: SystemExit: 2"),
     ],
 )
 def test_a_factory_that_does_not_work_is_blamed(spec: str, text: str) -> None:
     with pytest.raises(UsageError, match=text):
         build_module(spec)
+
+
+def test_an_error_of_our_own_passes_through_a_factory() -> None:
+    with pytest.raises(CheckpointError, match=r"^raised by inferctl itself$"):
+        build_module(factory("our_error"))
+
+
+def test_the_functions_of_a_module_are_offered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    names = "".join(f"def make_{n}(): ...\n" for n in range(7))
+    (tmp_path / "offering.py").write_text(
+        f"from pathlib import Path\nSIZE = 3\ndef _own(): ...\n{names}"
+    )
+    (tmp_path / "offeringnothing.py").write_text("SIZE = 3\n")
+    with pytest.raises(UsageError) as caught:
+        build_module("offering:build")
+    assert caught.value.hint == "it has make_0, make_1, make_2, make_3, make_4"
+    with pytest.raises(UsageError, match="it has no functions at all"):
+        build_module("offeringnothing:build")
 
 
 @pytest.mark.parametrize(

@@ -148,8 +148,9 @@ def test_stages_are_announced_in_order_and_an_old_target_is_refused(
 @pytest.mark.parametrize(
     ("model", "text"),
     [
-        ("BatchMean", "against each row alone"),
+        ("BatchMean", "against each row alone.; the model mixes the rows of a batch"),
         ("Branching", "cannot be drawn as a graph: Could not guard on data-dependent"),
+        ("BrokenInExport", "cannot be drawn as a graph: .*cannot be traced"),
         ("Restless", "scores differ by"),
         ("RowLoop", "rows axis is fixed at 2"),
         ("TwoRows", "rows axis is fixed at 2 .tensor scores"),
@@ -165,6 +166,15 @@ def test_a_model_that_would_answer_otherwise_is_not_published(
     assert caught.value.exit_code == 6
     assert "\n" not in str(caught.value)
     assert not request.output.exists()
+
+
+def test_an_output_that_cannot_be_written_is_found_before_loading(
+    classify: MakeRequest, tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    request = classify(output=tmp_path / "file" / "models", factory="not.there:at_all")
+    with pytest.raises(OutputError, match="choose another --output"):
+        export_bundle(request)
 
 
 def test_boxes_in_pixels_are_refused(classify: MakeRequest, store: Path) -> None:
@@ -190,7 +200,9 @@ def test_a_detector_with_fewer_labels_named_is_refused(classify: MakeRequest, st
 
 def test_an_answer_that_depends_on_padding_is_refused(classify: MakeRequest, store: Path) -> None:
     request = text_request(classify, store, factory=factory("Unmasked"))
-    with pytest.raises(VerificationError, match="against each row unpadded"):
+    with pytest.raises(
+        VerificationError, match=r"against each row unpadded.; the model does not leave"
+    ):
         export_bundle(request)
 
 
@@ -225,9 +237,10 @@ def text_request(classify: MakeRequest, store: Path, **parts: object) -> object:
 @pytest.mark.parametrize(
     ("parts", "error", "text"),
     [
-        ({"labels": ("cat", "dog")}, UsageError, "tells 3 classes apart, 2 are named"),
+        ({"labels": ("cat", "dog")}, UsageError, "3 classes apart, 2 are named .*pass 3 names"),
         ({"factory": factory("Detector")}, CheckpointError, "6 weights are unknown"),
         ({"task": "image-detection"}, CheckpointError, r"a detector returns .* this one returns"),
+        ({"factory": factory("Broken")}, CheckpointError, r"not run: OwnError: no such layer \("),
         ({"image_size": (1, 1)}, CheckpointError, "the model does not run"),
     ],
 )

@@ -152,6 +152,24 @@ def test_a_folder_that_cannot_be_written_is_refused_early(
         check_target(tmp_path / "cats" / "1", force=False)
 
 
+def test_the_target_is_tried_out_and_nothing_is_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    check_target(tmp_path / "models" / "cats" / "1", force=False)
+    assert tree(tmp_path) == []
+
+    with pytest.raises(OutputError, match=r"File name too long .*; choose another --output"):
+        check_target(tmp_path / ("x" * 300) / "cats" / "1", force=False)
+
+    def refuse(*args: object, **kwargs: object) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    # Root may do anything by its permissions, but not on a disk mounted read-only.
+    monkeypatch.setattr(publish_module, "TemporaryDirectory", refuse)
+    with pytest.raises(OutputError, match=r"Read-only file system .*; choose another --output"):
+        check_target(tmp_path / "models" / "cats" / "1", force=False)
+
+
 def test_versions_count_up(tmp_path: Path) -> None:
     assert next_version(tmp_path / "cats") == 1
     for name in ("1", "7", "draft", ".unfinished-9"):

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
 from rich.console import Console
 
 from inferctl.export import ExportResult
+from inferctl.export import report as report_module
 from inferctl.export.report import summary_table
 
 
@@ -27,6 +29,13 @@ def test_the_table_says_what_was_made_and_how_well_it_agrees(
     text = render(published["image-classification"])
     for part in ("classifier version 1", "cat, dog, owl", "mean (0.5, 0.4, 0.3)", "comparisons"):
         assert part in text
+
+
+@pytest.mark.parametrize(
+    ("count", "text"), [(0, "0.0 kB"), (51_230, "51.2 kB"), (100_000, "0.1 MB"), (5e6, "5.0 MB")]
+)
+def test_small_graphs_are_measured_in_kilobytes(count: int, text: str) -> None:
+    assert report_module._size(count) == text
 
 
 def test_names_are_shown_as_they_are_and_long_lists_are_cut(

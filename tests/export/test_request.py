@@ -8,7 +8,7 @@ import pytest
 
 from inferctl.errors import CheckpointError, UsageError
 from inferctl.export import ExportRequest
-from inferctl.export.foreign import clean, first_line
+from inferctl.export.foreign import clean, first_line, type_of
 from inferctl.export.loaded import file_sha256, name_from
 
 
@@ -60,8 +60,16 @@ def test_a_checkpoint_that_vanished_cannot_be_hashed(tmp_path: Path) -> None:
 def test_foreign_texts_become_one_clean_line() -> None:
     assert clean("\x1b[1mbold\x1b[0m\tand\r\nmore\x07") == "bold and more"
     assert len(clean("x" * 1000)) == 300
-    assert first_line(ValueError("first\n\nlast.\n")) == "last"
+    assert first_line(ValueError("\n first.\nlast\n")) == "first"
+    assert first_line(RuntimeError("Errors in Net:\n\tsize mismatch\nx")) == (
+        "Errors in Net: size mismatch"
+    )
+    assert len(first_line(ValueError("x" * 1000))) == 300
     assert first_line(EOFError()) == "EOFError"
+
+
+def test_types_are_named_in_a_sentence() -> None:
+    assert [type_of(value) for value in (7, {}, None)] == ["an int", "a dict", "nothing"]
 
 
 def test_the_exporters_summary_is_what_happened() -> None:

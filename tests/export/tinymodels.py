@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from inferctl.errors import CheckpointError
+
 SIDE = 16
 CLASSES = 3
 DETECTIONS = 4
@@ -114,6 +116,30 @@ def not_a_module() -> int:
 
 def failing() -> nn.Module:
     raise KeyError("weights/backbone")
+
+
+class OwnError(Exception):
+    """As people write them: derived from nothing narrower."""
+
+
+def own_error() -> nn.Module:
+    raise OwnError("config missing\nsee the wiki")
+
+
+def our_error() -> nn.Module:
+    raise CheckpointError("raised by inferctl itself")
+
+
+class Broken(Classifier):
+    def forward(self, x: Tensor) -> Tensor:
+        raise OwnError("no such layer\nsee the wiki")
+
+
+class BrokenInExport(Classifier):
+    def forward(self, x: Tensor) -> Tensor:
+        if torch.compiler.is_exporting():
+            raise OwnError("cannot be traced")
+        return super().forward(x)
 
 
 def exiting() -> nn.Module:
