@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from pydantic import BaseModel, Field, create_model
 
+from inferctl.errors import RowFailed
 from inferctl.tasks.base import Answer, Array, Request, Timed, label_type, rounded
 from inferctl.tasks.images import ImageContext, ImageTask
 
@@ -50,6 +51,9 @@ class DetectionTask(ImageTask):
         kept = ~(scores < context.options.confidence_threshold)  # keeps NaN, which is then refused
         scale = (context.width, context.height, context.width, context.height)
         boxes = (outputs["boxes"][kept] * scale).tolist()
+        labels = outputs["labels"][kept].tolist()
+        if any(not 0 <= label < len(self.labels) for label in labels):
+            raise RowFailed("the model's output names a label that the model does not have")
         return {
             "detections": [
                 {
@@ -57,8 +61,6 @@ class DetectionTask(ImageTask):
                     "confidence": rounded(score),
                     "bbox": [rounded(side, 2) for side in box],
                 }
-                for box, score, label in zip(
-                    boxes, scores[kept].tolist(), outputs["labels"][kept].tolist(), strict=True
-                )
+                for box, score, label in zip(boxes, scores[kept].tolist(), labels, strict=True)
             ]
         }

@@ -85,3 +85,11 @@ def test_only_a_label_of_the_model_is_in_the_schema() -> None:
     detection = schema["$defs"]["ShapesDetection"]["properties"]
     assert detection["label"]["enum"] == ["cat", "dog", "owl"]
     assert (detection["confidence"]["minimum"], detection["confidence"]["maximum"]) == (0, 1)
+
+
+@pytest.mark.parametrize("label", [-1, 3])
+def test_a_label_that_does_not_exist_fails_the_row(label: int) -> None:
+    wrong = outputs()
+    wrong["labels"][0] = label
+    with pytest.raises(RowFailed, match="a label that the model does not have"):
+        TASK.postprocess(context(), wrong)
