@@ -6,7 +6,6 @@ import hashlib
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from inferctl.errors import BundleError
@@ -47,10 +46,6 @@ class Tensor(Part):
     def row_shape(self, max_tokens: int) -> tuple[int, ...]:
         """Shape of one row with the `tokens` axis at its longest."""
         return tuple(max_tokens if dim == "tokens" else int(dim) for dim in self.shape[1:])
-
-    def row_bytes(self, max_tokens: int) -> int:
-        """Bytes of one row with the `tokens` axis at its longest."""
-        return int(np.prod(self.row_shape(max_tokens))) * np.dtype(self.dtype).itemsize
 
 
 class ImageInput(Part):

@@ -6,6 +6,8 @@ import os
 import signal
 import threading
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -108,8 +110,9 @@ def test_a_killed_worker_is_replaced_and_its_counters_go_on(start: Start) -> Non
     assert service.metric('inferctl_restarts_total{role="worker"}') == 1
 
 
-def test_sigterm_lets_a_request_in_flight_finish(start: Start) -> None:
-    service = start("--set", "batching.max_wait_ms=1500", "--set", "batching.max_batch_rows=8")
+@contextmanager
+def request_held_in_the_queue(service: Service) -> Iterator[list[int]]:
+    """A request that waits for its batch's window; afterwards its status."""
     statuses: list[int] = []
     client = threading.Thread(
         target=lambda: statuses.append(
@@ -117,9 +120,15 @@ def test_sigterm_lets_a_request_in_flight_finish(start: Start) -> None:
         )
     )
     client.start()
-    service.wait_for_metric('inferctl_queue_rows{model="sentiment"}', 1)  # held for its window
-    code = service.stop()
+    service.wait_for_metric('inferctl_queue_rows{model="sentiment"}', 1)
+    yield statuses
     client.join()
+
+
+def test_sigterm_lets_a_request_in_flight_finish(start: Start) -> None:
+    service = start("--set", "batching.max_wait_ms=1500", "--set", "batching.max_batch_rows=8")
+    with request_held_in_the_queue(service) as statuses:
+        code = service.stop()
 
     assert statuses == [200]
     assert code == 0
@@ -176,18 +185,10 @@ def test_an_engine_that_keeps_dying_ends_the_service(start: Start) -> None:
 def test_a_signal_to_the_whole_group_still_drains(start: Start) -> None:
     """As a service manager sends it: the engine must stay until the workers are done."""
     service = start("--set", "batching.max_wait_ms=1500", "--set", "batching.max_batch_rows=8")
-    statuses: list[int] = []
-    client = threading.Thread(
-        target=lambda: statuses.append(
-            service.post_json("/models/sentiment/predict", {"text": POSITIVE}).status
-        )
-    )
-    client.start()
-    service.wait_for_metric('inferctl_queue_rows{model="sentiment"}', 1)
-    for pid in (*service.pids(ENGINE), *service.pids(WORKER)):
-        os.kill(pid, signal.SIGTERM)
-    code = service.stop()
-    client.join()
+    with request_held_in_the_queue(service) as statuses:
+        for pid in (*service.pids(ENGINE), *service.pids(WORKER)):
+            os.kill(pid, signal.SIGTERM)
+        code = service.stop()
 
     assert statuses == [200]
     assert code == 0
