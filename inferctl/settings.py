@@ -55,6 +55,9 @@ class BatchingSettings(Section):
     max_wait_ms: float = Field(
         default=0.0, ge=0, le=10_000, description="how long a partial batch may be held"
     )
+    max_padding: float = Field(
+        default=0.25, ge=0, le=1, description="share of a batch that may be padding; 1: first come"
+    )
 
 
 class LimitsSettings(Section):
@@ -75,6 +78,7 @@ class LimitsSettings(Section):
     max_text_chars: int = Field(
         default=2000, ge=1, le=1_000_000, description="longest text, in code points"
     )
+    max_rows: int = Field(default=256, ge=1, le=65_536, description="rows in one request")
 
 
 class RuntimeSettings(Section):

@@ -31,7 +31,7 @@ ALLOWED: dict[str, set[str]] = {
     "engine": FOUNDATION | {"arena", "bundles", "cores"},
     "tasks": FOUNDATION | {"bundles"},
     "ui": set(),
-    "server": FOUNDATION | {"arena", "bundles", "tasks", "ui", ""},
+    "server": FOUNDATION | {"arena", "bundles", "cores", "tasks", "ui", ""},
     "supervisor": FOUNDATION | {"arena", "bundles", "cores"},
     "export": FOUNDATION | {"bundles", ""},
     "bench": FOUNDATION | {"cores", ""},

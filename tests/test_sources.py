@@ -86,7 +86,7 @@ def test_a_section_is_merged_key_by_key(set_in: SetIn) -> None:
     set_in(FLAG, "limits.max_text_chars", 4)
     loaded = set_in.load()
     limits = loaded.settings.limits
-    assert limits.model_dump() == {
+    assert limits.model_dump(exclude_unset=True) == {
         "max_pixels": 1,
         "max_concurrent": 2,
         "max_queue_rows": 3,

@@ -71,9 +71,15 @@ METRICS: tuple[Metric, ...] = (
         label="reason", values=DROP_REASONS,
     ),
     Metric("inferctl_rows_total", "counter", "Rows run"),
+    Metric("inferctl_tokens_total", "counter", "Tokens of the rows run; texts only"),
+    Metric(
+        "inferctl_padding_tokens_total", "counter",
+        "Tokens run besides them to make the rows of a batch alike",
+    ),
     Metric("inferctl_queue_rows", "gauge", "Rows waiting in the engine"),
     Metric("inferctl_in_flight", "gauge", "Slots in use"),
     Metric("inferctl_max_batch_rows", "gauge", "Largest batch the engine forms"),
+    Metric("inferctl_row_seconds", "gauge", "Seconds per row at which the queue drains"),
     Metric(
         "inferctl_engine_ready", "gauge", "1 when every model is loaded and warm", per_model=False
     ),

@@ -21,6 +21,7 @@ ALIGNMENT = 64
 COLUMNS: tuple[tuple[str, str], ...] = (
     ("tokens", "i4"),
     ("cancelled", "u1"),
+    ("bulk", "u1"),
     ("deadline_s", "f8"),
     ("submitted_s", "f8"),
     ("started_s", "f8"),
@@ -62,6 +63,7 @@ class ModelArena:
 
     tokens: npt.NDArray[np.int32]
     cancelled: npt.NDArray[np.uint8]
+    bulk: npt.NDArray[np.uint8]
     deadline_s: npt.NDArray[np.float64]
     submitted_s: npt.NDArray[np.float64]
     started_s: npt.NDArray[np.float64]
@@ -69,6 +71,7 @@ class ModelArena:
 
     def __init__(self, manifest: Manifest, slots: int, workers: int, memory: mmap.mmap) -> None:
         self.slots = slots
+        self.workers = workers
         self.slots_per_worker = slots // workers
         self.inputs: dict[str, Array] = {}
         self.outputs: dict[str, Array] = {}
@@ -101,13 +104,18 @@ class FreeSlots:
         self._free = list(reversed(slots))
         self.total = len(slots)
 
-    def take(self) -> int | None:
-        """A free slot, or None when every one is in use."""
-        return self._free.pop() if self._free else None
+    def take(self, rows: int) -> list[int]:
+        """As many free slots. Raises IndexError when there are fewer."""
+        return [self._free.pop() for _ in range(rows)]
 
     def give_back(self, slot: int) -> None:
         """Return a slot whose answer was read, or that was never sent."""
         self._free.append(slot)
+
+    @property
+    def left(self) -> int:
+        """Free slots."""
+        return len(self._free)
 
     @property
     def in_use(self) -> int:

@@ -19,7 +19,7 @@ CARD_FILE = "README.md"
 # A name is looked up in a table and put into URLs and metric labels, never joined into a path.
 NAME_PATTERN = r"^[a-z0-9][a-z0-9._-]{0,63}$"
 
-Task = Literal["image-detection", "image-classification", "text-classification"]
+Task = Literal["image-detection", "image-classification", "text-classification", "tensor"]
 Dim = Annotated[int, Field(ge=1)] | Literal["rows", "tokens"]
 DType = Literal["uint8", "int32", "int64", "float16", "float32"]
 
@@ -69,7 +69,7 @@ class TextInput(Part):
 
 
 class Buckets(Part):
-    """The shapes that are warmed and allowed; both lists ascend. `tokens` is empty for images."""
+    """The shapes that are warmed and allowed; both lists ascend. Only text has `tokens`."""
 
     rows: tuple[Annotated[int, Field(ge=1)], ...] = (1, 2, 4, 8, 16, 32)
     tokens: tuple[Annotated[int, Field(ge=1)], ...] = ()
@@ -104,7 +104,8 @@ class Manifest(Part):
     Outputs by task, all with the `rows` axis first:
     `image-detection` `boxes` float32 [rows, k, 4] (x1 y1 x2 y2 in 0..1 of the model's input),
     `scores` float32 [rows, k] descending, `labels` int64 [rows, k];
-    `image-classification` and `text-classification` `scores` float32 [rows, labels], summing to 1.
+    `image-classification` and `text-classification` `scores` float32 [rows, labels], summing to 1;
+    `tensor` any names, dtypes and fixed shapes: it has no input section and no labels.
     """
 
     format: Literal[1] = 1
@@ -125,15 +126,33 @@ class Manifest(Part):
 
     @model_validator(mode="after")
     def _fits_its_task(self) -> Self:
-        wanted = self.text if self.task == "text-classification" else self.image
-        if wanted is None:
-            raise ValueError(f"task {self.task} needs its input section")
+        if self.task == "tensor":
+            self._check_tensor_task()
+        else:
+            self._check_labelled_task()
         if self.text is not None and self.buckets.tokens[-1:] != (self.text.max_tokens,):
             raise ValueError("the last tokens bucket must be text.max_tokens")
         needed = {GRAPH_FILE} | ({TOKENIZER_FILE} if self.text else set())
         if missing := needed - set(self.files):
             raise ValueError(f"files must list {', '.join(sorted(missing))}")
         return self
+
+    def _check_labelled_task(self) -> None:
+        wanted = self.text if self.task == "text-classification" else self.image
+        if wanted is None:
+            raise ValueError(f"task {self.task} needs its input section")
+        if not self.labels:
+            raise ValueError(f"task {self.task} needs labels")
+
+    def _check_tensor_task(self) -> None:
+        if self.image or self.text or self.labels or self.buckets.tokens:
+            raise ValueError("task tensor has no image, no text, no labels and no tokens buckets")
+        for tensors in (self.inputs, self.outputs):
+            names = {tensor.name for tensor in tensors}
+            if not names or len(names) < len(tensors):
+                raise ValueError("task tensor needs inputs and outputs, each with its own name")
+            if any("tokens" in tensor.shape for tensor in tensors):
+                raise ValueError("task tensor takes no tokens axis")
 
     @property
     def max_tokens(self) -> int:

@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
-from inferctl.arena.ledger import Block, Ledger
+from inferctl.arena.ledger import Ledger
 from inferctl.arena.memory import map_memory
 from inferctl.arena.slots import ModelArena
 from inferctl.arena.spec import EngineSpec, ModelSpec
@@ -19,11 +19,13 @@ from inferctl.arena.wire import Control, Verdict
 from inferctl.bundles.manifest import GRAPH_FILE
 from inferctl.bundles.repository import check_file
 from inferctl.cores import available_cores
-from inferctl.engine.batcher import Batcher
 from inferctl.engine.model import Model
+from inferctl.engine.occupancy import Occupancy
 from inferctl.engine.reader import Reader
-from inferctl.engine.runner import Deliver, Runner
-from inferctl.engine.session import CUDA
+from inferctl.engine.runner import Deliver, Runner, runs_inline
+from inferctl.engine.sizing import Sizing
+from inferctl.engine.warmup import warm
+from inferctl.engine.wide import widen, worth_widening
 from inferctl.errors import InferctlError
 from inferctl.settings import RuntimeSettings
 
@@ -37,59 +39,73 @@ def main() -> None:
     message = control.receive()
     if message is None:
         return
-    spec = EngineSpec.model_validate(message)
-    ledger = Ledger(map_memory(spec.ledger_fd), [m.name for m in spec.models], spec.workers)
-    block = ledger.blocks[spec.process]
-    specs = [_with_measured_batch(model, block) for model in spec.models]
-    block.reset_gauges()
-    reader = Reader(control)
-    runners: list[Runner] = []
+    engine = Engine(EngineSpec.model_validate(message), control)
     try:
-        for number, model_spec in enumerate(specs):
-            runner = _load(number, model_spec, spec.workers, ledger, reader)
-            reader.add(runner)
-            runners.append(runner)
+        engine.load()
     except InferctlError as error:
         control.send({"event": "failed", "error": str(error)})
         sys.exit(error.exit_code)
-    block.cell("inferctl_engine_ready").set(1)
     control.send({"event": "ready"})
-    reader.serve()
-    for runner in runners:
-        runner.stop()
+    engine.serve()
 
 
-def _with_measured_batch(spec: ModelSpec, block: Block) -> ModelSpec:
-    """A successor takes over what its predecessor measured: it is wanted back quickly."""
-    measured = int(block.cell("inferctl_max_batch_rows", spec.name).get())
-    if not measured:
-        return spec
-    batching = spec.settings.batching.model_copy(update={"max_batch_rows": measured})
-    settings = spec.settings.model_copy(update={"batching": batching})
-    return spec.model_copy(update={"settings": settings})
+class Engine:
+    """The loaded models of this process."""
 
+    def __init__(self, spec: EngineSpec, control: Control) -> None:
+        self._spec = spec
+        ledger = Ledger(map_memory(spec.ledger_fd), [m.name for m in spec.models], spec.workers)
+        self._block = ledger.blocks[spec.process]
+        # A successor takes over what its predecessor measured: it is wanted back quickly.
+        self._known_rows = {
+            model.name: int(self._block.cell("inferctl_max_batch_rows", model.name).get())
+            for model in spec.models
+        }
+        self._block.reset_gauges()
+        self._cores = available_cores()
+        self._reader = Reader(control)
+        self._occupancy = Occupancy()
+        self._runners: list[Runner] = []
+        self._to_widen: list[tuple[Model, RuntimeSettings]] = []
 
-def _load(
-    number: int, spec: ModelSpec, workers: int, ledger: Ledger, reader: Reader
-) -> Runner:  # fmt: skip
-    """Load and warm one model and start its runners."""
-    manifest = spec.manifest
-    check_file(Path(spec.bundle), manifest, GRAPH_FILE)
-    arena = ModelArena(manifest, spec.slots, workers, map_memory(spec.arena_fd))
-    runtime = spec.settings.runtime
-    threads, instances = _parallelism(runtime, available_cores())
-    model = Model(Path(spec.bundle), manifest, runtime, threads)
-    on_cuda = model.session.provider == CUDA
-    block = ledger.blocks[Ledger.ENGINE]
-    block.cell("inferctl_engine_on_cuda").set(float(on_cuda))
-    max_batch_rows, run_s = model.warm(spec.settings.batching)
-    block.cell("inferctl_max_batch_rows", spec.name).set(max_batch_rows)
-    batcher = Batcher(max_batch_rows, spec.settings.batching.max_wait_ms / 1000, run_s)
-    runner = Runner(model, arena, batcher, block, _deliver_to_owners(number, arena, reader))
-    if on_cuda and runtime.instances == "auto":
-        instances = 2  # one copies while the other computes
-    runner.start(instances)
-    return runner
+    def load(self) -> None:
+        """Load and warm every model, and start its runners. Raises InferctlError."""
+        for number, spec in enumerate(self._spec.models):
+            self._load(number, spec)
+        self._block.cell("inferctl_engine_ready").set(1)
+
+    def serve(self) -> None:
+        """Serve until the supervisor hangs up; the batches that run are finished."""
+        closing = threading.Event()
+        widening = threading.Thread(target=widen, args=(self._to_widen, self._cores, closing))
+        widening.start()
+        self._reader.serve()
+        closing.set()
+        for runner in self._runners:
+            runner.stop()
+        self._reader.close()
+        widening.join()
+
+    def _load(self, number: int, spec: ModelSpec) -> None:
+        check_file(Path(spec.bundle), spec.manifest, GRAPH_FILE)
+        arena = ModelArena(spec.manifest, spec.slots, self._spec.workers, map_memory(spec.arena_fd))
+        runtime, batching = spec.settings.runtime, spec.settings.batching
+        threads, instances = _parallelism(runtime, self._cores)
+        model = Model(Path(spec.bundle), spec.manifest, runtime, threads)
+        if model.on_cuda and runtime.instances == "auto":
+            instances = 2  # one copies while the other computes
+        self._block.cell("inferctl_engine_on_cuda").set(float(model.on_cuda))
+        warmed = warm(model, batching, self._known_rows[spec.name])
+        inline = runs_inline(model, warmed, batching, runtime)
+        sizing = Sizing(spec.name, self._block, warmed, batching, 1 if inline else instances)
+        deliver = _deliver_to_owners(number, arena, self._reader)
+        runner = Runner(model, arena, sizing, self._block, deliver, self._occupancy)
+        if not inline:
+            runner.start(instances)
+        if worth_widening(model, runtime, self._cores, warmed):
+            self._to_widen.append((model, runtime))
+        self._reader.add(runner, inline)
+        self._runners.append(runner)
 
 
 def _parallelism(runtime: RuntimeSettings, cores: int) -> tuple[int, int]:
@@ -102,6 +118,10 @@ def _parallelism(runtime: RuntimeSettings, cores: int) -> tuple[int, int]:
 
 def _deliver_to_owners(model: int, arena: ModelArena, reader: Reader) -> Deliver:
     def deliver(slots: Sequence[int], verdict: Verdict) -> None:
+        first = arena.owner(min(slots))
+        if first == arena.owner(max(slots)):  # the usual case: whoever is in between is the same
+            reader.deliver(model, first, slots, verdict)
+            return
         by_worker: dict[int, list[int]] = defaultdict(list)
         for slot in slots:
             by_worker[arena.owner(slot)].append(slot)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Sequence
 
 from inferctl.engine.batcher import Batch, Batcher, Row
@@ -13,15 +12,15 @@ from inferctl.engine.batcher import Batch, Batcher, Row
 class RowQueue:
     """A blocking, closable queue of rows for the runners of one model."""
 
-    def __init__(self, batcher: Batcher, is_cancelled: Callable[[int], bool]) -> None:
+    def __init__(self, batcher: Batcher, is_cancelled: Callable[[int], object]) -> None:
         self._batcher = batcher
         self._is_cancelled = is_cancelled
-        lock = threading.Lock()
+        self._lock = threading.Lock()
         # Two conditions, so that a wake-up for a runner cannot go to whoever waits in `evict`.
-        self._changed = threading.Condition(lock)
-        self._finished = threading.Condition(lock)
-        # Counted: a worker may submit a slot again between its verdict and `done`.
-        self._running: Counter[int] = Counter()
+        self._changed = threading.Condition(self._lock)
+        self._finished = threading.Condition(self._lock)
+        # By batch: a worker may submit a slot again between its verdict and `done`.
+        self._running: dict[int, Batch] = {}
         self._closed = False
 
     def __len__(self) -> int:
@@ -29,38 +28,39 @@ class RowQueue:
 
     def put(self, rows: Sequence[Row]) -> None:
         """Add rows and wake an idle runner."""
-        with self._changed:
+        with self._lock:
             self._batcher.add(rows)
             self._changed.notify()
 
-    def get(self) -> Batch | None:
-        """The next batch, waiting for one; None when the queue was closed.
+    def get(self, wait: bool = True) -> Batch | None:
+        """The next batch, waiting for one; None when there is none without, or no more.
 
         The batch's rows, dropped ones too, count as running until `done`.
         """
-        with self._changed:
+        with self._lock:
             while not self._closed:
                 now_s = time.monotonic()
                 leaves_s = self._batcher.leaves_at(now_s)
                 if leaves_s is not None and leaves_s <= now_s:
                     batch = self._batcher.take(now_s, self._is_cancelled)
-                    self._running.update(_slots(batch))
+                    self._running[id(batch)] = batch
                     if len(self._batcher):
                         self._changed.notify()
                     return batch
+                if not wait:
+                    break
                 self._changed.wait(None if leaves_s is None else leaves_s - now_s)
             return None
 
     def done(self, batch: Batch) -> None:
         """Every verdict of the batch is sent; its slots are the workers' again."""
-        with self._changed:
-            self._running.subtract(_slots(batch))
-            self._running = +self._running
+        with self._lock:
+            del self._running[id(batch)]
             self._finished.notify_all()
 
     def remove(self, is_lost: Callable[[int], bool]) -> list[Row]:
         """Take out the waiting rows of a dead worker."""
-        with self._changed:
+        with self._lock:
             return self._batcher.remove(is_lost)
 
     def evict(self, is_lost: Callable[[int], bool]) -> list[Row]:
@@ -69,13 +69,19 @@ class RowQueue:
         After this its slots may be handed to its successor.
         """
         lost = self.remove(is_lost)
-        with self._finished:
-            self._finished.wait_for(lambda: not any(is_lost(slot) for slot in self._running))
+        with self._lock:
+            self._finished.wait_for(
+                lambda: (
+                    not any(
+                        is_lost(slot) for batch in self._running.values() for slot in _slots(batch)
+                    )
+                )
+            )
         return lost
 
     def close(self) -> None:
         """Send every runner home; rows that still wait are not run."""
-        with self._changed:
+        with self._lock:
             self._closed = True
             self._changed.notify_all()
 

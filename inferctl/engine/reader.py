@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import selectors
 import socket
 import threading
@@ -10,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from inferctl.arena.wire import RECEIVE_BYTES, Control, RecordStream, Verdict, encode_records
+from inferctl.arena.wire import RECEIVE_BYTES, RECORD, Control, RecordStream, Verdict
 from inferctl.engine.runner import Runner
 
 
@@ -46,20 +47,27 @@ class Reader:
     def __init__(self, control: Control) -> None:
         self._control = control
         self._runners: list[Runner] = []
+        self._inline: list[Runner] = []
         self._links: dict[int, WorkerLink] = {}
         self._selector = selectors.DefaultSelector()
         self._selector.register(control, selectors.EVENT_READ)
 
-    def add(self, runner: Runner) -> None:
-        """Runners are numbered in the order they are added, which is the models' order."""
+    def add(self, runner: Runner, inline: bool = False) -> None:
+        """Runners are numbered in the order they are added, which is the models' order.
+
+        An inline one has no threads: the reader runs its batches itself, between two reads.
+        """
         self._runners.append(runner)
+        if inline:
+            self._inline.append(runner)
 
     def deliver(self, model: int, worker: int, slots: Sequence[int], verdict: Verdict) -> None:
         """Send verdicts to the worker that owns the slots."""
         if link := self._links.get(worker):
+            pack = RECORD.pack
             with link.sending:
                 waiting = bool(link.unsent)
-                link.unsent += encode_records((slot, model, verdict) for slot in slots)
+                link.unsent += b"".join([pack(slot, model, verdict) for slot in slots])
                 if not waiting and not link.send():
                     self._watch(link, selectors.EVENT_READ | selectors.EVENT_WRITE)
 
@@ -67,8 +75,9 @@ class Reader:
         """Read until the supervisor hangs up: it is dead, or wants the engine to stop."""
         if self._control.pending:  # it came together with the spec
             self._obey()
+        rows_wait = False
         while True:
-            for key, events in self._selector.select():
+            for key, events in self._select(rows_wait):
                 if key.data is None:
                     if not self._obey():
                         return
@@ -77,6 +86,28 @@ class Reader:
                     self._send_on(key.data)
                 if events & selectors.EVENT_READ:
                     self._read(key.data)
+            # One batch of each; what came meanwhile joins the next one.
+            left = [runner.step() for runner in self._inline]
+            rows_wait = any(left)
+
+    def close(self) -> None:
+        """Hang up on the workers, once the last verdict is delivered."""
+        for link in self._links.values():
+            self._detach(link)
+        self._links.clear()
+        self._selector.close()
+
+    def _select(self, rows_wait: bool) -> list[tuple[selectors.SelectorKey, int]]:
+        """What can be read or written, waiting for it unless rows wait already."""
+        if rows_wait:
+            return self._selector.select(0)
+        ready = self._selector.select()
+        if len(self._inline) < len(self._runners):
+            return ready
+        # All runs are tiny: a worker that is about to submit goes first, and its rows join. With
+        # a core to spare this costs nothing.
+        os.sched_yield()
+        return self._selector.select(0)
 
     def _obey(self) -> bool:
         """Take the supervisor's messages; the only one hands over a new worker's socket."""

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 import onnxruntime as ort
 
@@ -22,6 +21,7 @@ CUDA, CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
 ORT_ERRORS: tuple[type[Exception], ...] = (
     RuntimeError,
     ValueError,
+    MemoryError,
     *(
         error
         for error in vars(ort.capi.onnxruntime_pybind11_state).values()
@@ -30,8 +30,26 @@ ORT_ERRORS: tuple[type[Exception], ...] = (
 )
 
 
+# How onnxruntime says that an allocation failed: its CPU allocator, its arenas, CUDA, C++.
+NO_MEMORY = (
+    "Failed to allocate memory",
+    "Available memory of",
+    "out of memory",
+    "CUDA error 2:",
+    "CUDA failure 2:",
+    "CUDNN_STATUS_ALLOC_FAILED",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    "bad_alloc",
+    "bad allocation",
+)
+
+
 class RunFailed(InferctlError):
     """The graph failed on this input."""
+
+
+class OutOfMemory(RunFailed):
+    """The batch does not fit into the device's memory; a smaller one may."""
 
 
 class Session:
@@ -63,16 +81,21 @@ class Session:
             raise _no_cuda("onnxruntime could not start its CUDA provider")
         self._outputs = [output.name for output in self._session.get_outputs()]
 
-    def run(self, inputs: Mapping[str, Array], outputs: Sequence[str] | None = None) -> list[Array]:
+    def run(self, inputs: dict[str, Array], outputs: Sequence[str] | None = None) -> list[Array]:
         """Run the graph; arrays in, arrays out, in the order of `outputs` (all by default).
 
-        Raises RunFailed when the graph refuses the input.
+        Raises RunFailed when the graph refuses the input, OutOfMemory when it does not fit.
         """
         try:
-            results: list[Array] = self._session.run(outputs or self._outputs, dict(inputs))
+            results: list[Array] = self._session.run(outputs or self._outputs, inputs)
         except ORT_ERRORS as error:
-            raise RunFailed(str(error).splitlines()[0]) from None
-        return [np.asarray(result) for result in results]
+            raise _failure(str(error)) from None
+        return results
+
+
+def _failure(message: str) -> RunFailed:
+    what = next(iter(message.splitlines()), "")
+    return OutOfMemory(what) if any(sign in message for sign in NO_MEMORY) else RunFailed(what)
 
 
 def _providers(runtime: RuntimeSettings) -> list[Any]:

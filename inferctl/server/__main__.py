@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import math
 import signal
@@ -11,6 +12,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import uvicorn
@@ -23,6 +25,7 @@ from inferctl.arena.spec import ModelSpec, WorkerSpec
 from inferctl.arena.wire import Control
 from inferctl.bundles.manifest import TOKENIZER_FILE
 from inferctl.bundles.repository import check_file
+from inferctl.cores import available_cores
 from inferctl.errors import InferctlError
 from inferctl.server.app import App
 from inferctl.server.health import State
@@ -30,8 +33,11 @@ from inferctl.server.link import EngineLink
 from inferctl.server.logs import RequestLog
 from inferctl.server.metrics import Exposition
 from inferctl.server.predict import Predict
+from inferctl.server.prediction import Workplace
+from inferctl.server.protocol import Protocol
 from inferctl.server.rest import build_rest
 from inferctl.server.served import ServedModel
+from inferctl.server.timeouts import Timeouts
 
 
 def main() -> None:
@@ -49,6 +55,8 @@ def main() -> None:
     except InferctlError as error:
         control.send({"event": "failed", "error": str(error)})
         sys.exit(error.exit_code)
+    # What was made so far stays: the collector need not look at it again.
+    gc.freeze()
     uvloop.run(worker.serve())
     worker.log.close()
 
@@ -69,15 +77,20 @@ class Worker:
             spec.logs.path, block.cell("inferctl_log_dropped_total"), terminal=sys.stderr.isatty()
         )
         default = next((model for model in models if model.settings.default), None)
-        predict = Predict(by_name, default, self.link, self.state.is_loaded, spec.server)
+        work = Workplace(
+            self.link, self.log, self.state.is_loaded, spec.server, _decode_threads(spec.workers)
+        )
+        predict = Predict(by_name, default, work)
         rest = build_rest(by_name, default, self.state, Exposition(ledger), docs=spec.server.docs)
+        idle = Timeouts(spec.server.keep_alive_s, Protocol.timeout_keep_alive_handler)
         self._socket = socket.socket(fileno=spec.listen_fd)
         self._server = SupervisedServer(
             uvicorn.Config(
-                App(predict, rest, by_name, self.log, block),
-                http="httptools",
+                App(predict, rest, self.log),
+                http=partial(Protocol, predict, idle),  # type: ignore[arg-type] # it is called, no more
                 ws="none",
                 lifespan="off",
+                proxy_headers=False,
                 access_log=False,
                 log_config=None,
                 server_header=False,
@@ -130,7 +143,12 @@ def _served(number: int, model: ModelSpec, spec: WorkerSpec, ledger: Ledger) -> 
     if model.manifest.text:
         check_file(Path(model.bundle), model.manifest, TOKENIZER_FILE)
     arena = ModelArena(model.manifest, model.slots, spec.workers, map_memory(model.arena_fd))
-    return ServedModel(number, model, arena, spec.index, ledger.blocks[spec.process])
+    return ServedModel(number, model, arena, spec.index, ledger)
+
+
+def _decode_threads(workers: int) -> int:
+    """A thread more than this worker's share of the cores: one may wait for memory."""
+    return max(1, available_cores() // workers) + 1
 
 
 if __name__ == "__main__":

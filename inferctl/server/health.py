@@ -55,6 +55,7 @@ class State:
     models: Sequence[ServedModel]
     started_s: float
     draining: bool = False
+    _was_loaded: bool = False
 
     @property
     def engine_ready(self) -> bool:
@@ -70,9 +71,11 @@ class State:
         """Whether requests may come in: they wait for a successor, not for the first engine.
 
         The supervisor replaces an engine only after a first one was ready, and says so before it
-        takes back that it is.
+        takes back that it is: what was loaded once stays so.
         """
-        return self._says_ready or self.engine_restarts > 0
+        if not self._was_loaded:
+            self._was_loaded = self._says_ready or self.engine_restarts > 0
+        return self._was_loaded
 
     @property
     def _says_ready(self) -> bool:

@@ -11,10 +11,12 @@ import socket
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from inferctl.arena.wire import RECEIVE_BYTES, RECORD, RecordStream, Verdict
 from inferctl.errors import (
     DeadlineExceeded,
+    InferctlError,
     RequestError,
     RowFailed,
     Unavailable,
@@ -25,16 +27,28 @@ from inferctl.server.served import ServedModel
 MAX_ATTEMPTS = 2
 
 
+class Waiting(Protocol):
+    """A request that waits for its rows."""
+
+    def row_done(self) -> None:
+        """A row's outputs are in its slot."""
+
+    def fail(self, error: InferctlError) -> None:
+        """A row has none: DeadlineExceeded, RowFailed or Unavailable."""
+
+
 @dataclass(slots=True)
 class Pending:
-    """A row that the engine has, or had when it died. `answered` is None once nobody waits."""
+    """A row that the engine has, or had when it died. `request` is None once nobody waits."""
 
-    answered: asyncio.Future[None] | None
+    request: Waiting | None
     attempts: int = 0
 
 
 class EngineLink:
     """One worker's rows in the engine. Lives on the event loop's thread."""
+
+    _loop: asyncio.AbstractEventLoop
 
     def __init__(self, models: Sequence[ServedModel]) -> None:
         self._models = models
@@ -42,6 +56,8 @@ class EngineLink:
         self._socket: socket.socket | None = None
         self._records = RecordStream()
         self._unsent = bytearray()
+        # Whether the socket took less than it was given, and is watched for room.
+        self._stalled = False
         self._down = False
 
     @property
@@ -54,9 +70,11 @@ class EngineLink:
         self.detach()
         sock.setblocking(False)
         self._socket, self._records, self._down = sock, RecordStream(), False
-        asyncio.get_running_loop().add_reader(sock.fileno(), self._read)
+        self._stalled = False
+        self._loop = asyncio.get_running_loop()
+        self._loop.add_reader(sock.fileno(), self._read)
         for (number, slot), pending in list(self._pending.items()):
-            if pending.answered is None:
+            if pending.request is None:
                 self._finish(number, slot)
             elif pending.attempts >= MAX_ATTEMPTS:
                 self._fail(number, slot, RowFailed("the engine died on this row"))
@@ -66,9 +84,8 @@ class EngineLink:
     def detach(self) -> None:
         """The engine died. Its rows wait for `attach`."""
         if self._socket is not None:
-            loop = asyncio.get_running_loop()
-            loop.remove_reader(self._socket.fileno())
-            loop.remove_writer(self._socket.fileno())
+            self._loop.remove_reader(self._socket.fileno())
+            self._loop.remove_writer(self._socket.fileno())
             self._socket.close()
             self._socket = None
             self._unsent.clear()
@@ -80,18 +97,15 @@ class EngineLink:
         for number, slot in list(self._pending):
             self._fail(number, slot, Unavailable("the engine is down"))
 
-    def start(self, model: ServedModel, slot: int) -> asyncio.Future[None]:
-        """Submit a written slot; the future is done when its outputs are in the slot.
-
-        The future raises DeadlineExceeded, RowFailed or Unavailable.
-        """
+    def submit(self, model: ServedModel, slots: Sequence[int], request: Waiting) -> None:
+        """Submit written slots; `request` hears of each. Raises Unavailable."""
         if self._down:
             raise Unavailable("the engine is down")
-        answered: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        pending = self._pending[model.number, slot] = Pending(answered)
-        model.arena.submitted_s[slot] = time.monotonic()
-        self._submit(model.number, slot, pending)
-        return answered
+        now_s = time.monotonic()
+        for slot in slots:
+            pending = self._pending[model.number, slot] = Pending(request)
+            model.arena.submitted_s[slot] = now_s
+            self._submit(model.number, slot, pending)
 
     def release(self, model: ServedModel, slot: int) -> None:
         """The request is over; a slot that the engine still has is freed by its verdict."""
@@ -100,23 +114,22 @@ class EngineLink:
             model.give_back(slot)
         else:
             model.arena.cancelled[slot] = 1
-            pending.answered = None
+            pending.request = None
 
     def _submit(self, number: int, slot: int, pending: Pending) -> None:
         """Send a row to the engine; without one it waits for `attach`."""
         if self._socket is None:
             return
         pending.attempts += 1
-        waiting = bool(self._unsent)
+        if not self._unsent:
+            # All that comes in this turn of the loop and the next one goes in one message.
+            self._loop.call_soon(self._loop.call_soon, self._send)
         self._unsent += RECORD.pack(slot, number, Verdict.SUBMIT)
-        if not waiting:
-            self._send()
 
     def _send(self) -> None:
         """Send what the socket takes: a stalled engine leaves room for some 280 submissions."""
-        if self._socket is None:
+        if self._socket is None or not self._unsent:
             return
-        loop = asyncio.get_running_loop()
         try:
             sent = self._socket.send(self._unsent)
         except BlockingIOError:
@@ -126,9 +139,11 @@ class EngineLink:
             return
         del self._unsent[:sent]
         if self._unsent:
-            loop.add_writer(self._socket.fileno(), self._send)
-        else:
-            loop.remove_writer(self._socket.fileno())
+            self._loop.add_writer(self._socket.fileno(), self._send)
+            self._stalled = True
+        elif self._stalled:
+            self._loop.remove_writer(self._socket.fileno())
+            self._stalled = False
 
     def _read(self) -> None:
         if self._socket is None:
@@ -151,15 +166,15 @@ class EngineLink:
                 self._fail(number, slot, RowFailed("the model failed on this input"))
 
     def _finish(self, number: int, slot: int) -> None:
-        pending = self._pending.pop((number, slot))
-        if pending.answered is None:
+        request = self._pending.pop((number, slot)).request
+        if request is None:
             self._models[number].give_back(slot)
-        elif not pending.answered.done():
-            pending.answered.set_result(None)
+        else:
+            request.row_done()
 
     def _fail(self, number: int, slot: int, error: RequestError) -> None:
-        pending = self._pending.pop((number, slot))
-        if pending.answered is None:
+        request = self._pending.pop((number, slot)).request
+        if request is None:
             self._models[number].give_back(slot)
-        elif not pending.answered.done():
-            pending.answered.set_exception(error)
+        else:
+            request.fail(error)

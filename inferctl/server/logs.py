@@ -1,32 +1,36 @@
 """The request log: one JSON object per line, written off the event loop, never in its way.
 
-Lines wait in a bounded queue; when the disk or the reader is stuck they are dropped and counted.
-Several workers append to one file: a line is one write.
+Lines gather in a bounded list; when the disk or the reader is stuck they are dropped and counted.
+Several workers append to one file, whole lines at a time.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
-import queue
 import sys
 import threading
-from datetime import UTC, datetime
+import time
+from collections import deque
 from pathlib import Path
-from typing import Any
 
 import orjson
 
 from inferctl.arena.ledger import Cell
 from inferctl.errors import StartError
-from inferctl.server.call import Call, Reply
+from inferctl.server.call import PHASES, Call, Reply
 
 MAX_WAITING_LINES = 10_000
+# Lines gather so long before they are written together.
+GATHER_S = 0.05
 CLOSE_TIMEOUT_S = 5.0
 FILE_MODE = 0o600
 STDOUT = "-"
 
-Entry = dict[str, Any]
+LOGGED_PHASES = tuple(
+    "".join(f'"{phase}_ms":%.3f,' for phase in PHASES[:reached])
+    for reached in range(len(PHASES) + 1)
+)
 
 
 class RequestLog:
@@ -37,67 +41,76 @@ class RequestLog:
         self._fd = _open(path)
         self._dropped = dropped
         self._terminal = terminal
-        self._waiting: queue.Queue[Entry | None] = queue.Queue(MAX_WAITING_LINES)
+        self._lines: deque[str] = deque()
+        self._readable: deque[str] = deque()
+        self._second, self._clock = 0, ""
+        self._waiting = threading.Event()
+        self._closing = threading.Event()
         self._writer = threading.Thread(target=self._write, name="request-log", daemon=True)
         self._writer.start()
 
     def record(self, call: Call, reply: Reply) -> None:
         """Note an answered request."""
-        entry: Entry = {
-            "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
-            "request_id": call.request_id,
-            "method": call.scope["method"],
-            "path": call.path[:256],
-            "model": call.model or None,
-            "version": call.version or None,
-            "status": reply.status,
-            "outcome": reply.outcome,
-            "body_bytes": call.body_bytes,
-            **{f"{phase}_ms": round(took, 3) for phase, took in call.timings_ms.items()},
-            "total_ms": round(call.elapsed_ms, 3),
-        }
-        try:
-            self._waiting.put_nowait(entry)
-        except queue.Full:
+        if len(self._lines) >= MAX_WAITING_LINES:
             self._dropped.add()
+            return
+        # Of what is written here only the path could need JSON's escapes.
+        path = orjson.dumps(call.path[:256]).decode()
+        model = f'"{call.model}","version":{call.version}' if call.model else 'null,"version":null'
+        phases = LOGGED_PHASES[len(call.phases_ms)] % tuple(call.phases_ms)
+        self._lines.append(
+            f'{{"time":"{self._now()}","request_id":"{call.request_id}","method":"{call.method}",'
+            f'"path":{path},"model":{model},"status":{reply.status},"outcome":"{reply.outcome}",'
+            f'"body_bytes":{call.body_bytes},{phases}"total_ms":{call.total_ms:.3f}}}\n'
+        )
+        if self._terminal:
+            self._readable.append(self._for_people(call, reply))
+        if not self._waiting.is_set():
+            self._waiting.set()
+
+    def _for_people(self, call: Call, reply: Reply) -> str:
+        """One line for a terminal: time, status, model, duration."""
+        target = call.model or call.path[:256].encode("unicode_escape").decode("ascii")
+        return (
+            f"{self._now()[11:23]}  {reply.status} {reply.outcome:<20} {target:<16} "
+            f"{call.total_ms:8.1f} ms  {call.request_id}\n"
+        )
+
+    def _now(self) -> str:
+        """UTC in ISO 8601 with milliseconds; the part that changes once a second is kept."""
+        now_s = time.time()
+        second = int(now_s)
+        if second != self._second:
+            self._clock = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
+            self._second = second
+        return f"{self._clock}.{int((now_s - second) * 1000):03d}+00:00"
 
     def close(self) -> None:
-        """Write what waits, and stop."""
-        with contextlib.suppress(queue.Full):  # the writer is stuck: leave it behind
-            self._waiting.put(None, timeout=CLOSE_TIMEOUT_S)
-            self._writer.join(CLOSE_TIMEOUT_S)
+        """Write what waits, and stop. A writer that is stuck is left behind."""
+        self._closing.set()
+        self._waiting.set()
+        self._writer.join(CLOSE_TIMEOUT_S)
 
     def _write(self) -> None:
-        while True:
-            entries = [self._waiting.get()]
-            while entries[-1] is not None and not self._waiting.empty():
-                entries.append(self._waiting.get())
-            lines = [entry for entry in entries if entry is not None]
-            if lines:
-                self._append(lines)
-            if entries[-1] is None:
-                return
+        closing = False
+        while not closing:
+            self._waiting.wait()
+            closing = self._closing.wait(GATHER_S)
+            self._waiting.clear()
+            self._append()
 
-    def _append(self, entries: list[Entry]) -> None:
-        data = b"".join(orjson.dumps(entry) + b"\n" for entry in entries)
+    def _append(self) -> None:
+        lines = [self._lines.popleft() for _ in range(len(self._lines))]
+        data = "".join(lines).encode()
         try:
             while data:
                 data = data[os.write(self._fd, data) :]
         except OSError:
-            self._dropped.add(len(entries))
+            self._dropped.add(len(lines))
         if self._terminal:
             with contextlib.suppress(OSError):  # the terminal was closed
-                sys.stderr.write("".join(readable(entry) for entry in entries))
-
-
-def readable(entry: Entry) -> str:
-    """One line for people: time, status, model, duration."""
-    clock = entry["time"][11:23]
-    target = entry["model"] or entry["path"].encode("unicode_escape").decode("ascii")
-    return (
-        f"{clock}  {entry['status']} {entry['outcome']:<20} {target:<16} "
-        f"{entry['total_ms']:8.1f} ms  {entry['request_id']}\n"
-    )
+                while self._readable:
+                    sys.stderr.write(self._readable.popleft())
 
 
 def _open(path: str) -> int:

@@ -1,30 +1,16 @@
-"""The hot path: from a request to its answer."""
+"""The way to a model: which paths predict, and predict requests that come over ASGI."""
 
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from collections.abc import Mapping
 
-import orjson
-
-from inferctl.errors import (
-    DeadlineExceeded,
-    NotFound,
-    RequestTimeout,
-    Unavailable,
-    Unprocessable,
-    UnsupportedMedia,
-)
-from inferctl.server.call import Call, Reply
-from inferctl.server.link import EngineLink
+from inferctl.errors import MethodNotAllowed, NotFound
+from inferctl.server.asgi import Receive
+from inferctl.server.call import Call, Reply, announced_bytes
+from inferctl.server.prediction import Prediction, Respond, Workplace
 from inferctl.server.served import ServedModel
-from inferctl.settings import ServerSettings
-from inferctl.tasks.base import JSON, Prepared
 
-DECODE_THREADS = 2
 PREDICT = "/predict"
 
 
@@ -32,97 +18,53 @@ class Predict:
     """`POST /predict` and `POST /models/{name}/predict`."""
 
     def __init__(
-        self,
-        models: Mapping[str, ServedModel],
-        default: ServedModel | None,
-        link: EngineLink,
-        is_loaded: Callable[[], bool],
-        settings: ServerSettings,
+        self, models: Mapping[str, ServedModel], default: ServedModel | None, work: Workplace
     ) -> None:
-        self._models = models
-        self._default = default
-        self._link = link
-        self._is_loaded = is_loaded
-        self._max_body_bytes = settings.max_body_bytes
-        self._timeout_s = settings.request_timeout_ms / 1000
-        self._decoders = ThreadPoolExecutor(DECODE_THREADS, thread_name_prefix="decode")
+        self._work = work
+        # By raw path, for the protocol: a path that is written otherwise comes over ASGI.
+        self.routes = {f"/models/{name}{PREDICT}".encode(): m for name, m in models.items()}
+        if default is not None:
+            self.routes[PREDICT.encode()] = default
 
-    async def __call__(self, call: Call) -> Reply:
-        """Answer a request. Raises RequestError and below."""
-        model = self._model(call)
-        if not self._is_loaded():
-            raise Unavailable("the models are still loading", hint="wait for /readyz")
-        slot = model.admit()
-        try:
-            async with asyncio.timeout(self._timeout_s):
-                item = await self._read(call, model)
-                async with model.gate:
-                    prepared = await self._prepare(call, model, item)
-                    model.write(slot, prepared, call.begun_s + self._timeout_s)
-                    await call.wait(self._link.start(model, slot))
-                    return self._answer(call, model, slot, prepared)
-        except TimeoutError:
-            if not call.body_received:
-                raise RequestTimeout("the body did not arrive in time") from None
-            raise DeadlineExceeded("the deadline passed", hint="retry, or raise it") from None
-        finally:
-            self._link.release(model, slot)
+    @staticmethod
+    def is_predict(path: str) -> bool:
+        """Whether a path predicts, should its model exist."""
+        return path == PREDICT or (
+            path.startswith("/models/") and path.endswith(PREDICT) and path.count("/") == 3
+        )
 
-    def _model(self, call: Call) -> ServedModel:
-        """The model that the path names, or the default one."""
-        if call.path == PREDICT:
-            model = self._default
-            missing = "no model is marked as default", "use /models/{name}/predict"
-        else:
-            model = self._models.get(call.path.split("/")[2])
-            missing = "no such model", "GET /models lists them"
+    def begin(self, call: Call, model: ServedModel, respond: Respond) -> Prediction:
+        """Start a request whose headers are here; feed it its body."""
+        return Prediction(call, model, self._work, respond)
+
+    async def over_asgi(self, call: Call, receive: Receive) -> Reply:
+        """Answer a request with the messages of ASGI. Raises RequestError."""
+        if call.method != "POST":
+            raise MethodNotAllowed("predict takes POST only", allow="POST")
+        model = self.routes.get(call.path.encode())
+        if model is None and call.path == PREDICT:
+            raise NotFound("no model is marked as default", hint="use /models/{name}/predict")
         if model is None:
-            raise NotFound(missing[0], hint=missing[1])
-        call.model, call.version = model.name, model.manifest.version
-        return model
+            raise NotFound("no such model", hint="GET /models lists them")
+        answered: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+        request = self.begin(call, model, answered.set_result)
+        request.begin(announced_bytes(call.fields))
+        feeding = asyncio.ensure_future(_feed(request, receive))
+        try:
+            return await asyncio.shield(answered)
+        finally:
+            feeding.cancel()
+            request.abandon()
 
-    async def _read(self, call: Call, model: ServedModel) -> Any:
-        """Read and validate the body, in the form its content type says."""
-        media_type = call.media_type()
-        task = model.task
-        if media_type != JSON and media_type not in task.media_types:
-            allowed = ", ".join((JSON, *task.media_types))
-            raise UnsupportedMedia("this content type is not taken", hint=f"use {allowed}")
-        query = call.query
-        version = query.pop("version", "")
-        if version not in ("", str(model.manifest.version)):
-            raise NotFound("this version is not served", hint="GET /models lists them")
-        if media_type == JSON and query:
-            raise Unprocessable("options of a JSON request go into its body", hint="see /docs")
-        body = await call.body(self._max_body_bytes)
-        return task.read_json(body) if media_type == JSON else task.read_raw(body, query)
 
-    async def _prepare(self, call: Call, model: ServedModel, item: Any) -> Prepared:
-        """Decode or tokenise; long work leaves the event loop."""
-        begun_s = time.monotonic()
-        task = model.task
-        if task.decodes_off_loop:
-            loop = asyncio.get_running_loop()
-            prepared = await loop.run_in_executor(self._decoders, task.preprocess, item)
-        else:
-            prepared = task.preprocess(item)
-        took_s = time.monotonic() - begun_s
-        model.decode_seconds.observe(took_s)
-        call.mark("decode", took_s * 1000)
-        return prepared
-
-    def _answer(self, call: Call, model: ServedModel, slot: int, prepared: Prepared) -> Reply:
-        arena = model.arena
-        queue_s = float(arena.started_s[slot] - arena.submitted_s[slot])
-        run_s = float(arena.finished_s[slot] - arena.started_s[slot])
-        begun_s = time.monotonic()
-        answer = model.task.postprocess(prepared.context, model.outputs(slot))
-        model.queue_seconds.observe(queue_s)
-        call.mark("queue", queue_s * 1000)
-        call.mark("inference", run_s * 1000)
-        call.mark("postprocess", (time.monotonic() - begun_s) * 1000)
-        answer["inference_ms"] = round(run_s * 1000, 3)
-        answer["latency_ms"] = round(call.elapsed_ms, 3)
-        answer["model"] = model.name
-        answer["version"] = model.manifest.version
-        return Reply(200, orjson.dumps(answer))
+async def _feed(request: Prediction, receive: Receive) -> None:
+    """The body, and after it the client's leaving, which is the only message left."""
+    complete = False
+    while (message := await receive())["type"] != "http.disconnect":
+        if complete:
+            continue
+        request.feed(message.get("body", b""))
+        if not message.get("more_body", False):
+            complete = True
+            request.complete()
+    request.abandon()

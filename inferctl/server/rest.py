@@ -121,7 +121,7 @@ async def _answer_problem(request: Request, error: Exception) -> Response:
     return Response(
         reply.body,
         reply.status,
-        {key.decode(): value.decode() for key, value in reply.headers},
+        {key.decode(): value.decode() for key, value in reply.extra},
         media_type=reply.content_type.decode("ascii"),
     )
 

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
+import math
+import random
+import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
 
-from inferctl.arena.ledger import Block
+from inferctl.arena.ledger import OUTCOMES, Ledger
 from inferctl.arena.slots import FreeSlots, ModelArena
 from inferctl.arena.spec import ModelSpec
 from inferctl.bundles.manifest import Tensor
-from inferctl.errors import Overloaded
+from inferctl.errors import Overloaded, TooLarge
+from inferctl.server.gate import Gate
 from inferctl.settings import LimitsSettings
 from inferctl.tasks.base import JSON, Array, Prepared
 from inferctl.tasks.registry import task_for
@@ -38,68 +42,109 @@ class ServedModel:
     """`number` is the model's place in the service; the same in every process."""
 
     def __init__(
-        self,
-        number: int,
-        spec: ModelSpec,
-        arena: ModelArena,
-        worker: int,
-        block: Block,
+        self, number: int, spec: ModelSpec, arena: ModelArena, worker: int, ledger: Ledger
     ) -> None:
         self.number = number
         self.manifest = manifest = spec.manifest
         self.settings = spec.settings
         self.arena = arena
-        self._token_inputs = {t.name for t in manifest.inputs if "tokens" in t.shape}
         self.task = task_for(Path(spec.bundle), manifest, spec.settings)
-        self.gate = asyncio.Semaphore(spec.settings.limits.max_concurrent)
+        self.gate = Gate(spec.settings.limits.max_concurrent)
+        self._token_inputs = {t.name for t in manifest.inputs if "tokens" in t.shape}
         self._free = FreeSlots(arena.slots_of(worker))
-        name = manifest.name
-        self.latency_seconds = block.histogram("inference_latency_seconds", name)
+        self._max_queue_rows = spec.settings.limits.max_queue_rows
+        self._fair_share = min(self._max_queue_rows // arena.workers, self._free.left)
+        self.name = name = manifest.name
+        self.version = manifest.version
+        block = ledger.blocks[Ledger.FIRST_WORKER + worker]
         self.queue_seconds = block.histogram("inferctl_queue_seconds", name)
         self.decode_seconds = block.histogram("inferctl_decode_seconds", name)
+        self._latency_seconds = block.histogram("inference_latency_seconds", name)
+        self._requests = {
+            outcome: block.cell("inference_requests_total", name, outcome) for outcome in OUTCOMES
+        }
         self._in_flight = block.cell("inferctl_in_flight", name)
+        self._all_in_flight = [b.cell("inferctl_in_flight", name) for b in ledger.blocks]
+        self._row_seconds = ledger.blocks[Ledger.ENGINE].cell("inferctl_row_seconds", name)
 
-    @property
-    def name(self) -> str:
-        """The model's name."""
-        return self.manifest.name
+    def admit(self, rows: int, deadline_s: float, held: int = 0) -> list[int]:
+        """Slots for new rows. Raises Overloaded when they do not fit in, or not in time.
 
-    def admit(self) -> int:
-        """A slot for a new row. Raises Overloaded when the worker's share of the queue is full."""
-        slot = self._free.take()
-        if slot is None:
-            raise Overloaded(
-                "the queue is full", hint="retry after the seconds in Retry-After", retry_after_s=1
-            )
+        Raises TooLarge when they and those that their request `held` already are more than the
+        queue can ever hold.
+        """
+        if held + rows > self._max_queue_rows:
+            raise TooLarge(f"more than {self._max_queue_rows} rows", hint="send them in parts")
+        # Even a queue that is full would be run in time: no need to look how full it is.
+        if self._row_seconds.get() * self._max_queue_rows > deadline_s - time.monotonic():
+            self._refuse_too_late(deadline_s)
+        if self._free.in_use + rows > self._fair_share:
+            self._refuse_too_many(rows)
+        slots = self._free.take(rows)
         self._in_flight.set(self._free.in_use)
-        return slot
+        return slots
+
+    def _refuse_too_many(self, rows: int) -> None:
+        """More than a fair share is taken while the others leave room."""
+        if rows + self._rows_in_flight() > self._max_queue_rows or rows > self._free.left:
+            raise _overloaded("the queue is full", self._expected_wait_s())
+
+    def _refuse_too_late(self, deadline_s: float) -> None:
+        wait_s = self._expected_wait_s()
+        if time.monotonic() + wait_s > deadline_s:
+            raise _overloaded("the queue is too long for the deadline", wait_s)
+
+    def _expected_wait_s(self) -> float:
+        """Seconds until the rows in flight, of all workers, are run."""
+        return self._rows_in_flight() * self._row_seconds.get()
+
+    def _rows_in_flight(self) -> int:
+        return int(sum(cell.get() for cell in self._all_in_flight))
 
     def give_back(self, slot: int) -> None:
         """The row's answer was read, or it was never sent."""
         self._free.give_back(slot)
         self._in_flight.set(self._free.in_use)
 
-    def write(self, slot: int, prepared: Prepared, deadline_s: float) -> None:
-        """Put a row into its slot; `deadline_s` is on the monotonic clock."""
-        arena = self.arena
-        for name, tensor in prepared.tensors.items():
+    def write(self, slots: Sequence[int], prepared: Prepared, deadline_s: float) -> None:
+        """Put the rows into their slots; `deadline_s` is on the monotonic clock."""
+        arena, index = self.arena, _index(slots)
+        for name, rows in prepared.tensors.items():
             column = arena.inputs[name]
             if name in self._token_inputs:  # the rest of a longer predecessor must go
-                column[slot, : len(tensor)] = tensor
-                column[slot, len(tensor) :] = self._padding(name)
+                column[index, : rows.shape[1]] = rows
+                column[index, rows.shape[1] :] = self._padding(name)
             else:
-                column[slot] = tensor
-        arena.tokens[slot] = prepared.tokens
-        arena.deadline_s[slot] = deadline_s
-        arena.cancelled[slot] = 0
+                column[index] = rows
+        for slot in slots:
+            arena.tokens[slot] = prepared.tokens
+            arena.deadline_s[slot] = deadline_s
+            arena.cancelled[slot] = 0
+            arena.bulk[slot] = 0
 
     def _padding(self, name: str) -> int:
         text = self.manifest.text
         return text.pad_id if text and name == "input_ids" else 0
 
-    def outputs(self, slot: int) -> dict[str, Array]:
-        """The row's outputs, without the rows axis; views that are valid until `give_back`."""
-        return {name: column[slot] for name, column in self.arena.outputs.items()}
+    def outputs(self, slots: Sequence[int]) -> dict[str, Array]:
+        """The rows' outputs [rows, ...]; of one row views that are valid until `give_back`."""
+        index = _index(slots)
+        return {name: column[index] for name, column in self.arena.outputs.items()}
+
+    def times(self, slots: Sequence[int]) -> tuple[float, float]:
+        """Seconds that the rows waited in the queue, and from their first run to their last."""
+        arena, first = self.arena, slots[0]
+        submitted_s, started_s = arena.submitted_s.item(first), arena.started_s.item(first)
+        finished_s = arena.finished_s.item(first)
+        for slot in slots[1:]:
+            started_s = min(started_s, arena.started_s.item(slot))
+            finished_s = max(finished_s, arena.finished_s.item(slot))
+        return started_s - submitted_s, finished_s - started_s
+
+    def count(self, outcome: str, latency_s: float) -> None:
+        """A request was answered."""
+        self._requests[outcome].add()
+        self._latency_seconds.observe(latency_s)
 
     def describe(self) -> ModelDescription:
         """What /models says of it."""
@@ -117,3 +162,15 @@ class ServedModel:
             content_types=(JSON, *self.task.media_types),
             example=self.task.example(),
         )
+
+
+def _index(slots: Sequence[int]) -> slice | Sequence[int]:
+    """Slots as an index of columns; a single one, the usual case, reads without a copy."""
+    return slice(slots[0], slots[0] + 1) if len(slots) == 1 else slots
+
+
+def _overloaded(what: str, wait_s: float) -> Overloaded:
+    """Come back when what waits now is run; not all at the same moment."""
+    after_s = math.ceil(wait_s * random.uniform(0.75, 1.25))
+    hint = "retry after the seconds in Retry-After"
+    return Overloaded(what, hint=hint, retry_after_s=max(1, after_s))

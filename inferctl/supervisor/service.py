@@ -260,7 +260,8 @@ def _model_spec(bundle: Bundle, settings: Settings, workers: int, *, default: bo
     manifest = bundle.manifest
     own = settings.for_model(manifest.name).model_copy(update={"default": default})
     _check_contradictions(manifest.name, own, settings.server.request_timeout_ms)
-    slots = -(-own.limits.max_queue_rows // workers) * workers
+    # Any worker may hold the whole queue; pages that no row touches cost nothing.
+    slots = own.limits.max_queue_rows * workers
     return ModelSpec(
         manifest=manifest,
         bundle=str(bundle.path.resolve()),

@@ -6,8 +6,7 @@ import math
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, Self, TypeVar
+from typing import Any, ClassVar, Literal, NamedTuple, Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -35,7 +34,9 @@ class Request(BaseModel):
     @model_validator(mode="after")
     def _refuse_unknown_fields(self) -> Self:
         if self.__pydantic_extra__:
-            raise ValueError("unknown field; allowed: " + ", ".join(type(self).model_fields))
+            fields = type(self).model_fields.items()
+            allowed = ", ".join(field.alias or name for name, field in fields)
+            raise ValueError(f"unknown field; allowed: {allowed}")
         return self
 
 
@@ -48,14 +49,18 @@ class Timed(BaseModel):
     version: int
 
 
-@dataclass(frozen=True, slots=True)
-class Prepared:
-    """A row ready to run: its tensors by name (without the rows axis), its length in tokens, and
-    what `postprocess` needs to know of the request."""
+class Prepared(NamedTuple):
+    """A request ready to run: its tensors by name, each [rows, *row] and of one number of rows.
+
+    `tokens` is the length of its single row, 1 for tasks without a `tokens` axis; `context` is
+    what `postprocess` needs to know of the request. A tuple is the cheapest thing to make that
+    nobody changes.
+    """
 
     tensors: dict[str, Array]
     tokens: int
     context: Any
+    rows: int = 1
 
 
 RequestT = TypeVar("RequestT", bound=Request)
@@ -87,11 +92,14 @@ class Task(ABC):
 
     @abstractmethod
     def preprocess(self, item: Any) -> Prepared:
-        """Tensors of what was read. Raises RequestError and below."""
+        """Tensors of what was read, each [rows, *row]. Raises RequestError and below."""
 
     @abstractmethod
     def postprocess(self, context: Any, outputs: Mapping[str, Array]) -> Answer:
-        """The answer's prediction from one row's outputs (arrays without the rows axis)."""
+        """The answer's prediction from the request's outputs, each [rows, *row].
+
+        The arrays are only valid until it returns. Raises RowFailed.
+        """
 
     @abstractmethod
     def example(self) -> dict[str, Any]:
@@ -103,7 +111,7 @@ def parse_json(model: type[RequestT], body: bytes) -> RequestT:
     try:
         return model.model_validate_json(body)
     except ValidationError as error:
-        raise _first_problem(model, error) from None
+        raise first_problem(model, error) from None
 
 
 def parse_query(model: type[RequestT], query: Mapping[str, str]) -> RequestT:
@@ -111,10 +119,10 @@ def parse_query(model: type[RequestT], query: Mapping[str, str]) -> RequestT:
     try:
         return model.model_validate(dict(query), strict=False)
     except ValidationError as error:
-        raise _first_problem(model, error) from None
+        raise first_problem(model, error) from None
 
 
-def _first_problem(model: type[Request], error: ValidationError) -> RequestError:
+def first_problem(model: type[Request], error: ValidationError) -> RequestError:
     """One sentence about the first problem, which names our fields and never the input."""
     first = error.errors(include_url=False, include_context=False, include_input=False)[0]
     field = first["loc"][0] if first["loc"] else ""

@@ -17,7 +17,7 @@ class ClassificationOptions(Request):
 
 
 class ClassificationTask(ImageTask):
-    """Reads `scores` [labels], which sum to 1."""
+    """Reads `scores` [1, labels], which sum to 1."""
 
     options = ClassificationOptions
 
@@ -35,7 +35,7 @@ class ClassificationTask(ImageTask):
 
     def postprocess(self, context: ImageContext, outputs: Mapping[str, Array]) -> Answer:
         """The `top_k` most likely labels."""
-        scores = outputs["scores"]
+        scores = outputs["scores"][0]
         best = scores.argsort()[::-1][: context.options.top_k].tolist()
         predictions = [{"label": self.labels[i], "score": rounded(scores[i])} for i in best]
         return {**predictions[0], "predictions": predictions}

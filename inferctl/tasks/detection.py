@@ -20,7 +20,7 @@ class DetectionOptions(Request):
 
 
 class DetectionTask(ImageTask):
-    """Reads `boxes` [k, 4] in 0..1, `scores` [k] and `labels` [k]; see the manifest."""
+    """Reads `boxes` [1, k, 4] in 0..1, `scores` [1, k] and `labels` [1, k]; see the manifest."""
 
     options = DetectionOptions
 
@@ -47,11 +47,11 @@ class DetectionTask(ImageTask):
 
     def postprocess(self, context: ImageContext, outputs: Mapping[str, Array]) -> Answer:
         """Boxes above the threshold, most confident first, scaled to the image as sent."""
-        scores = outputs["scores"]
+        scores = outputs["scores"][0]
         kept = ~(scores < context.options.confidence_threshold)  # keeps NaN, which is then refused
         scale = (context.width, context.height, context.width, context.height)
-        boxes = (outputs["boxes"][kept] * scale).tolist()
-        labels = outputs["labels"][kept].tolist()
+        boxes = (outputs["boxes"][0][kept] * scale).tolist()
+        labels = outputs["labels"][0][kept].tolist()
         if any(not 0 <= label < len(self.labels) for label in labels):
             raise RowFailed("the model's output names a label that the model does not have")
         return {

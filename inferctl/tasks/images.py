@@ -38,7 +38,7 @@ class ImageContext:
 
 
 class ImageTask(Task):
-    """An image in, one row of pixels [height, width, 3] uint8."""
+    """An image in, one row of pixels [1, height, width, 3] uint8."""
 
     media_types: ClassVar[tuple[str, ...]] = ("image/jpeg", "image/png", "image/webp")
     decodes_off_loop: ClassVar[bool] = True
@@ -81,7 +81,7 @@ class ImageTask(Task):
             item.data, self._input, self._limits.max_pixels, self._runtime.decode
         )
         context = ImageContext(item.options, pixels.sent_width, pixels.sent_height)
-        return Prepared({self._tensor: pixels.array}, 1, context)
+        return Prepared({self._tensor: pixels.array[None]}, 1, context)
 
     def example(self) -> dict[str, Any]:
         """A 1x1 PNG."""

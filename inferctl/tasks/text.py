@@ -30,7 +30,10 @@ BYTE_ORDER_MARK = "\ufeff"
 
 
 class TextTask(Task):
-    """A text in, one row of token ids and mask; reads `scores` [labels], which sum to 1."""
+    """A text in, one row of token ids and mask [1, tokens] int64.
+
+    Reads `scores` [1, labels], which sum to 1.
+    """
 
     media_types: ClassVar[tuple[str, ...]] = ("text/plain",)
     # 50 microseconds for a sentence: less than a thread costs.
@@ -91,18 +94,19 @@ class TextTask(Task):
         if "\0" in item:
             raise Unprocessable("the text contains a NUL character")
         encoding = self._tokenizer.encode(item.removeprefix(BYTE_ORDER_MARK))
-        if not any(mask == 0 for mask in encoding.special_tokens_mask):
+        if 0 not in encoding.special_tokens_mask:
             raise Unprocessable("the text holds no token the model knows")
-        ids = np.asarray(encoding.ids, np.int64)
-        if ids.max() >= self._vocab_size:
+        ids = encoding.ids
+        if max(ids) >= self._vocab_size:
             raise Unprocessable("the text holds a token outside the model's vocabulary")
-        by_name = {"attention_mask": np.ones_like(ids), "token_type_ids": np.zeros_like(ids)}
-        tensors = {name: by_name.get(name, ids) for name in self._inputs}
+        row = np.array([ids], np.int64)
+        by_name = {"attention_mask": np.ones_like(row), "token_type_ids": np.zeros_like(row)}
+        tensors = {name: by_name.get(name, row) for name in self._inputs}
         return Prepared(tensors, len(ids), None)
 
     def postprocess(self, context: None, outputs: Mapping[str, Array]) -> Answer:
         """The most likely label, and the score of each."""
-        scores = outputs["scores"]
+        scores = outputs["scores"][0]
         best = int(scores.argmax())
         return {
             "label": self.labels[best],

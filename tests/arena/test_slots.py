@@ -87,17 +87,26 @@ def test_every_slot_has_one_owner(workers: int) -> None:
 
 def test_the_last_slot_freed_is_the_next_one_used() -> None:
     free = FreeSlots(range(4, 8))
-    assert [free.take(), free.take(), free.take()] == [4, 5, 6]
+    assert free.take(3) == [4, 5, 6]
     free.give_back(5)
     free.give_back(4)
-    assert [free.take(), free.take(), free.take(), free.take()] == [4, 5, 7, None]
+    assert free.take(1) == [4]
+    assert free.take(2) == [5, 7]
+
+
+def test_more_slots_than_are_left_are_not_to_be_taken() -> None:
+    free = FreeSlots(range(3))
+    assert free.left == 3
+    assert free.take(2) == [0, 1]
+    assert free.left == 1
+    with pytest.raises(IndexError):
+        free.take(2)
 
 
 def test_slots_in_use_are_those_taken() -> None:
     free = FreeSlots(range(2))
     assert free.in_use == 0
-    slot = free.take()
+    (slot,) = free.take(1)
     assert free.in_use == 1
-    assert slot is not None
     free.give_back(slot)
     assert (free.in_use, free.total) == (0, 2)

@@ -16,11 +16,23 @@ from inferctl.bundles.manifest import (
     MANIFEST_FILE,
     NAME_PATTERN,
     File,
+    Manifest,
     Tensor,
     read_manifest,
 )
 from inferctl.errors import BundleError
 from tests.graphs import MAX_TOKENS, image_fields, image_manifest, text_fields, text_manifest
+
+
+def tensor_fields(**changes: Any) -> dict[str, Any]:
+    """The manifest of a model without preprocessing as JSON would hold it."""
+    fields = image_fields(
+        task="tensor",
+        inputs=[{"name": "input", "dtype": "float32", "shape": ["rows", 4]}],
+        labels=[],
+    )
+    del fields["image"]
+    return fields | changes
 
 
 def write(folder: Path, content: object) -> Path:
@@ -32,7 +44,7 @@ def tensor(**changes: Any) -> dict[str, Any]:
     return {"name": "image", "dtype": "uint8", "shape": ["rows", 2, 2, 3], **changes}
 
 
-@pytest.mark.parametrize("fields", [image_fields(), text_fields()])
+@pytest.mark.parametrize("fields", [image_fields(), text_fields(), tensor_fields()])
 def test_what_was_written_is_read(fields: dict[str, Any], tmp_path: Path) -> None:
     manifest = read_manifest(write(tmp_path, fields))
     assert manifest.model_dump(mode="json", exclude_unset=True) == fields
@@ -41,6 +53,7 @@ def test_what_was_written_is_read(fields: dict[str, Any], tmp_path: Path) -> Non
 def test_only_text_has_tokens() -> None:
     assert text_manifest().max_tokens == MAX_TOKENS
     assert image_manifest().max_tokens == 1
+    assert Manifest.model_validate(tensor_fields()).max_tokens == 1
 
 
 @pytest.mark.parametrize(
@@ -49,7 +62,7 @@ def test_only_text_has_tokens() -> None:
         ({"format": 2}, "format"),
         ({"name": "Pixels"}, "name"),
         ({"version": 0}, "version"),
-        ({"task": "tensor"}, "task"),
+        ({"task": "audio"}, "task"),
         ({"precision": "int3"}, "precision"),
         ({"opset": "new"}, "opset"),
         ({"surprise": 1}, "surprise"),
@@ -100,6 +113,18 @@ def test_what_does_not_fit_is_named_on_one_line(
             text_fields(buckets={"rows": [1], "tokens": []}),
             "the last tokens bucket must be text.max_tokens",
         ),
+        (image_fields(labels=[]), "task image-classification needs labels"),
+        (text_fields(labels=[]), "task text-classification needs labels"),
+        (tensor_fields(image={"height": 2, "width": 2}), "task tensor has no image"),
+        (tensor_fields(text=text_fields()["text"]), "task tensor has no image, no text"),
+        (tensor_fields(labels=["cat"]), "task tensor has .* no labels"),
+        (tensor_fields(buckets={"rows": [1], "tokens": [4]}), "task tensor has .* no tokens"),
+        (tensor_fields(inputs=[]), "task tensor needs inputs and outputs"),
+        (tensor_fields(outputs=[]), "task tensor needs inputs and outputs"),
+        (tensor_fields(inputs=[tensor(), tensor()]), "each with its own name"),
+        (tensor_fields(inputs=[tensor(shape=["rows", "tokens"])]), "takes no tokens axis"),
+        (tensor_fields(outputs=[tensor(shape=["rows", 2, "tokens"])]), "takes no tokens axis"),
+        (tensor_fields(files={}), "files must list model.onnx"),
         (image_fields(files={}), "files must list model.onnx"),
         (text_fields(files=image_fields()["files"]), "files must list tokenizer.json"),
     ],

@@ -12,34 +12,58 @@ from inferctl.arena.ledger import Block, Ledger, ledger_bytes
 from inferctl.arena.memory import create_memory, map_memory
 from inferctl.arena.slots import ModelArena
 from inferctl.arena.wire import Verdict
-from inferctl.engine.batcher import Batcher
+from inferctl.engine.costs import CostCurve
 from inferctl.engine.model import Model
+from inferctl.engine.occupancy import Occupancy
 from inferctl.engine.runner import Runner
-from inferctl.engine.session import RunFailed
+from inferctl.engine.session import OutOfMemory, RunFailed
+from inferctl.engine.sizing import Sizing
+from inferctl.engine.warmup import Warm
+from inferctl.settings import BatchingSettings
 from tests.graphs import image_manifest, new_arena
 
 # Longer than any test takes; reached only by one that fails.
 TIMEOUT_S = 10.0
 
 
+def warmed(
+    max_batch_rows: int, seconds: float = 0.01, sizes: Sequence[int] = (), fits: int = 0
+) -> Warm:
+    """What a warm-up of a model that takes `seconds` per row would have found."""
+    curve = CostCurve()
+    curve.measured(1, seconds)
+    return Warm(max_batch_rows, sizes, fits, 1, curve)
+
+
 class FakeModel:
     """Runs nothing. While `open` is not set its runs do not end."""
 
-    def __init__(self, poisoned: Sequence[int] = ()) -> None:
+    def __init__(self, poisoned: Sequence[int] = (), memory_rows: int = 1000) -> None:
         self.manifest = image_manifest()
         self.poisoned = frozenset(poisoned)
+        self.memory_rows = memory_rows
+        self.has_tokens = False
+        self.on_cuda = False
+        self.clock = time.monotonic
+        self.wide: object | None = None
+        self.sessions: list[object | None] = []
         self.began: SimpleQueue[list[int]] = SimpleQueue()
         self.ran: list[list[int]] = []
         self.open = threading.Event()
         self.open.set()
 
-    def run(self, arena: ModelArena, slots: Sequence[int]) -> None:
-        """Fail if one of the slots is poisoned."""
+    def run(self, arena: ModelArena, slots: Sequence[int], session: object | None = None) -> int:
+        """Fail if one of the slots is poisoned, or if there are too many for the memory."""
         self.began.put(list(slots))
         assert self.open.wait(TIMEOUT_S)
         self.ran.append(list(slots))
+        self.sessions.append(session)
         if self.poisoned.intersection(slots):
             raise RunFailed("poison")
+        if len(slots) > self.memory_rows:
+            raise OutOfMemory("Failed to allocate memory for requested buffer")
+        longest = int(arena.tokens[list(slots)].max()) if self.has_tokens else 1
+        return len(slots) * longest
 
 
 class Verdicts:
@@ -68,14 +92,25 @@ class Verdicts:
 class Bench:
     """A runner of a fake model with everything around it."""
 
-    def __init__(self, model: FakeModel, batcher: Batcher, slots: int = 64) -> None:
+    def __init__(
+        self, model: FakeModel, max_batch_rows: int, slots: int = 64, seconds: float = 0.01
+    ) -> None:
         self.model = model
         self.verdicts = Verdicts()
         self.arena = new_arena(model.manifest, slots, workers=2)
         self.arena.deadline_s[:] = time.monotonic() + 1000
         self.block = self._new_block()
+        self.occupancy = Occupancy()
+        self.sizing = Sizing(
+            model.manifest.name, self.block, warmed(max_batch_rows, seconds), BatchingSettings(), 1
+        )
         self.runner = Runner(
-            cast(Model, model), self.arena, batcher, self.block, self.verdicts.deliver
+            cast(Model, model),
+            self.arena,
+            self.sizing,
+            self.block,
+            self.verdicts.deliver,
+            self.occupancy,
         )
 
     def _new_block(self) -> Block:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from onnx import ModelProto
+from onnx import ModelProto, TensorProto, helper
 
 from inferctl.arena.slots import ModelArena
 from inferctl.engine.model import Model
@@ -54,28 +54,53 @@ def load_texts(tmp_path: Path, **changes: Any) -> tuple[Model, ModelArena]:
     return model, arena
 
 
+def hungry_graph(memory_rows: int) -> ModelProto:
+    """Like `image_graph`; a batch of more rows asks for more memory than there is."""
+    zero, one, most, much = (
+        helper.make_tensor(name, TensorProto.INT64, [1], [value])
+        for name, value in (("zero", 0), ("one", 1), ("most", memory_rows), ("much", 2**44))
+    )
+    nodes = [
+        helper.make_node("Flatten", ["image"], ["flat"], axis=1),
+        helper.make_node("Cast", ["flat"], ["values"], to=TensorProto.FLOAT),
+        helper.make_node("ReduceMin", ["values"], ["small"], axes=[1], keepdims=1),
+        helper.make_node("Shape", ["image"], ["shape"]),
+        helper.make_node("Slice", ["shape", "zero", "one"], ["rows"]),
+        helper.make_node("Sub", ["rows", "most"], ["over"]),
+        helper.make_node("Max", ["over", "zero"], ["excess"]),
+        helper.make_node("Mul", ["excess", "much"], ["floats"]),
+        helper.make_node("Add", ["floats", "one"], ["width"]),
+        helper.make_node("Concat", ["rows", "width"], ["large"], axis=0),
+        helper.make_node("Expand", ["small", "large"], ["huge"]),
+        helper.make_node("ReduceMin", ["huge"], ["least"], axes=[1], keepdims=1),
+        helper.make_node("Sub", ["least", "small"], ["nothing"]),
+        helper.make_node("Add", ["values", "nothing"], ["scores"]),
+    ]
+    like = image_graph().graph
+    graph = helper.make_graph(nodes, "hungry", like.input, like.output, [zero, one, most, much])
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=10)
+
+
 class Clock:
-    """Stands in for `time` in the model's module."""
+    """Stands in for a model's clock; only `seconds` moves it."""
 
-    now_s = 0.0
+    def __init__(self, model: Model, seconds: Callable[[int], float]) -> None:
+        self.now_s = 0.0
+        self.sizes = record_sizes(model, lambda rows: self._pass(seconds(rows)))
+        model.clock = lambda: self.now_s
 
-    @classmethod
-    def monotonic(cls) -> float:
-        return cls.now_s
-
-    @classmethod
-    def process_time(cls) -> float:
-        return cls.now_s
+    def _pass(self, seconds: float) -> None:
+        self.now_s += seconds
 
 
-def record_sizes(model: Model, seconds: Callable[[int], float] = lambda rows: 0.0) -> list[int]:
-    """The rows of every run to come; each takes `seconds(rows)` of `Clock`."""
+def record_sizes(model: Model, on_run: Callable[[int], object] = lambda rows: None) -> list[int]:
+    """The rows of every run to come."""
     sizes: list[int] = []
     run = model.session.run
 
     def recording(inputs: Any, outputs: Any = None) -> Any:
         sizes.append(len(next(iter(inputs.values()))))
-        Clock.now_s += seconds(sizes[-1])
+        on_run(sizes[-1])
         return run(inputs, outputs)
 
     model.session.run = recording  # type: ignore[method-assign]

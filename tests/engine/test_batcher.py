@@ -119,3 +119,35 @@ def test_rows_of_a_dead_worker_are_taken_out_and_the_others_keep_their_order() -
     batcher = filled(Batcher(4), *(row(slot) for slot in (3, 10, 1, 11)))
     assert slots(batcher.remove(lambda slot: slot >= 10)) == [10, 11]
     assert slots(batcher.take(0, nobody).rows) == [3, 1]
+
+
+def test_rows_that_would_save_nothing_together_are_run_apart() -> None:
+    asked: list[tuple[int, int, int]] = []
+
+    def saved_s(rows: int, longest: int, tokens: int) -> float:
+        asked.append((rows, longest, tokens))
+        return 4 - abs(longest - tokens)
+
+    batcher = Batcher(8, max_padding=0.9, saved_s=saved_s)
+    batcher.add([Row(slot, 0, NEVER_S, tokens) for slot, tokens in enumerate((20, 17, 30, 20))])
+    assert slots(batcher.take(0, nobody).rows) == [0, 3, 1]
+    assert asked == [(2, 20, 17), (3, 20, 30)]
+    assert slots(batcher.take(0, nobody).rows) == [2]
+
+
+def test_a_row_whose_answer_would_come_too_late_is_dropped() -> None:
+    batcher = filled(Batcher(4, run_s=2), row(1, deadline_s=10), row(2, deadline_s=11))
+    batch = batcher.take(8, nobody)
+    assert slots(batch.rows) == [2]
+    assert [(row.slot, reason) for row, reason in batch.dropped] == [(1, "expired")]
+
+
+def test_a_row_that_had_less_time_than_a_run_from_the_start_is_tried() -> None:
+    batcher = filled(Batcher(4, run_s=2), row(1, arrived_s=8, deadline_s=9.5))
+    assert slots(batcher.take(8, nobody).rows) == [1]
+
+
+def test_who_allows_all_padding_gets_rows_as_they_come() -> None:
+    batcher = Batcher(2, max_padding=1)
+    batcher.add([Row(slot, 0, NEVER_S, tokens) for slot, tokens in enumerate((20, 90, 20, 1))])
+    assert [slots(batcher.take(0, nobody).rows) for _ in range(2)] == [[0, 1], [2, 3]]

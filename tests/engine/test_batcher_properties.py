@@ -1,4 +1,4 @@
-"""What holds for every mixture of arrivals, deadlines, cancels, losses and batches."""
+"""What holds for every mixture of arrivals, lengths, priorities, cancels, losses and batches."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from inferctl.engine.batcher import Batch, Batcher, Row
+from inferctl.engine.batcher import BULK_AGEING_S, Batch, Batcher, Row
+
+# Seconds until the deadline, length, bulk.
+Wish = tuple[float, int, bool]
 
 
 @dataclass
@@ -25,10 +28,10 @@ class Life:
     dropped: list[Row] = field(default_factory=list)
     lost: list[Row] = field(default_factory=list)
 
-    def arrive(self, deadlines_s: list[float]) -> None:
+    def arrive(self, wishes: list[Wish]) -> None:
         rows = [
-            Row(len(self.arrived) + number, self.now_s, self.now_s + deadline_s)
-            for number, deadline_s in enumerate(deadlines_s)
+            Row(len(self.arrived) + number, self.now_s, self.now_s + deadline_s, tokens, bulk)
+            for number, (deadline_s, tokens, bulk) in enumerate(wishes)
         ]
         self.arrived += rows
         self.waiting += rows
@@ -43,23 +46,34 @@ class Life:
     def lose(self, divisor: int) -> None:
         """A worker dies that owned every `divisor`-th slot."""
         expected = [row for row in self.waiting if row.slot % divisor == 0]
-        assert self.batcher.remove(lambda slot: slot % divisor == 0) == expected
+        assert by_slot(self.batcher.remove(lambda slot: slot % divisor == 0)) == expected
         self.lost += expected
         self.waiting = [row for row in self.waiting if row not in expected]
 
     def take(self, _: int = 0) -> Batch:
         self.check_leaving()
         batch = self.batcher.take(self.now_s, self.cancelled.__contains__)
-        self.check_batch(batch)
+        self.check_drops(batch)
+        self.check_rows(batch)
+        self.check_priorities(batch)
+        gone = [*batch.rows, *(row for row, _ in batch.dropped)]
+        assert len(set(gone)) == len(gone)
+        assert set(gone) <= set(self.waiting)
         self.ran += batch.rows
         self.dropped += [row for row, _ in batch.dropped]
-        left = len(batch.rows) + len(batch.dropped)
-        # The oldest leave, none is passed over, and within a batch their order is kept.
-        gone = sorted([*batch.rows, *(row for row, _ in batch.dropped)], key=lambda row: row.slot)
-        assert gone == self.waiting[:left]
-        assert batch.rows == sorted(batch.rows, key=lambda row: row.slot)
-        del self.waiting[:left]
+        self.waiting = [row for row in self.waiting if row not in gone]
         return batch
+
+    def is_interactive(self, row: Row) -> bool:
+        return not row.bulk or row.arrived_s <= self.now_s - BULK_AGEING_S
+
+    def is_late(self, row: Row) -> bool:
+        run_s = self.batcher.run_s
+        had_time = row.deadline_s - row.arrived_s > run_s
+        return row.deadline_s <= self.now_s + (run_s if had_time else 0)
+
+    def is_alive(self, row: Row) -> bool:
+        return not self.is_late(row) and row.slot not in self.cancelled
 
     def check_leaving(self) -> None:
         leaves_s = self.batcher.leaves_at(self.now_s)
@@ -73,26 +87,65 @@ class Life:
             assert len(self.waiting) < self.batcher.max_batch_rows
             assert self.batcher.max_wait_s > 0
 
-    def check_batch(self, batch: Batch) -> None:
-        assert len(batch.rows) <= self.batcher.max_batch_rows
-        for row in batch.rows:
-            assert row.deadline_s > self.now_s
-            assert row.slot not in self.cancelled
+    def check_drops(self, batch: Batch) -> None:
         for row, reason in batch.dropped:
             if reason == "cancelled":
                 assert row.slot in self.cancelled
             else:
-                assert row.deadline_s <= self.now_s
-        if len(batch.rows) < self.batcher.max_batch_rows:
-            assert len(batch.rows) + len(batch.dropped) == len(self.waiting)
+                assert self.is_late(row)
+
+    def check_rows(self, batch: Batch) -> None:
+        rows = batch.rows
+        assert len(rows) <= self.batcher.max_batch_rows
+        assert all(map(self.is_alive, rows))
+        tokens, whole = (
+            sum(r.tokens for r in rows),
+            len(rows) * max([r.tokens for r in rows] or [0]),
+        )
+        assert whole - tokens <= self.batcher.max_padding * whole
+        assert (batch.tokens, batch.longest * len(rows)) == (tokens, whole)
+        for length in {row.tokens for row in rows}:
+            for bulk in (True, False):
+                self.check_order(batch, length, bulk)
+
+    def check_order(self, batch: Batch, length: int, bulk: bool) -> None:
+        """Of one length and priority the oldest are taken, in the order of their arrival."""
+
+        def alike(row: Row) -> bool:
+            return row.tokens == length and row.bulk == bulk
+
+        taken = [row for row in batch.rows if alike(row)]
+        assert taken == [r for r in self.waiting if alike(r) and self.is_alive(r)][: len(taken)]
+
+    def check_priorities(self, batch: Batch) -> None:
+        interactive = [r for r in self.waiting if self.is_interactive(r) and self.is_alive(r)]
+        leaders = interactive or [row for row in self.waiting if self.is_alive(row)]
+        if leaders:  # the oldest, whatever its length
+            oldest_s = leaders[0].arrived_s
+            assert batch.rows[0].arrived_s == oldest_s
+            assert batch.rows[0] in leaders
+        if not all(map(self.is_interactive, batch.rows)):
+            assert set(interactive) <= set(batch.rows)
+        if len({row.tokens for row in self.waiting}) <= 1:  # all fit: as many as there is room for
+            alive = interactive if self.left_behind(batch) else leaders
+            assert len(batch.rows) >= min(self.batcher.max_batch_rows, len(alive))
+
+    def left_behind(self, batch: Batch) -> list[Row]:
+        return [r for r in self.waiting if self.is_interactive(r) and r not in batch.rows]
+
+
+def by_slot(rows: list[Row]) -> list[Row]:
+    return sorted(rows, key=lambda row: row.slot)
 
 
 # Eighths of a second add up without rounding.
 SECONDS = st.integers(0, 40).map(lambda eighths: eighths / 8)
+LENGTHS = st.one_of(st.just(8), st.integers(0, 12), st.sampled_from([1, 64, 512]))
+WISHES = st.tuples(SECONDS, LENGTHS, st.booleans())
 
 EVENTS = st.lists(
     st.one_of(
-        st.tuples(st.just(Life.arrive), st.lists(SECONDS, max_size=6)),
+        st.tuples(st.just(Life.arrive), st.lists(WISHES, max_size=6)),
         st.tuples(st.just(Life.cancel), st.integers(0, 30)),
         st.tuples(st.just(Life.pass_time), SECONDS),
         st.tuples(st.just(Life.take), st.just(0)),
@@ -105,12 +158,13 @@ BATCHERS = st.builds(
     max_batch_rows=st.integers(1, 7),
     max_wait_s=st.sampled_from([0.0, 0.125, 1.0, 4.0]),
     run_s=st.sampled_from([0.0, 0.5, 2.0]),
+    max_padding=st.sampled_from([0.0, 0.125, 0.25, 0.75]),
 )
 
 
 @hypothesis_settings(deadline=None, max_examples=300)
 @given(batcher=BATCHERS, events=EVENTS)
-def test_every_row_is_run_or_dropped_or_lost_once_and_in_order(
+def test_every_row_is_run_or_dropped_or_lost_once(
     batcher: Batcher, events: list[tuple[Callable[[Life, object], None], object]]
 ) -> None:
     life = Life(batcher)
@@ -120,23 +174,38 @@ def test_every_row_is_run_or_dropped_or_lost_once_and_in_order(
     while len(batcher):
         batch = life.take()
         assert batch.rows or batch.dropped  # it always gets on
-    assert life.ran == sorted(life.ran, key=lambda row: row.slot)
-    ends = sorted([*life.ran, *life.dropped, *life.lost], key=lambda row: row.slot)
-    assert ends == life.arrived
+    assert by_slot([*life.ran, *life.dropped, *life.lost]) == life.arrived
 
 
 @hypothesis_settings(deadline=None)
-@given(batcher=BATCHERS, deadlines_s=st.lists(SECONDS, min_size=1, max_size=10))
-def test_a_runner_that_comes_when_told_never_lets_a_row_expire_in_its_hold(
-    batcher: Batcher, deadlines_s: list[float]
+@given(batcher=BATCHERS, wishes=st.lists(WISHES, min_size=1, max_size=8))
+def test_a_held_batch_leaves_while_its_rows_still_make_it(
+    batcher: Batcher, wishes: list[Wish]
 ) -> None:
-    """A row that could still start in time when it arrived is run in time, if its turn comes."""
-    batcher.run_s = max(batcher.run_s, 0.125)
-    batcher.max_batch_rows = len(deadlines_s)
+    """Run when `leaves_at` says, only rows die that had no time for a run to begin with."""
     life = Life(batcher)
-    life.arrive(deadlines_s)
-    leaves_s = batcher.leaves_at(0)
+    life.arrive(wishes)
+    leaves_s = batcher.leaves_at(0.0)
     assert leaves_s is not None
     life.pass_time(max(0.0, leaves_s))
     batch = life.take()
-    assert all(row.deadline_s < batcher.run_s for row, _ in batch.dropped)
+    assert all(row.deadline_s <= batcher.run_s for row, _ in batch.dropped)
+
+
+@hypothesis_settings(deadline=None)
+@given(rows=st.integers(1, 7), load=st.lists(LENGTHS, min_size=1, max_size=9), bulk=LENGTHS)
+def test_a_bulk_row_is_run_however_busy_the_service_is(
+    rows: int, load: list[int], bulk: int
+) -> None:
+    """As many interactive rows arrive as leave, an eighth of a second apart."""
+    life = Life(Batcher(rows))
+    life.arrive([(1000.0, bulk, True), *((1000.0, tokens, False) for tokens in load)])
+    for turn in range(200):
+        life.pass_time(0.125)
+        batch = life.take()
+        if life.arrived[0] in batch.rows:
+            break
+        life.arrive([(1000.0, load[(turn + n) % len(load)], False) for n in range(len(batch.rows))])
+    # It has aged, and no more than those that were there then went before it.
+    assert life.arrived[0] in life.ran
+    assert life.now_s <= BULK_AGEING_S + 0.125 * (len(load) + 1)

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from inferctl.engine.costs import DISPATCH_S, costs_per_row, knee, still_falling
+from inferctl.engine.costs import (
+    DISPATCH_S,
+    CostCurve,
+    costs_per_row,
+    knee,
+    smoothed,
+    still_falling,
+)
 
 
 @pytest.mark.parametrize(
@@ -67,3 +74,49 @@ def test_without_a_measurement_there_is_no_knee() -> None:
 )
 def test_sizes_are_tried_while_the_cost_falls(run_s: dict[int, float], falling: bool) -> None:
     assert still_falling(run_s) is falling
+
+
+def test_a_text_joins_a_batch_only_when_that_is_cheaper_than_running_alone() -> None:
+    """A run costs 1 ms, and 0.1 ms per token."""
+    curve = CostCurve()
+    for tokens in (10, 1000):
+        curve.measured(tokens, 0.001 + 0.0001 * tokens)
+
+    # Alone (1 + 4 + 0.45 ms) less 3 %, against 4 ms as one more row of 40 tokens.
+    assert curve.saved_s(3, 40, 40) == pytest.approx(0.97 * 0.00545 - 0.004)
+    # Ten tokens shorter it would still cost 4 ms, alone only 4.45.
+    assert curve.saved_s(3, 40, 30) == pytest.approx(0.97 * 0.00445 - 0.004)
+    assert curve.saved_s(3, 40, 20) < 0
+    # Ten tokens longer it makes three others longer.
+    assert curve.saved_s(3, 40, 50) < 0
+
+
+def test_a_size_is_as_good_as_another_one_within_the_noise() -> None:
+    run_s = {1: 1.0, 2: 1.84}
+    assert knee(run_s) == 1
+    assert knee(run_s, noise=0.0) == 2
+
+
+def test_smoothing_leaves_a_straight_line_as_it_is() -> None:
+    run_s = {rows: 1.0 + 0.5 * rows for rows in (1, 2, 4, 8)}
+    assert smoothed(run_s) == pytest.approx(run_s)
+    assert smoothed({4: 3.0}) == {4: 3.0}
+
+
+def test_smoothing_finds_the_cost_of_a_run_behind_the_noise() -> None:
+    noise = {1: 1.04, 2: 0.97, 4: 1.03, 8: 0.96, 16: 1.02}
+    found = smoothed({rows: (0.2 + rows) * factor for rows, factor in noise.items()})
+    assert found[1] == pytest.approx(1.2, rel=0.05)
+    assert found[16] == pytest.approx(16.2, rel=0.05)
+    assert found[1] > found[2] / 2 > found[4] / 4 > found[16] / 16
+
+
+def test_the_size_of_text_batches_is_chosen_by_small_gains() -> None:
+    """A run costs what six tokens do."""
+    sizes = (1, 2, 4, 8, 16)
+    texts, images = CostCurve(varies=True), CostCurve()
+    for curve in (texts, images):
+        for work in (30, 60, 120, 240, 480):
+            curve.measured(work, 0.001 * (6 + work))
+    assert texts.next_knee(sizes, 30, 1) == 4
+    assert images.next_knee(sizes, 30, 1) == 2

@@ -20,7 +20,7 @@ from inferctl.arena.slots import ModelArena, arena_bytes
 from inferctl.arena.spec import EngineSpec, ModelSpec
 from inferctl.arena.wire import RECORD, Control, Record, RecordStream, Verdict, encode_records
 from inferctl.bundles.manifest import GRAPH_FILE, Manifest
-from inferctl.engine.__main__ import _parallelism, _with_measured_batch
+from inferctl.engine.__main__ import _parallelism
 from inferctl.settings import ModelSettings, RuntimeSettings
 from tests.graphs import (
     POISON,
@@ -159,7 +159,7 @@ def test_rows_of_every_worker_and_model_are_answered(child: Child) -> None:
         assert child.end()[0] == 0
     assert (images.outputs["scores"][1] == 7).all()
     assert (images.outputs["scores"][5] == 9).all()
-    assert texts.outputs["scores"][2].tolist() == [18, 4]
+    assert texts.outputs["scores"][2].tolist() == [18, 3]
     written = np.flatnonzero(images.finished_s)
     assert written.tolist() == [1, 5]
     ledger = child.ledger
@@ -196,22 +196,26 @@ def test_gauges_of_the_dead_predecessor_are_reset(child: Child) -> None:
     assert child.ledger.total("inferctl_rows_total", "pixels") == 5
 
 
-def test_a_runner_that_dies_of_a_bug_takes_the_engine_with_it(child: Child) -> None:
+def test_a_thread_that_dies_of_a_bug_takes_the_engine_with_it() -> None:
     """Its rows would wait for ever: the supervisor must see a death."""
-    child.arenas[TEXTS].tokens[0] = 1000  # no bucket is that long
-    child.control.send(child.spec.model_dump(mode="json"))
-    with child.attach(0) as worker:
-        assert child.control.receive() == {"event": "ready"}
-        worker.sendall(encode_records([(0, TEXTS, 0)]))
-        code, errors = child.end()
-    assert code == 1
-    assert "IndexError" in errors
+    program = (
+        "import threading, time\n"
+        "from inferctl.engine.__main__ import _die\n"
+        "threading.excepthook = _die\n"
+        "threading.Thread(target=lambda: {}['absent']).start()\n"
+        "time.sleep(60)\n"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=TIMEOUT_S
+    )
+    assert ended.returncode == 1
+    assert "KeyError: 'absent'" in ended.stderr
 
 
 def test_a_successor_takes_over_the_measured_batch(child: Child) -> None:
+    """It need not measure again what its predecessor knew; it goes on refining it."""
     block = child.ledger.blocks[Ledger.ENGINE]
-    images, texts = child.spec.models
-    block.cell("inferctl_max_batch_rows", images.name).set(4)
-
-    assert _with_measured_batch(images, block).settings.batching.max_batch_rows == 4
-    assert _with_measured_batch(texts, block) == texts
+    block.cell("inferctl_max_batch_rows", "pixels").set(2)
+    child.control.send(child.spec.model_dump(mode="json"))
+    assert child.control.receive() == {"event": "ready"}
+    assert child.ledger.total("inferctl_max_batch_rows", "pixels") == 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import numpy as np
@@ -11,13 +12,15 @@ import pytest
 from inferctl.arena.slots import ModelArena
 from inferctl.engine import model as model_module
 from inferctl.engine.model import Model
-from inferctl.engine.session import CUDA, RunFailed
+from inferctl.engine.session import CPU, CUDA, RunFailed, Session
+from inferctl.engine.warmup import warm
 from inferctl.settings import BatchingSettings, RuntimeSettings
 from tests.graphs import (
     MAX_TOKENS,
     PIXELS,
     POISON,
     image_graph,
+    image_manifest,
     picky_graph,
 )
 
@@ -49,13 +52,27 @@ def test_a_run_stamps_its_rows_alone(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("slots", "tokens"), [([2], 4), ([4, 1], 4), ([5], 8), ([1, 2, 7], 8), ([0], 4)]
+    ("slots", "tokens"), [([2], 2), ([4, 1], 4), ([5], 5), ([1, 2, 7], 7), ([0], 1)]
 )
-def test_texts_are_padded_to_the_smallest_bucket_that_holds_all(
+def test_on_the_cpu_texts_are_padded_to_the_longest_of_their_batch(
     slots: list[int], tokens: int, tmp_path: Path
 ) -> None:
     model, arena = load_texts(tmp_path)
-    model.run(arena, slots)
+    assert model.run(arena, slots) == len(slots) * tokens
+    assert arena.outputs["scores"][slots].tolist() == [[10 * n * n, tokens] for n in slots]
+    assert touched(arena) == sorted(slots)
+
+
+@pytest.mark.parametrize(
+    ("slots", "rows", "tokens"),
+    [([2], 1, 4), ([4, 1], 2, 4), ([5], 1, 8), ([1, 2, 7], 4, 8), ([0], 1, 4)],
+)
+def test_on_a_gpu_texts_are_padded_to_the_smallest_bucket_that_holds_all(
+    slots: list[int], rows: int, tokens: int, tmp_path: Path
+) -> None:
+    model, arena = load_texts(tmp_path)
+    model.on_cuda, model.warmed = True, [1, 2, 4]
+    assert model.run(arena, slots) == rows * tokens
     assert arena.outputs["scores"][slots].tolist() == [[10 * n * n, tokens] for n in slots]
     assert touched(arena) == sorted(slots)
 
@@ -124,8 +141,8 @@ def test_outputs_are_found_by_name_not_by_place(tmp_path: Path) -> None:
 
 def test_on_a_gpu_batches_are_padded_to_the_warmed_sizes(tmp_path: Path) -> None:
     model, arena = load_images(tmp_path)
-    model._pads_rows = True  # what a session on CUDA sets
-    model.warm(BatchingSettings(max_batch_rows=6))
+    model.on_cuda = True  # what a session on CUDA sets
+    warm(model, BatchingSettings(max_batch_rows=6))
     sizes = record_sizes(model)
     for slots in ([1], [5, 2], [1, 2, 3], [7, 5, 3], list(range(5))):
         model.run(arena, slots)
@@ -137,13 +154,38 @@ def test_on_a_gpu_batches_are_padded_to_the_warmed_sizes(tmp_path: Path) -> None
     assert 6 not in touched(arena)
 
 
-def test_rows_are_padded_on_cuda_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_a_session_on_cuda_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class CudaSession:
         provider = CUDA
 
         def __init__(self, *_: object) -> None: ...
 
     model, _ = load_images(tmp_path)
-    assert not model._pads_rows
+    assert not model.on_cuda
     monkeypatch.setattr(model_module, "Session", CudaSession)
-    assert Model(tmp_path / "bundle", model.manifest, RuntimeSettings(), 1)._pads_rows
+    assert Model(tmp_path / "bundle", model.manifest, RuntimeSettings(), 1).on_cuda
+
+
+@pytest.mark.parametrize(
+    ("threads", "on_cuda", "clock"),
+    [(1, False, time.thread_time), (2, False, time.monotonic), (1, True, time.monotonic)],
+)
+def test_a_run_of_one_thread_is_paid_in_its_cpu_time(
+    threads: int, on_cuda: bool, clock: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class AnySession:
+        provider = CUDA if on_cuda else CPU
+
+        def __init__(self, *_: object) -> None: ...
+
+    monkeypatch.setattr(model_module, "Session", AnySession)
+    assert Model(tmp_path, image_manifest(), RuntimeSettings(), threads).clock is clock
+
+
+def test_a_run_on_another_session_is_a_run_of_that_session(tmp_path: Path) -> None:
+    model, arena = load_images(tmp_path)
+    other = Session(model.graph, RuntimeSettings(device="cpu"), threads=2)
+    sizes = record_sizes(model)
+    assert model.run(arena, [3, 5], other) == 2
+    assert touched(arena) == [3, 5]
+    assert sizes == []

@@ -24,13 +24,25 @@ class FakeRunner:
         self._number = number
         self._told = told
         self.on_submit: Callable[[], object] = lambda: None
+        self.on_step: Callable[[], object] = lambda: None
+        self.steps_per_submit = 0
+        self._steps_left = 0
 
     def submit(self, slots: Sequence[int]) -> None:
+        self._steps_left += self.steps_per_submit
         self._told.put((self._number, "submit", list(slots)))
         self.on_submit()
 
     def discard(self, worker: int) -> None:
         """A dead worker's waiting rows; `evict` follows with its successor."""
+
+    def step(self) -> bool:
+        """What only an inline runner is told."""
+        if self._steps_left:
+            self._steps_left -= 1
+            self._told.put((self._number, "step"))
+            self.on_step()
+        return self._steps_left > 0
 
     def evict(self, worker: int) -> None:
         self._told.put((self._number, "evict", worker))
@@ -39,14 +51,14 @@ class FakeRunner:
 class Engine:
     """A reader with two fake runners, and the supervisor's end of its control socket."""
 
-    def __init__(self) -> None:
+    def __init__(self, inline: bool = False) -> None:
         ours, theirs = socket.socketpair()
         self.supervisor, self.control = Control(ours), Control(theirs)
         self.told: SimpleQueue[tuple[object, ...]] = SimpleQueue()
         self.reader = Reader(self.control)
         self.runners = [FakeRunner(number, self.told) for number in range(2)]
         for runner in self.runners:
-            self.reader.add(cast(Runner, runner))
+            self.reader.add(cast(Runner, runner), inline)
         self._serving = threading.Thread(target=self.reader.serve, daemon=True)
 
     def serve(self) -> None:
@@ -72,6 +84,7 @@ class Engine:
         """Hang up; whether the reader ended."""
         self.supervisor.hang_up()
         self._serving.join(TIMEOUT_S)
+        self.reader.close()
         return not self._serving.is_alive()
 
 
@@ -284,3 +297,58 @@ def test_a_stalled_worker_stalls_no_runner_and_gets_every_verdict_in_the_end(
             slots += [slot for slot, _, _ in stream.feed(worker.recv(65536))]
 
         assert slots == list(range(3000))
+
+
+@pytest.fixture
+def inline_engine() -> Iterator[Engine]:
+    engine = Engine(inline=True)
+    yield engine
+    assert engine.end()
+    engine.supervisor.close()
+    engine.control.close()
+
+
+def test_inline_batches_are_run_until_no_row_waits(inline_engine: Engine) -> None:
+    engine = inline_engine
+    engine.serve()
+    with engine.attach(0) as worker:
+        assert engine.evicted(0)
+        engine.runners[1].steps_per_submit = 3
+        submit(worker, (1, 1))
+        assert [engine.hear() for _ in range(4)] == [(1, "submit", [1]), *[(1, "step")] * 3]
+
+
+def test_rows_that_come_between_two_inline_batches_are_read_first(inline_engine: Engine) -> None:
+    engine = inline_engine
+    engine.serve()
+    with engine.attach(0) as worker:
+        assert engine.evicted(0)
+        engine.runners[0].steps_per_submit = 2
+
+        def submit_once() -> None:
+            engine.runners[0].on_step = lambda: None
+            submit(worker, (9, 1))
+
+        engine.runners[0].on_step = submit_once
+        submit(worker, (1, 0))
+        assert [engine.hear() for _ in range(4)] == [
+            (0, "submit", [1]), (0, "step"), (1, "submit", [9]), (0, "step"),
+        ]  # fmt: skip
+
+
+def test_a_worker_replaced_between_two_inline_batches_is_evicted(inline_engine: Engine) -> None:
+    """The reader waits for no run of its own."""
+    engine = inline_engine
+    engine.serve()
+    with engine.attach(0) as worker:
+        assert engine.evicted(0)
+        successors: list[socket.socket] = []
+        engine.runners[0].steps_per_submit = 2
+        engine.runners[0].on_step = lambda: successors.append(engine.attach(0))
+        submit(worker, (1, 0))
+        assert [engine.hear() for _ in range(2)] == [(0, "submit", [1]), (0, "step")]
+        assert engine.evicted(0)
+        assert engine.hear() == (0, "step")
+        assert engine.evicted(0)
+        for successor in successors:
+            successor.close()

@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import random
 import threading
+from itertools import count
+from typing import Any, cast
 
 import pytest
 
 from inferctl.arena.ledger import BATCH_BUCKETS
 from inferctl.arena.wire import Verdict
-from inferctl.engine.batcher import Batcher
+from inferctl.engine.model import Model
+from inferctl.engine.runner import INLINE_RUN_S, SHORT_RUNS_PER_MEASURED, runs_inline
+from inferctl.engine.sizing import RECONSIDER_RUNS
+from inferctl.settings import BatchingSettings, RuntimeSettings
 
-from .fakes import TIMEOUT_S, Bench, FakeModel
+from .fakes import TIMEOUT_S, Bench, FakeModel, warmed
 
 ALL_DONE = dict.fromkeys(range(64), Verdict.DONE)
 
 
 @pytest.mark.parametrize("instances", [1, 2, 4])
 def test_every_row_gets_one_verdict(instances: int) -> None:
-    bench = Bench(FakeModel(), Batcher(5))
+    bench = Bench(FakeModel(), 5)
     bench.runner.start(instances)
     dice = random.Random(7)
     slots = list(range(64))
@@ -35,7 +40,7 @@ def test_every_row_gets_one_verdict(instances: int) -> None:
 
 
 def test_only_the_poisoned_row_fails() -> None:
-    bench = Bench(FakeModel(poisoned=[5]), Batcher(8))
+    bench = Bench(FakeModel(poisoned=[5]), 8)
     bench.runner.submit(range(1, 9))
     bench.runner.start(1)
     verdicts = bench.verdicts.take(8)
@@ -49,7 +54,7 @@ def test_only_the_poisoned_row_fails() -> None:
 
 @pytest.mark.parametrize("poisoned", [[0, 6], [1, 2, 3], [0, 1, 2, 3, 4, 5, 6]])
 def test_every_poisoned_row_fails_and_no_other(poisoned: list[int]) -> None:
-    bench = Bench(FakeModel(poisoned), Batcher(8))
+    bench = Bench(FakeModel(poisoned), 8)
     bench.runner.submit(range(7))
     bench.runner.start(1)
     assert bench.verdicts.take(7) == {
@@ -60,7 +65,7 @@ def test_every_poisoned_row_fails_and_no_other(poisoned: list[int]) -> None:
 
 
 def test_only_rows_that_ran_are_counted() -> None:
-    bench = Bench(FakeModel(poisoned=[5]), Batcher(8))
+    bench = Bench(FakeModel(poisoned=[5]), 8)
     bench.runner.submit(range(1, 9))
     bench.runner.start(1)
     bench.verdicts.take(8)
@@ -75,7 +80,7 @@ def test_only_rows_that_ran_are_counted() -> None:
 
 
 def test_dropped_rows_are_answered_counted_and_never_run() -> None:
-    bench = Bench(FakeModel(), Batcher(8))
+    bench = Bench(FakeModel(), 8)
     bench.arena.deadline_s[[2, 3, 4]] = 0.0
     bench.arena.cancelled[5] = 1
     bench.runner.submit(range(1, 7))
@@ -93,7 +98,7 @@ def test_dropped_rows_are_answered_counted_and_never_run() -> None:
 
 
 def test_a_batch_of_dropped_rows_alone_runs_nothing() -> None:
-    bench = Bench(FakeModel(), Batcher(8))
+    bench = Bench(FakeModel(), 8)
     bench.arena.cancelled[:] = 1
     bench.runner.submit([1, 2])
     bench.runner.start(1)
@@ -107,7 +112,7 @@ def test_a_batch_of_dropped_rows_alone_runs_nothing() -> None:
 
 
 def test_a_row_cancelled_while_it_waits_is_not_run() -> None:
-    bench = Bench(FakeModel(), Batcher(8))
+    bench = Bench(FakeModel(), 8)
     bench.runner.start(1)
     bench.hold(0)
     bench.runner.submit([1, 2])
@@ -120,7 +125,7 @@ def test_a_row_cancelled_while_it_waits_is_not_run() -> None:
 
 
 def test_rows_pile_up_while_the_runner_is_busy() -> None:
-    bench = Bench(FakeModel(), Batcher(8))
+    bench = Bench(FakeModel(), 8)
     bench.runner.start(1)
     bench.hold(0)
     for slot in range(1, 5):
@@ -134,7 +139,7 @@ def test_rows_pile_up_while_the_runner_is_busy() -> None:
 
 
 def test_waiting_rows_of_a_dead_worker_are_forgotten_and_counted() -> None:
-    bench = Bench(FakeModel(), Batcher(8))
+    bench = Bench(FakeModel(), 8)
     bench.runner.start(1)
     bench.hold(0)
     bench.runner.submit([1, 40, 2, 41, 42])  # worker 1 owns 32 and up
@@ -149,7 +154,7 @@ def test_waiting_rows_of_a_dead_worker_are_forgotten_and_counted() -> None:
 
 def test_eviction_ends_after_the_verdicts_of_the_rows_that_ran() -> None:
     """A verdict that came later would reach the successor, which knows nothing of the row."""
-    bench = Bench(FakeModel(), Batcher(8))
+    bench = Bench(FakeModel(), 8)
     bench.runner.start(1)
     bench.hold(40)
     unread: list[bool] = []
@@ -170,7 +175,7 @@ def test_eviction_ends_after_the_verdicts_of_the_rows_that_ran() -> None:
 
 
 def test_stop_lets_the_running_batch_finish_and_no_other_begin() -> None:
-    bench = Bench(FakeModel(), Batcher(8))
+    bench = Bench(FakeModel(), 8)
     bench.runner.start(2)
     bench.hold(0)
     bench.runner.queue.close()
@@ -183,10 +188,173 @@ def test_stop_lets_the_running_batch_finish_and_no_other_begin() -> None:
 
 
 def test_instances_run_side_by_side() -> None:
-    bench = Bench(FakeModel(), Batcher(1))
+    bench = Bench(FakeModel(), 1)
     bench.runner.start(2)
     bench.hold(0)
     bench.hold(1)  # begins though the first one has not ended
     bench.model.open.set()
     assert bench.verdicts.take(2) == {0: Verdict.DONE, 1: Verdict.DONE}
     bench.runner.stop()
+
+
+def test_a_batch_too_large_for_the_memory_is_halved_and_the_size_remembered(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    bench = Bench(FakeModel(memory_rows=2), 8)
+    bench.runner.submit(range(16))
+    bench.runner.start(1)
+    assert bench.verdicts.take(16) == dict.fromkeys(range(16), Verdict.DONE)
+    bench.runner.stop()
+    # Once eight, four and four; from then on two.
+    assert [len(batch) for batch in bench.model.ran] == [8, 4, 2, 2, 4, 2, 2, 2, 2, 2, 2]
+    assert bench.count("inferctl_max_batch_rows") == 2
+    assert capfd.readouterr().err.count("out of memory") == 1
+
+
+def test_a_single_row_too_large_for_the_memory_fails_alone_and_caps_nothing() -> None:
+    bench = Bench(FakeModel(memory_rows=0), 4)
+    bench.runner.submit([1, 2])
+    bench.runner.start(1)
+    assert bench.verdicts.take(2) == {1: Verdict.FAILED, 2: Verdict.FAILED}
+    bench.runner.stop()
+    assert bench.count("inferctl_max_batch_rows") == 4
+
+
+def test_a_poisoned_batch_caps_nothing() -> None:
+    bench = Bench(FakeModel(poisoned=[3]), 4)
+    bench.runner.submit(range(4))
+    bench.runner.start(1)
+    bench.verdicts.take(4)
+    bench.runner.stop()
+    assert bench.count("inferctl_max_batch_rows") == 4
+
+
+def test_a_lone_batch_runs_wide_and_one_in_company_does_not() -> None:
+    wide = object()
+    bench = Bench(FakeModel(), 1)
+    bench.model.wide = wide
+    bench.runner.start(2)
+    bench.hold(0)
+    bench.hold(1)  # beside the first
+    bench.model.open.set()
+    bench.verdicts.take(2)
+    bench.runner.submit([2])
+    bench.verdicts.take(1)
+    bench.runner.stop()
+    assert sorted(zip(bench.model.ran, map(id, bench.model.sessions), strict=True)) == [
+        ([0], id(wide)), ([1], id(None)), ([2], id(wide)),
+    ]  # fmt: skip
+
+
+def test_a_batch_that_leaves_rows_waiting_does_not_run_wide() -> None:
+    bench = Bench(FakeModel(), 2)
+    bench.model.wide = object()
+    bench.runner.submit([0, 1, 2])
+    bench.runner.start(1)
+    bench.verdicts.take(3)
+    bench.runner.stop()
+    assert bench.model.sessions == [None, bench.model.wide]
+
+
+def test_a_wide_run_says_nothing_about_what_a_usual_one_costs() -> None:
+    """Whose seconds are the fake's: next to none, against the hundredth that was expected."""
+    bench = Bench(FakeModel(), 1)
+    bench.model.wide = object()
+    for slot in range(2 * RECONSIDER_RUNS):
+        bench.runner.submit([slot % 64])
+        bench.runner.step()
+    assert bench.sizing.batcher.run_s == 0.01
+    bench.model.wide = None
+    for slot in range(2 * RECONSIDER_RUNS):
+        bench.runner.submit([slot % 64])
+        bench.runner.step()
+    assert bench.sizing.batcher.run_s < 0.01
+
+
+def test_of_short_runs_only_some_are_measured() -> None:
+    bench = Bench(FakeModel(), 1)
+    ticks = count()
+    bench.model.clock = lambda: float(next(ticks))
+    for run_s, measured in ((1.0, 80), (INLINE_RUN_S / 2, 80 // SHORT_RUNS_PER_MEASURED)):
+        ticks = count()
+        for _ in range(80):
+            bench.sizing.batcher.run_s = run_s
+            bench.runner.submit([1])
+            bench.runner.step()
+        assert next(ticks) == 2 * measured  # before and after
+
+
+def test_steps_run_the_batches_where_they_are_called() -> None:
+    bench = Bench(FakeModel(), 4)
+    assert not bench.runner.step()  # it does not wait for rows
+    bench.runner.submit(range(6))
+    assert bench.runner.step()
+    assert bench.model.ran == [[0, 1, 2, 3]]
+    assert not bench.runner.step()
+    assert bench.verdicts.take(6) == dict.fromkeys(range(6), Verdict.DONE)
+    assert threading.active_count() == 1
+    bench.runner.evict(0)  # nothing of it runs any more
+    bench.runner.stop()
+
+
+def test_between_steps_the_rows_of_a_dead_worker_are_forgotten() -> None:
+    bench = Bench(FakeModel(), 1)
+    bench.runner.submit([0, 40])  # worker 1 owns 32 and up
+    assert bench.runner.step()
+    bench.runner.evict(1)
+    assert not bench.runner.step()
+    assert bench.model.ran == [[0]]
+    assert bench.count("inferctl_dropped_total", "worker_lost") == 1
+
+
+def test_length_and_priority_are_read_from_the_slots() -> None:
+    bench = Bench(FakeModel(), 2, seconds=1e-6)
+    bench.model.has_tokens = True
+    bench.arena.tokens[:5] = [10, 90, 9, 80, 10]
+    bench.arena.bulk[4] = 1
+    bench.runner.submit(range(5))
+    while bench.runner.step():
+        pass
+    assert bench.model.ran == [[0, 2], [1, 3], [4]]
+
+
+def test_tokens_and_their_padding_are_counted_of_texts_alone() -> None:
+    for has_tokens, tokens, padding in ((True, 27, 3), (False, 0, 0)):
+        bench = Bench(FakeModel(), 3, seconds=1e-6)
+        bench.model.has_tokens = has_tokens
+        bench.arena.tokens[:3] = [10, 9, 8]
+        bench.runner.submit(range(3))
+        bench.runner.step()
+        assert bench.count("inferctl_tokens_total") == tokens
+        assert bench.count("inferctl_padding_tokens_total") == padding
+
+
+def test_rows_that_cost_more_together_than_alone_are_run_apart() -> None:
+    bench = Bench(FakeModel(), 3)  # ten milliseconds a token
+    bench.model.has_tokens = True
+    bench.arena.tokens[:3] = [10, 9, 10]
+    bench.runner.submit(range(3))
+    while bench.runner.step():
+        pass
+    assert bench.model.ran == [[0, 2], [1]]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "batching", "runtime", "expected"),
+    [
+        (1e-6, {}, {}, True),
+        (1e-6, {}, {"instances": 1}, True),
+        (1e-6, {}, {"instances": 2}, False),  # asked for
+        (1e-6, {"max_wait_ms": 1}, {}, False),  # whoever waits must not read
+        (INLINE_RUN_S / 8, {}, {}, False),  # eight rows may become a batch
+    ],
+)
+def test_batches_of_tiny_models_are_run_inline(
+    seconds: float, batching: dict[str, Any], runtime: dict[str, Any], expected: bool
+) -> None:
+    model = cast(Model, FakeModel())
+    warm = warmed(4, seconds, sizes=(1, 2, 4, 8))
+    settings = BatchingSettings.model_validate(batching), RuntimeSettings.model_validate(runtime)
+    assert runs_inline(model, warm, *settings) is expected
+    model.on_cuda = True
+    assert not runs_inline(model, warm, *settings)

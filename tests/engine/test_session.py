@@ -11,10 +11,12 @@ import onnxruntime
 import pytest
 
 from inferctl.engine import session as session_module
-from inferctl.engine.session import CPU, CUDA, RunFailed, Session
+from inferctl.engine.session import CPU, CUDA, OutOfMemory, RunFailed, Session
 from inferctl.errors import StartError
 from inferctl.settings import RuntimeSettings
 from tests.graphs import POISON, image_graph, picky_graph
+
+from .loaded import hungry_graph
 
 AUTO = RuntimeSettings()
 
@@ -175,3 +177,36 @@ def test_an_input_of_another_form_fails_the_run(
 def test_a_missing_input_fails_the_run(graph: Path, no_gpu: None) -> None:
     with pytest.raises(RunFailed, match="image"):
         Session(graph, AUTO, threads=1).run({})
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "Failed to allocate memory for requested buffer of size 4096",
+        "Available memory of 100 is smaller than requested bytes of 200",
+        "CUDA failure 2: out of memory ; GPU=0",
+        "CUDA error 2: whatever it says",
+        "Non-zero status code returned while running Conv node. Status Message: std::bad_alloc",
+        "CUBLAS failure 3: CUBLAS_STATUS_ALLOC_FAILED",
+    ],
+)
+def test_a_message_about_memory_is_an_error_of_its_own(message: str) -> None:
+    assert isinstance(session_module._failure(message + "\nmore"), OutOfMemory)
+    assert session_module._failure(message + "\nmore").what == message
+
+
+@pytest.mark.parametrize("message", ["", "indices element out of data bounds", "Got invalid dims"])
+def test_another_message_is_not_about_memory(message: str) -> None:
+    assert type(session_module._failure(message)) is RunFailed
+
+
+def test_a_batch_that_the_memory_does_not_hold_is_told_from_a_bad_one(
+    tmp_path: Path, no_gpu: None
+) -> None:
+    graph = write(tmp_path, hungry_graph(memory_rows=2).SerializeToString())
+    session = Session(graph, AUTO, threads=1)
+    image = np.ones((3, 2, 2, 3), np.uint8)
+    with pytest.raises(OutOfMemory):
+        session.run({"image": image})
+    (scores,) = session.run({"image": image[:2]})
+    assert (scores == 1).all()

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from inferctl.engine import model as model_module
+from inferctl.engine.session import OutOfMemory
+from inferctl.engine.warmup import warm
 from inferctl.errors import StartError
 from inferctl.settings import BatchingSettings
 from tests.graphs import MAX_TOKENS
@@ -35,11 +36,12 @@ def test_auto_tries_sizes_upwards_until_the_cost_stops_falling(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     model, _ = load_images(tmp_path)
-    monkeypatch.setattr(model_module, "time", Clock)
-    sizes = record_sizes(model, seconds.__getitem__)
-    cost_s = pytest.approx(seconds[largest])
-    assert model.warm(BatchingSettings()) == (largest, cost_s)
-    assert sorted(set(sizes)) == tried
+    clock = Clock(model, seconds.__getitem__)
+    found = warm(model, BatchingSettings())
+    assert found.max_batch_rows == largest
+    assert found.curve.seconds(largest) == pytest.approx(seconds[largest])
+    assert found.sizes == (1, 2, 4)
+    assert sorted(set(clock.sizes)) == tried
 
 
 @pytest.mark.parametrize(
@@ -49,11 +51,26 @@ def test_a_number_is_obeyed_and_everything_below_it_warmed(
     wanted: int, tried: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model, _ = load_images(tmp_path)
-    monkeypatch.setattr(model_module, "time", Clock)
-    sizes = record_sizes(model, lambda rows: rows * 2.0)
-    cost_s = pytest.approx(wanted * 2.0)
-    assert model.warm(BatchingSettings(max_batch_rows=wanted)) == (wanted, cost_s)
-    assert sorted(set(sizes)) == tried
+    clock = Clock(model, lambda rows: rows * 2.0)
+    found = warm(model, BatchingSettings(max_batch_rows=wanted))
+    assert found.max_batch_rows == wanted
+    assert found.curve.seconds(wanted) == pytest.approx(wanted * 2.0)
+    assert found.sizes == ()  # nothing to choose
+    assert sorted(set(clock.sizes)) == tried
+
+
+def test_what_a_predecessor_found_is_not_measured_again_but_may_change(tmp_path: Path) -> None:
+    model, _ = load_images(tmp_path)
+    clock = Clock(model, lambda rows: rows * 2.0)
+    found = warm(model, BatchingSettings(), known_rows=2)
+    assert found.max_batch_rows == 2
+    assert found.sizes == (1, 2, 4)
+    assert clock.sizes == [1, 1, 2, 2]
+
+
+def test_a_number_goes_before_what_a_predecessor_found(tmp_path: Path) -> None:
+    model, _ = load_images(tmp_path)
+    assert warm(model, BatchingSettings(max_batch_rows=2), known_rows=4).max_batch_rows == 2
 
 
 def test_the_first_run_of_a_shape_does_not_count(
@@ -61,10 +78,10 @@ def test_the_first_run_of_a_shape_does_not_count(
 ) -> None:
     """It allocates."""
     model, _ = load_images(tmp_path)
-    monkeypatch.setattr(model_module, "time", Clock)
     took_s: Iterator[float] = iter([0.5, 3.0])
-    record_sizes(model, lambda rows: next(took_s))
-    assert model.warm(BatchingSettings(max_batch_rows=1)) == (1, pytest.approx(3.0))
+    Clock(model, lambda rows: next(took_s))
+    found = warm(model, BatchingSettings(max_batch_rows=1))
+    assert found.curve.seconds(1) == pytest.approx(3.0)
 
 
 def test_a_disturbed_measurement_is_made_good_by_a_later_one(
@@ -72,28 +89,37 @@ def test_a_disturbed_measurement_is_made_good_by_a_later_one(
 ) -> None:
     """Runs are flat at a millisecond per row, so dispatching makes 4 rows the best."""
     model, _ = load_images(tmp_path)
-    monkeypatch.setattr(model_module, "time", Clock)
     runs: Counter[int] = Counter()
 
     def seconds(rows: int) -> float:
         runs[rows] += 1
         return 0.001 * rows * (5 if rows == 4 and runs[4] <= 2 else 1)
 
-    record_sizes(model, seconds)
-    assert model.warm(BatchingSettings()) == (4, pytest.approx(0.004))
+    Clock(model, seconds)
+    found = warm(model, BatchingSettings())
+    assert found.max_batch_rows == 4
+    assert found.curve.seconds(4) == pytest.approx(0.004)
 
 
 def test_warming_takes_real_time(tmp_path: Path) -> None:
     model, _ = load_images(tmp_path)
-    largest, run_s = model.warm(BatchingSettings(max_batch_rows=2))
-    assert largest == 2
-    assert 0 < run_s < 10
+    found = warm(model, BatchingSettings(max_batch_rows=2))
+    assert 0 < found.curve.seconds(1) <= found.curve.seconds(2) < 10
 
 
-def test_warming_runs_every_length_with_every_size(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("on_cuda", "expected"),
+    [
+        (True, {(1, 4), (1, 8), (2, 4), (2, 8)}),
+        # A shape needs no warming there: the usual length, and the longest row once.
+        (False, {(1, 4), (2, 4), (1, 8)}),
+    ],
+)
+def test_every_length_is_warmed_with_every_size_on_a_gpu_alone(
+    on_cuda: bool, expected: set[tuple[int, int]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model, _ = load_texts(tmp_path)
+    model.on_cuda = on_cuda
     shapes: set[tuple[int, ...]] = set()
     run = model.session.run
 
@@ -103,8 +129,37 @@ def test_warming_runs_every_length_with_every_size(
         return run(inputs, outputs)
 
     monkeypatch.setattr(model.session, "run", recording)
-    model.warm(BatchingSettings(max_batch_rows=2))
-    assert shapes == {(1, 4), (1, 8), (2, 4), (2, 8)}
+    warm(model, BatchingSettings(max_batch_rows=2))
+    assert shapes == expected
+
+
+def test_texts_are_taken_to_be_of_a_middle_length_until_there_are_some(tmp_path: Path) -> None:
+    model, _ = load_texts(tmp_path, buckets={"rows": [1, 2], "tokens": [2, 4, MAX_TOKENS]})
+    assert warm(model, BatchingSettings()).tokens == 4
+    images, _ = load_images(tmp_path / "images")
+    assert warm(images, BatchingSettings()).tokens == 1
+
+
+def test_sizes_that_do_not_fit_into_the_memory_are_not_chosen(tmp_path: Path) -> None:
+    model, _ = load_images(tmp_path)
+    record_sizes(model, lambda rows: refuse(rows > 2))
+    found = warm(model, BatchingSettings())
+    assert found.fits == 2
+    assert found.max_batch_rows <= 2
+    assert model.warmed == [1, 2]
+    assert warm(model, BatchingSettings(max_batch_rows=4)).fits == 2
+
+
+def test_a_model_whose_single_row_does_not_fit_cannot_start(tmp_path: Path) -> None:
+    model, _ = load_images(tmp_path)
+    record_sizes(model, lambda rows: refuse(True))
+    with pytest.raises(StartError, match="fails at 1 rows during warm-up: out of memory"):
+        warm(model, BatchingSettings())
+
+
+def refuse(too_large: bool) -> None:
+    if too_large:
+        raise OutOfMemory("out of memory")
 
 
 def test_warming_leaves_the_service_arena_alone(tmp_path: Path) -> None:
@@ -112,7 +167,7 @@ def test_warming_leaves_the_service_arena_alone(tmp_path: Path) -> None:
     model, arena = load_texts(tmp_path)
     memory = arena.tokens.base
     before = bytes(memory)  # type: ignore[arg-type]
-    model.warm(BatchingSettings())
+    warm(model, BatchingSettings())
     assert bytes(memory) == before  # type: ignore[arg-type]
     assert len(before) > SLOTS * MAX_TOKENS
 
@@ -121,4 +176,4 @@ def test_a_graph_that_fails_in_warm_up_cannot_start(tmp_path: Path) -> None:
     wrong = [{"name": "scores", "dtype": "float32", "shape": ["rows", 1]}]
     model, _ = load_images(tmp_path, outputs=wrong)
     with pytest.raises(StartError, match="pixels fails at 1 rows during warm-up: output scores"):
-        model.warm(BatchingSettings())
+        warm(model, BatchingSettings())

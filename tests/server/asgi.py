@@ -9,7 +9,8 @@ from typing import Any
 
 import orjson
 
-from inferctl.server.call import Call, Message, Receive, Scope
+from inferctl.server.asgi import Message, Receive, Scope
+from inferctl.server.call import Call
 from inferctl.tasks.base import JSON
 
 DISCONNECT: Message = {"type": "http.disconnect"}
@@ -54,12 +55,10 @@ def messages(*given: Message) -> Receive:
 
 
 def make_call(
-    *given: Message,
-    headers: Mapping[str, str] | None = None,
-    path: str = "/predict",
-    query: str = "",
+    *, headers: Mapping[str, str] | None = None, path: str = "/predict", query: str = ""
 ) -> Call:
-    return Call(make_scope(path, query=query, headers=headers), messages(*given))
+    scope = make_scope(path, query=query, headers=headers)
+    return Call(scope["method"], path, scope["query_string"], dict(scope["headers"]))
 
 
 @dataclass

@@ -3,17 +3,34 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from inferctl.errors import Overloaded
+from inferctl.errors import InferctlError, Overloaded
 from inferctl.server.link import EngineLink
 from inferctl.server.served import ServedModel
 from tests.tasks.tinybundles import classifier, detector
 
 from .loop import look_once
 from .wiring import SLOTS, FakeEngine, Row, make_models
+
+
+class Asker:
+    """A request, as a future: done with the last of its rows."""
+
+    def __init__(self, rows: int = 1) -> None:
+        self.answered: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.waits_for = rows
+
+    def row_done(self) -> None:
+        self.waits_for -= 1
+        if not self.waits_for:
+            self.answered.set_result(None)
+
+    def fail(self, error: InferctlError) -> None:
+        self.answered.set_exception(error)
 
 
 @dataclass
@@ -24,8 +41,13 @@ class Line:
     engine: FakeEngine
 
     def start(self) -> tuple[int, asyncio.Future[None]]:
-        slot = self.model.admit()
-        return slot, self.link.start(self.model, slot)
+        [slot] = self.model.admit(1, math.inf)
+        return slot, self.submit(self.model, slot)
+
+    def submit(self, model: ServedModel, *slots: int) -> asyncio.Future[None]:
+        asker = Asker(len(slots))
+        self.link.submit(model, slots, asker)
+        return asker.answered
 
     async def next_engine(self) -> FakeEngine:
         """The engine dies, and another one comes."""
@@ -40,7 +62,7 @@ class Line:
         taken: list[int] = []
         try:
             while True:
-                taken.append(self.model.admit())
+                taken += self.model.admit(1, math.inf)
         except Overloaded:
             assert len(set(taken)) == len(taken)
         for slot in reversed(taken):
@@ -55,9 +77,11 @@ async def line(*, attached: bool = True, slots: int = SLOTS) -> AsyncIterator[Li
     if attached:
         engine.connect(link)
     it = Line(models[0], models, link, engine)
-    yield it
-    link.detach()
-    it.engine.die()
+    try:
+        yield it
+    finally:
+        link.detach()
+        it.engine.die()
 
 
 def rows(engine: FakeEngine) -> list[Row]:

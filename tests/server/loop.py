@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -31,6 +32,12 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
 
 
 async def look_once() -> None:
-    """Let the loop see what its sockets hold now, and call whoever waits for it."""
-    await asyncio.sleep(0)
-    await asyncio.sleep(0)
+    """Let the loop send what it has, see what its sockets hold, and call whoever waits for it."""
+    for _ in range(10):  # a row's way to the engine and back takes five
+        await asyncio.sleep(0)
+
+
+async def until(condition: Callable[[], object]) -> None:
+    """Let the loop run until this is so."""
+    while not condition():
+        await look_once()

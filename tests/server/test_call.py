@@ -1,8 +1,7 @@
-"""One request: its id, its body, its wait, its answer."""
+"""One request: its id, what its headers say, its answer."""
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections.abc import Mapping
 
@@ -11,19 +10,16 @@ import pytest
 
 from inferctl.arena.ledger import OUTCOMES
 from inferctl.errors import (
-    ClientGone,
     InferctlError,
     Overloaded,
     RequestError,
-    TooLarge,
     Unavailable,
     Unprocessable,
     UnsupportedMedia,
 )
-from inferctl.server.call import Reply, problem
+from inferctl.server.call import PHASES, Reply, announced_bytes, as_headers, problem
 
-from .asgi import DISCONNECT, Answer, make_call, part
-from .loop import look_once
+from .asgi import make_call
 
 
 @pytest.mark.parametrize("given", ["a", "A-b_c.9", "x" * 64])
@@ -90,89 +86,36 @@ def test_an_identity_encoding_is_none() -> None:
     assert make_call(headers=headers).media_type() == "text/plain"
 
 
-async def test_a_body_is_put_together_from_its_parts() -> None:
-    call = make_call(part(b"one ", more=True), part(b"", more=True), part(b"two"))
-    assert await call.body(7) == b"one two"
-    assert call.body_bytes == 7
-    assert call.body_received
+@pytest.mark.parametrize(
+    ("announced", "expected"),
+    [(None, 0), ("0", 0), ("17", 17), ("many", 0), ("-1", 0), ("", 0), ("²", 0), ("1, 1", 0)],
+)
+def test_a_body_is_as_long_as_announced(announced: str | None, expected: int) -> None:
+    headers = {} if announced is None else {"Content-Length": announced}
+    assert announced_bytes(make_call(headers=headers).fields) == expected
 
 
-async def test_a_message_without_body_is_an_empty_body() -> None:
-    assert await make_call({"type": "http.request"}).body(0) == b""
-
-
-async def test_a_body_too_long_by_its_own_account_is_refused_unread() -> None:
-    call = make_call(headers={"Content-Length": "11"})  # nothing is sent: reading would wait
-    with pytest.raises(TooLarge, match="larger than 10 bytes"):
-        await call.body(10)
-
-
-async def test_a_body_as_long_as_the_limit_is_taken() -> None:
-    assert await make_call(part(b"x" * 10), headers={"Content-Length": "10"}).body(10) == b"x" * 10
-
-
-@pytest.mark.parametrize("announced", [None, "1", "many", "-1", "²"])
-async def test_a_body_is_counted_whatever_it_announced(announced: str | None) -> None:
-    headers = {"Content-Length": announced} if announced else {}
-    call = make_call(part(b"x" * 6, more=True), part(b"x" * 5, more=True), headers=headers)
-    with pytest.raises(TooLarge):
-        await call.body(10)
-    assert not call.body_received
-
-
-async def test_a_client_that_leaves_while_sending_is_gone() -> None:
-    call = make_call(part(b"half", more=True), DISCONNECT)
-    with pytest.raises(ClientGone, match="sending"):
-        await call.body(10)
-    assert (call.body_bytes, call.body_received) == (4, False)
-
-
-async def test_a_client_that_leaves_while_waiting_is_gone() -> None:
-    answered = asyncio.get_running_loop().create_future()
-    with pytest.raises(ClientGone, match="waiting"):
-        await make_call(DISCONNECT).wait(answered)
-
-
-async def test_an_answer_ends_the_wait_and_nothing_is_left_behind() -> None:
-    answered = asyncio.get_running_loop().create_future()
-    waiting = asyncio.create_task(make_call().wait(answered))
-    await look_once()
-    assert not waiting.done()
-    answered.set_result(None)
-    await waiting
-    await look_once()
-    assert asyncio.all_tasks() == {asyncio.current_task()}
-
-
-async def test_a_failed_row_ends_the_wait_with_its_error() -> None:
-    answered = asyncio.get_running_loop().create_future()
-    answered.set_exception(Unprocessable("no"))
-    with pytest.raises(Unprocessable):
-        await make_call().wait(answered)
-
-
-async def test_a_client_that_leaves_after_the_answer_changes_nothing() -> None:
-    answered = asyncio.get_running_loop().create_future()
-    answered.set_result(None)
-    await make_call(DISCONNECT).wait(answered)
-    await look_once()
-    assert answered.exception() is None
-
-
-async def test_an_answer_carries_its_id_and_its_timings_in_order() -> None:
+def test_an_answer_carries_its_id_and_its_timings_in_order() -> None:
     call = make_call(headers={"X-Request-ID": "me"})
-    call.mark("decode", 1.23456)
-    call.mark("queue", 0)
-    answer = Answer()
-    await Reply(200, b"{}").send(call, answer.take)
-    assert (answer.status, answer.body) == (200, b"{}")
-    assert answer.headers["content-type"] == "application/json"
-    assert answer.headers["content-length"] == "2"
-    assert answer.headers["x-request-id"] == "me"
-    assert re.fullmatch(
-        r"decode;dur=1\.235, queue;dur=0\.000, total;dur=\d+\.\d{3}",
-        answer.headers["server-timing"],
-    )
+    call.phases_ms += (1.23456, 0)
+    call.total_ms = 7.5
+    assert as_headers(Reply(200, b"{}", extra=[(b"allow", b"POST")]).head(call)) == [
+        (b"content-type", b"application/json"),
+        (b"content-length", b"2"),
+        (b"allow", b"POST"),
+        (b"x-request-id", b"me"),
+        (b"server-timing", b"decode;dur=1.235, queue;dur=0.000, total;dur=7.500"),
+    ]
+
+
+@pytest.mark.parametrize("reached", range(len(PHASES) + 1))
+def test_the_phases_that_were_reached_are_timed(reached: int) -> None:
+    call = make_call()
+    call.phases_ms += [0.5] * reached
+    call.end()
+    (timing,) = re.findall(rb"server-timing: (.+)\r\n", call.head())
+    parts = [f"{phase};dur=0.500" for phase in PHASES[:reached]]
+    assert timing.decode() == ", ".join([*parts, f"total;dur={call.total_ms:.3f}"])
 
 
 def test_a_problem_says_what_went_wrong_and_what_to_do() -> None:
@@ -180,7 +123,7 @@ def test_a_problem_says_what_went_wrong_and_what_to_do() -> None:
     reply = problem(Unprocessable("the text is empty", hint="send some"), call)
     assert (reply.status, reply.outcome) == (422, "unprocessable")
     assert reply.content_type == b"application/problem+json"
-    assert reply.headers == []
+    assert reply.extra == []
     assert orjson.loads(reply.body) == {
         "type": "about:blank",
         "title": "unprocessable",
@@ -200,7 +143,7 @@ def test_a_problem_without_advice_has_no_hint() -> None:
     "error", [Overloaded("full", retry_after_s=7), Unavailable("down", retry_after_s=7)]
 )
 def test_a_problem_that_passes_says_when_to_come_back(error: InferctlError) -> None:
-    assert problem(error, make_call()).headers == [(b"retry-after", b"7")]
+    assert problem(error, make_call()).extra == [(b"retry-after", b"7")]
 
 
 def test_a_problem_never_tells_where() -> None:

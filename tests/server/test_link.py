@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 
 import pytest
@@ -15,7 +16,7 @@ from .loop import look_once
 from .wiring import SLOTS
 
 
-async def test_a_row_that_is_done_resolves_its_future() -> None:
+async def test_a_row_that_is_done_is_told() -> None:
     async with line() as it:
         slot, answered = it.start()
         assert await it.engine.next() == (0, slot)
@@ -33,7 +34,7 @@ async def test_a_row_that_is_done_resolves_its_future() -> None:
         (Verdict.CANCELLED, RowFailed),
     ],
 )
-async def test_other_verdicts_raise(verdict: Verdict, error: type[RequestError]) -> None:
+async def test_other_verdicts_fail_the_request(verdict: Verdict, error: type[RequestError]) -> None:
     async with line() as it:
         slot, answered = it.start()
         it.engine.answer((0, slot), verdict)
@@ -44,7 +45,7 @@ async def test_other_verdicts_raise(verdict: Verdict, error: type[RequestError])
 async def test_verdicts_find_their_model_and_row_in_any_order() -> None:
     async with line() as it:
         mine = [it.start() for _ in range(3)]
-        other = it.link.start(it.models[1], 0)
+        other = it.submit(it.models[1], 0)
         it.engine.answer((1, 0))
         await other
         assert not any(answered.done() for _, answered in mine)
@@ -76,7 +77,7 @@ async def test_a_finished_row_frees_its_slot_on_release() -> None:
 
 async def test_a_row_that_was_never_submitted_frees_its_slot_on_release() -> None:
     async with line() as it:
-        it.link.release(it.model, it.model.admit())
+        it.link.release(it.model, *it.model.admit(1, math.inf))
         assert it.free() == SLOTS
 
 
@@ -103,16 +104,31 @@ async def test_a_row_released_too_early_dies_with_its_engine() -> None:
         assert it.free() == SLOTS
 
 
-async def test_a_verdict_for_a_client_that_gave_up_waiting_is_no_fault() -> None:
+async def test_a_request_hears_of_each_of_its_rows() -> None:
     async with line() as it:
-        (first, one), (second, two) = it.start(), it.start()
-        one.cancel()
-        two.cancel()
-        it.engine.answer((0, first))
+        slots = it.model.admit(3, math.inf)
+        answered = it.submit(it.model, *slots)
+        assert [await it.engine.next() for _ in slots] == [(0, slot) for slot in slots]
+        for slot in reversed(slots):
+            assert not answered.done()
+            it.engine.answer((0, slot))
+            await look_once()
+        assert answered.done()
+
+
+async def test_a_request_of_which_one_row_failed_hears_nothing_of_the_rows_it_released() -> None:
+    async with line() as it:
+        slots = first, second, third = it.model.admit(3, math.inf)
+        answered = it.submit(it.model, *slots)
         it.engine.answer((0, second), Verdict.FAILED)
-        await look_once()
-        for slot in (first, second):
+        with pytest.raises(RowFailed):
+            await answered
+        for slot in slots:
             it.link.release(it.model, slot)
+        assert it.free() == SLOTS - 2, "the engine has the other two"
+        it.engine.answer((0, first))
+        it.engine.answer((0, third), Verdict.FAILED)
+        await look_once()
         assert it.free() == SLOTS
 
 

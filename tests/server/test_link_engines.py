@@ -71,7 +71,7 @@ async def test_giving_up_fails_what_waits_and_what_comes() -> None:
         with pytest.raises(Unavailable):
             await answered
         with pytest.raises(Unavailable):
-            it.link.start(it.model, slot)
+            it.submit(it.model, slot)
         it.link.release(it.model, slot)
         assert it.free() == SLOTS
 
@@ -122,6 +122,7 @@ async def test_an_engine_that_is_dead_on_arrival_leaves_the_rows_waiting() -> No
         ours, theirs = socket.socketpair()
         ours.close()
         it.link.attach(theirs)
+        await look_once()
         assert not it.link.attached
         it.engine.connect(it.link)
         await look_once()
@@ -132,6 +133,7 @@ async def test_an_engine_that_dies_unheard_is_noticed_by_the_next_row() -> None:
     async with line() as it:
         it.engine.die()
         it.start()
+        await look_once()
         assert not it.link.attached
 
 

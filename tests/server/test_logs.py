@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 import stat
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,8 +18,8 @@ import pytest
 from inferctl.arena.ledger import Cell
 from inferctl.errors import StartError
 from inferctl.server import logs
-from inferctl.server.call import Reply
-from inferctl.server.logs import RequestLog, readable
+from inferctl.server.call import PHASES, Reply
+from inferctl.server.logs import RequestLog
 
 from .asgi import make_call
 from .wiring import WORKER, make_ledger
@@ -48,12 +50,12 @@ def test_a_request_is_one_json_line(tmp_path: Path) -> None:
     path = tmp_path / "requests.log"
     call = make_call(headers={"X-Request-ID": "me"})
     call.model, call.version, call.body_bytes = "shapes", 3, 17
-    call.mark("decode", 1.23456)
+    call.phases_ms.append(1.23456)
+    call.total_ms = 7.5
     with logging(path) as log:
         log.record(call, Reply(422, b"", "unprocessable"))
     (entry,) = lines(path)
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}\+00:00", entry.pop("time"))
-    assert entry.pop("total_ms") >= 0
     assert entry == {
         "request_id": "me",
         "method": "POST",
@@ -64,7 +66,43 @@ def test_a_request_is_one_json_line(tmp_path: Path) -> None:
         "outcome": "unprocessable",
         "body_bytes": 17,
         "decode_ms": 1.235,
+        "total_ms": 7.5,
     }
+
+
+@pytest.mark.parametrize("reached", range(len(PHASES) + 1))
+def test_the_phases_that_were_reached_are_logged(tmp_path: Path, reached: int) -> None:
+    path = tmp_path / "requests.log"
+    call = make_call()
+    call.phases_ms += range(reached)
+    with logging(path) as log:
+        log.record(call, Reply(200, b""))
+    (entry,) = lines(path)
+    took = {name: entry[name] for name in entry if name.endswith("_ms") and name != "total_ms"}
+    assert took == {f"{phase}_ms": number for number, phase in enumerate(PHASES[:reached])}
+
+
+@pytest.mark.parametrize(
+    ("now_s", "expected"),
+    [
+        (0, "1970-01-01T00:00:00.000+00:00"),
+        (1_900_000_000.0625, "2030-03-17T17:46:40.062+00:00"),
+        (1_900_000_000.9999, "2030-03-17T17:46:40.999+00:00"),
+        (1_900_000_001, "2030-03-17T17:46:41.000+00:00"),
+    ],
+)
+def test_a_line_tells_when_in_utc(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, now_s: float, expected: str
+) -> None:
+    """The second before, the part of the clock that is kept was another one."""
+    path = tmp_path / "requests.log"
+    clock = iter((1_900_000_000.0, now_s))
+    with logging(path) as log:
+        monkeypatch.setattr(logs.time, "time", lambda: next(clock))
+        record(log)
+        record(log)
+        monkeypatch.undo()
+    assert [entry["time"] for entry in lines(path)] == ["2030-03-17T17:46:40.000+00:00", expected]
 
 
 def test_a_log_is_continued_in_order(tmp_path: Path) -> None:
@@ -106,19 +144,12 @@ def test_a_path_cannot_forge_a_record(tmp_path: Path, path: str) -> None:
 
 
 @pytest.mark.parametrize("path", HOSTILE)
-def test_a_path_cannot_forge_a_readable_line(path: str) -> None:
-    line = readable(
-        {
-            "time": "2026-01-02T03:04:05.678+00:00",
-            "status": 404,
-            "outcome": "error",
-            "model": None,
-            "path": path,
-            "total_ms": 1.25,
-            "request_id": "me",
-        }
-    )
-    assert re.fullmatch(r"[ -~]+\n", line)
+def test_a_path_cannot_forge_a_readable_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], path: str
+) -> None:
+    with logging(tmp_path / "requests.log", terminal=True) as log:
+        record(log, path=path)
+    assert re.fullmatch(r"[ -~]+\n", capsys.readouterr().err)
 
 
 def test_a_readable_line_tells_when_what_and_how_long(
@@ -153,15 +184,15 @@ def test_lines_that_find_no_room_are_dropped_and_counted(
 ) -> None:
     """A writer that is stuck in a write holds one line; two wait; the others are lost."""
     writing, go_on = threading.Event(), threading.Event()
-    append = RequestLog._append
+    write = os.write
 
-    def stuck(log: RequestLog, entries: list[logs.Entry]) -> None:
+    def stuck(fd: int, data: bytes) -> int:
         writing.set()
         assert go_on.wait(60)
-        append(log, entries)
+        return write(fd, data)
 
     monkeypatch.setattr(logs, "MAX_WAITING_LINES", 2)
-    monkeypatch.setattr(RequestLog, "_append", stuck)
+    monkeypatch.setattr(logs.os, "write", stuck)
     path, dropped = tmp_path / "requests.log", dropped_cell()
     log = RequestLog(str(path), dropped, terminal=False)
     record(log, "0")
@@ -171,6 +202,40 @@ def test_lines_that_find_no_room_are_dropped_and_counted(
     assert dropped.get() == 3
     go_on.set()
     log.close()
+    assert [entry["request_id"] for entry in lines(path)] == ["0", "1", "2"]
+
+
+@pytest.fixture
+def hasty_threads() -> Iterator[None]:
+    """Threads that take turns after every few instructions."""
+    interval_s = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(interval_s)
+
+
+@pytest.mark.usefixtures("hasty_threads")
+def test_nothing_is_lost_between_two_writes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logs, "GATHER_S", 0)
+    path, dropped = tmp_path / "requests.log", dropped_cell()
+    with logging(path, dropped) as log:
+        for number in range(5000):
+            record(log, str(number))
+    assert [entry["request_id"] for entry in lines(path)] == [str(n) for n in range(5000)]
+    assert dropped.get() == 0
+
+
+def test_a_write_that_is_cut_short_is_continued(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = os.write
+    monkeypatch.setattr(logs.os, "write", lambda fd, data: write(fd, data[:7]))
+    path = tmp_path / "requests.log"
+    with logging(path) as log:
+        for number in range(3):
+            record(log, str(number))
     assert [entry["request_id"] for entry in lines(path)] == ["0", "1", "2"]
 
 

@@ -25,9 +25,12 @@ from inferctl.server.link import EngineLink
 from inferctl.server.logs import RequestLog
 from inferctl.server.metrics import Exposition
 from inferctl.server.predict import Predict
+from inferctl.server.prediction import Workplace
 from inferctl.server.rest import build_rest
 from inferctl.server.served import ServedModel
 from inferctl.settings import LimitsSettings, ModelSettings, ServerSettings
+
+from .loop import until
 
 WORKER = Ledger.FIRST_WORKER
 SLOTS = 8
@@ -43,22 +46,26 @@ def make_models(
     ledger: Ledger | None = None,
     bundle: Path = Path("no-files"),
     slots: int = SLOTS,
+    workers: int = 1,
     settings: ModelSettings | dict[str, ModelSettings] | None = None,
 ) -> list[ServedModel]:
-    """The models as the only worker sees them."""
+    """The models as the first worker sees them; the queue holds as many rows as it has slots."""
     ledger = ledger or make_ledger(*(manifest.name for manifest in manifests))
     models = []
     for number, manifest in enumerate(manifests):
         own = settings.get(manifest.name) if isinstance(settings, dict) else settings
+        own = own or ModelSettings()
+        limits = own.limits.model_copy(update={"max_queue_rows": slots})
         spec = ModelSpec(
             manifest=manifest,
             bundle=str(bundle),
-            slots=slots,
+            slots=slots * workers,
             arena_fd=-1,
-            settings=own or ModelSettings(),
+            settings=own.model_copy(update={"limits": limits}),
         )
-        arena = ModelArena(manifest, slots, 1, mmap.mmap(-1, arena_bytes(manifest, slots)))
-        models.append(ServedModel(number, spec, arena, 0, ledger.blocks[WORKER]))
+        memory = mmap.mmap(-1, arena_bytes(manifest, spec.slots))
+        arena = ModelArena(manifest, spec.slots, workers, memory)
+        models.append(ServedModel(number, spec, arena, 0, ledger))
     return models
 
 
@@ -70,11 +77,16 @@ Row = tuple[int, int]
 Fill = Callable[[ServedModel, int], None]
 
 
+def outputs_of(model: ServedModel, slot: int) -> dict[str, Any]:
+    """A row's outputs, to be written."""
+    return {name: column[slot] for name, column in model.arena.outputs.items()}
+
+
 def most_likely_first(model: ServedModel, slot: int) -> None:
     """Scores that fall from the first label, or box, to the last."""
-    outputs = model.outputs(slot)
-    count = len(outputs["scores"])
-    outputs["scores"][:] = [2.0**-place for place in range(1, count + 1)]
+    outputs = outputs_of(model, slot)
+    scores = outputs.get("scores", outputs.get("logits"))
+    scores[:] = [2.0**-place for place in range(1, len(scores) + 1)]
     if "boxes" in outputs:
         outputs["boxes"][:] = (0, 0, 0.5, 1)
         outputs["labels"][:] = 0
@@ -113,7 +125,10 @@ class FakeEngine:
 
     def _read(self) -> None:
         assert self._socket is not None
-        data = self._socket.recv(RECEIVE_BYTES)
+        try:
+            data = self._socket.recv(RECEIVE_BYTES)
+        except ConnectionResetError:  # the link hung up without reading all
+            data = b""
         if not data:
             self.die()
         for slot, model, _ in self._records.feed(data):
@@ -151,6 +166,8 @@ class Worker:
     """Everything of a worker but its process."""
 
     app: App
+    predict: Predict
+    work: Workplace
     models: list[ServedModel]
     link: EngineLink
     engine: FakeEngine
@@ -168,10 +185,19 @@ class Worker:
         supervisor.cell("inferctl_restarts_total", value="engine").add()
         self.engine_is_ready(False)
 
+    def time_is_over(self) -> None:
+        """Every request has now waited too long."""
+        for request in list(self.work.timeouts._ends_s):
+            request.expire()
+
     def logged(self) -> list[dict[str, Any]]:
         """What the request log holds; nothing can be logged after."""
         self.log.close()
         return [orjson.loads(line) for line in self.log_path.read_bytes().splitlines()]
+
+    async def slots_are_used(self, count: int) -> None:
+        """Waits for so many requests to be admitted."""
+        await until(lambda: self.slots_in_use() == count)
 
     def slots_in_use(self) -> float:
         names = [model.name for model in self.models]
@@ -203,12 +229,13 @@ async def working(
         terminal=False,
     )
     default = next((model for model in models if model.settings.default), None)
-    predict = Predict(by_name, default, link, state.is_loaded, server)
+    work = Workplace(link, log, state.is_loaded, server, decode_threads=2)
+    predict = Predict(by_name, default, work)
     rest = build_rest(by_name, default, state, Exposition(ledger), docs=server.docs)
-    app = App(predict, rest, by_name, log, ledger.blocks[WORKER])
+    app = App(predict, rest, log)
     engine = FakeEngine(models, verdict, fill).connect(link)
     path = folder / "requests.log"
-    worker = Worker(app, models, link, engine, ledger, state, log, path)
+    worker = Worker(app, predict, work, models, link, engine, ledger, state, log, path)
     worker.engine_is_ready()
     try:
         yield worker

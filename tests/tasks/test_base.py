@@ -170,6 +170,13 @@ def test_the_schema_forbids_what_the_parser_refuses() -> None:
     assert derived.model_json_schema()["additionalProperties"] is False
 
 
+def test_a_field_with_another_name_in_json_is_allowed_by_that_name() -> None:
+    renamed = create_model("Renamed", __base__=Request, field_0=(int, Field(alias="a.b")))
+    assert parse_json(renamed, b'{"a.b": 1}').model_dump() == {"field_0": 1}
+    with pytest.raises(Unprocessable, match=r"^unknown field; allowed: a\.b$"):
+        parse_json(renamed, b'{"a.b": 1, "field_0": 1}')
+
+
 def test_a_few_labels_are_enumerated_and_many_are_strings() -> None:
     few = tuple(f"l{number}" for number in range(MAX_ENUMERATED_LABELS))
     assert label_type(few) == Literal[few]

@@ -15,7 +15,7 @@ from inferctl.tasks.images import ImageContext
 from .tinybundles import classifier, task_of, timed
 
 TASK = task_of(classifier())
-SCORES = {"scores": np.array([0.2, 0.7, 0.1], np.float32)}
+SCORES = {"scores": np.array([[0.2, 0.7, 0.1]], np.float32)}
 
 
 def context(top_k: int = 5) -> ImageContext:
@@ -51,6 +51,6 @@ def test_an_answer_fits_its_own_schema(top_k: int) -> None:
 @pytest.mark.parametrize("place", [0, 1, 2])
 def test_a_score_that_is_no_number_fails_the_row(place: int) -> None:
     scores = SCORES["scores"].copy()
-    scores[place] = math.nan
+    scores[0, place] = math.nan
     with pytest.raises(RowFailed):
         TASK.postprocess(context(1), {"scores": scores})

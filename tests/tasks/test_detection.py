@@ -25,9 +25,9 @@ def context(threshold: float = 0.5, width: int = 200, height: int = 100) -> Imag
 def outputs(scores: tuple[float, ...] = (0.9, 0.6, 0.3, 0.1)) -> dict[str, Any]:
     boxes = [(0.1, 0.2, 0.5, 1.0), (0, 0, 1, 1), (0.25, 0.25, 0.75, 0.75), (0, 0, 0, 0)]
     return {
-        "boxes": np.array(boxes, np.float32),
-        "scores": np.array(scores, np.float32),
-        "labels": np.array([2, 0, 1, 1], np.int64),
+        "boxes": np.array([boxes], np.float32),
+        "scores": np.array([scores], np.float32),
+        "labels": np.array([[2, 0, 1, 1]], np.int64),
     }
 
 
@@ -75,7 +75,7 @@ def test_a_score_that_is_no_number_fails_the_row(threshold: float) -> None:
 
 def test_a_box_that_is_no_number_fails_the_row() -> None:
     damaged = outputs()
-    damaged["boxes"][0, 3] = math.inf
+    damaged["boxes"][0, 0, 3] = math.inf
     with pytest.raises(RowFailed):
         TASK.postprocess(context(), damaged)
 
@@ -90,6 +90,6 @@ def test_only_a_label_of_the_model_is_in_the_schema() -> None:
 @pytest.mark.parametrize("label", [-1, 3])
 def test_a_label_that_does_not_exist_fails_the_row(label: int) -> None:
     wrong = outputs()
-    wrong["labels"][0] = label
+    wrong["labels"][0, 0] = label
     with pytest.raises(RowFailed, match="a label that the model does not have"):
         TASK.postprocess(context(), wrong)

@@ -27,7 +27,7 @@ def test_the_example_is_a_request_that_the_task_takes(manifest: Manifest) -> Non
     body = orjson.dumps(task.example())
     parse_json(task.request, body)
     prepared = task.preprocess(task.read_json(body))
-    assert prepared.tensors["image"].shape == (6, 9, 3)
+    assert prepared.tensors["image"].shape == (1, 6, 9, 3)
 
 
 @pytest.mark.parametrize("manifest", BOTH, ids=lambda manifest: manifest.task)
@@ -35,8 +35,8 @@ def test_a_raw_image_becomes_the_model_s_row(manifest: Manifest) -> None:
     task = task_of(manifest)
     prepared = task.preprocess(task.read_raw(RED_PNG, {}))
     assert list(prepared.tensors) == ["image"]
-    assert prepared.tokens == 1
-    assert np.array_equal(prepared.tensors["image"], np.full((6, 9, 3), (255, 0, 0)))
+    assert (prepared.rows, prepared.tokens) == (1, 1)
+    assert np.array_equal(prepared.tensors["image"], np.full((1, 6, 9, 3), (255, 0, 0)))
     assert (prepared.context.width, prepared.context.height) == (20, 10)
 
 

@@ -28,16 +28,17 @@ def task(tmp_path: Path) -> Task:
 
 
 def ids(task: Task, text: str) -> list[int]:
-    row: list[int] = task.preprocess(text).tensors["input_ids"].tolist()
+    (row,) = task.preprocess(text).tensors["input_ids"].tolist()
+    assert isinstance(row, list)
     return row
 
 
 def test_a_text_becomes_ids_and_masks(task: Task) -> None:
     prepared = task.preprocess("good film")
-    assert prepared.tokens == 4
-    assert prepared.tensors["input_ids"].tolist() == [CLS, GOOD, FILM, SEP]
-    assert prepared.tensors["attention_mask"].tolist() == [1, 1, 1, 1]
-    assert prepared.tensors["token_type_ids"].tolist() == [0, 0, 0, 0]
+    assert (prepared.rows, prepared.tokens) == (1, 4)
+    assert prepared.tensors["input_ids"].tolist() == [[CLS, GOOD, FILM, SEP]]
+    assert prepared.tensors["attention_mask"].tolist() == [[1, 1, 1, 1]]
+    assert prepared.tensors["token_type_ids"].tolist() == [[0, 0, 0, 0]]
     assert {array.dtype for array in prepared.tensors.values()} == {np.dtype(np.int64)}
 
 
@@ -114,7 +115,7 @@ def test_a_raw_text_has_no_options(task: Task) -> None:
 
 
 def test_the_best_label_leads_and_every_score_is_told(task: Task) -> None:
-    scores = {"scores": np.array([0.25, 0.05, 0.7], np.float32)}
+    scores = {"scores": np.array([[0.25, 0.05, 0.7]], np.float32)}
     answer = task.postprocess(None, scores)
     assert answer == {
         "label": "owl",
@@ -124,7 +125,7 @@ def test_the_best_label_leads_and_every_score_is_told(task: Task) -> None:
 
 
 def test_an_answer_fits_its_own_schema(task: Task) -> None:
-    answer = timed(task.postprocess(None, {"scores": np.array([1, 0, 0], np.float32)}))
+    answer = timed(task.postprocess(None, {"scores": np.array([[1, 0, 0]], np.float32)}))
     model = task.answer.model_validate_json(orjson.dumps(answer), strict=True)
     assert model.model_dump(mode="json") == answer
     assert list(answer["scores"]) == list(LABELS)
@@ -132,7 +133,7 @@ def test_an_answer_fits_its_own_schema(task: Task) -> None:
 
 def test_a_score_that_is_no_number_fails_the_row(task: Task) -> None:
     with pytest.raises(RequestError, match="finite"):
-        task.postprocess(None, {"scores": np.array([0.5, math.nan, 0.5], np.float32)})
+        task.postprocess(None, {"scores": np.array([[0.5, math.nan, 0.5]], np.float32)})
 
 
 def test_the_example_is_a_request_that_the_task_takes(task: Task) -> None:

@@ -87,6 +87,18 @@ def reader(vocab_size: int = 64, **parts: Any) -> Manifest:
     return manifest(task="text-classification", **parts)
 
 
+def numbers(**parts: Any) -> Manifest:
+    """Four floats in, three out."""
+    parts = {
+        "name": "sums",
+        "inputs": (tensor("input", "float32", 4),),
+        "outputs": (tensor("logits", "float32", 3),),
+        "labels": (),
+        **parts,
+    }
+    return manifest(task="tensor", **parts)
+
+
 def write_tokenizer(folder: Path, *words: str) -> Path:
     """Words between [CLS] and [SEP]; anything else is [UNK], blanks are nothing."""
     vocab = {word: number for number, word in enumerate((*SPECIALS, *words))}

@@ -1,0 +1,81 @@
+"""How large the batches of one model may be: the knee of what its runs cost, kept up to date."""
+
+from __future__ import annotations
+
+import sys
+
+from inferctl.arena.ledger import Block
+from inferctl.engine.batcher import Batcher
+from inferctl.engine.costs import NEWS
+from inferctl.engine.warmup import Warm
+from inferctl.settings import BatchingSettings
+
+# Runs between two looks at the curve: it moves slower than that.
+RECONSIDER_RUNS = 64
+
+
+class Sizing:
+    """Sets the batcher's sizes from the runs it is told of. Not locked: the runner does that."""
+
+    def __init__(
+        self, name: str, block: Block, warmed: Warm, batching: BatchingSettings, instances: int
+    ) -> None:
+        self.batcher = Batcher(
+            warmed.max_batch_rows,
+            batching.max_wait_ms / 1000,
+            max_padding=batching.max_padding,
+            saved_s=warmed.curve.saved_s,
+        )
+        self._name = name
+        self._instances = instances
+        self._curve = warmed.curve
+        self._sizes = tuple(warmed.sizes)
+        # The length that rows have on average, with their padding.
+        self._usual_tokens = float(warmed.tokens)
+        # Wall-clock seconds per expected second: the cores have other things to do as well.
+        self._stretch = 1.0
+        self._runs_left = RECONSIDER_RUNS
+        self._max_batch_rows = block.cell("inferctl_max_batch_rows", name)
+        self._row_seconds = block.cell("inferctl_row_seconds", name)
+        self._publish()
+        if warmed.fits:
+            self.cap(warmed.fits)
+
+    def observe(self, rows: int, work: int, cost_s: float, wall_s: float) -> None:
+        """A run of so many rows, and so much work with their padding, was paid and took so long."""
+        expected_s = self._curve.seconds(work)
+        self._curve.observe(work, cost_s)
+        self._usual_tokens += NEWS * (work / rows - self._usual_tokens)
+        if expected_s:
+            self._stretch += NEWS * (wall_s / expected_s - self._stretch)
+        self._runs_left -= 1
+        if not self._runs_left:
+            self._reconsider()
+
+    def _reconsider(self) -> None:
+        """Choose the size anew."""
+        self._runs_left = RECONSIDER_RUNS
+        if self._sizes:
+            current = self.batcher.max_batch_rows
+            sizes, tokens = self._sizes, self._usual_tokens
+            self.batcher.max_batch_rows = self._curve.next_knee(sizes, tokens, current)
+        self._publish()
+
+    def _publish(self) -> None:
+        """Tell the batcher and the workers what follows from the size."""
+        batcher, rows = self.batcher, self.batcher.max_batch_rows
+        batcher.trial_rows = min((size for size in self._sizes if size > rows), default=0)
+        batcher.run_s = self._curve.seconds(rows * self._usual_tokens)
+        self._max_batch_rows.set(rows)
+        self._row_seconds.set(batcher.run_s * self._stretch / rows / self._instances)
+
+    def cap(self, rows: int) -> None:
+        """The device's memory holds no more rows than this in one run."""
+        if rows >= max(self.batcher.max_batch_rows, self.batcher.trial_rows):
+            return
+        sys.stderr.write(
+            f"inferctl: {self._name}: out of memory; batches have {rows} rows at most from now on\n"
+        )
+        self._sizes = tuple(size for size in self._sizes if size <= rows)
+        self.batcher.max_batch_rows = min(self.batcher.max_batch_rows, rows)
+        self._publish()

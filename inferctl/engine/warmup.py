@@ -1,0 +1,168 @@
+"""Warm-up: the first runs of a model, what they cost, and how large a batch may be."""
+
+from __future__ import annotations
+
+import mmap
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from inferctl.arena.slots import ModelArena, arena_bytes
+from inferctl.engine.costs import CostCurve, knee, still_falling
+from inferctl.engine.model import Model
+from inferctl.engine.session import OutOfMemory, RunFailed, Session
+from inferctl.errors import StartError
+from inferctl.settings import BatchingSettings
+
+# Every size is timed in turn while there is time left; its fastest run counts.
+MAX_ROUNDS = 15
+TIMING_BUDGET_S = 0.12
+# Larger sizes than one that runs so long are tried only while the cost per row falls.
+LONG_RUN_S = 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class Warm:
+    """What warming found. `sizes` are those to choose from; none when the size is set by hand.
+
+    `fits` is how many rows the device's memory holds, 0 when it held all that were tried.
+    `tokens` is the length that rows are taken to have until there are some.
+    """
+
+    max_batch_rows: int
+    sizes: Sequence[int]
+    fits: int
+    tokens: int
+    curve: CostCurve
+
+
+def warm(model: Model, batching: BatchingSettings, known_rows: int = 0) -> Warm:
+    """Run the sizes that may come and time them.
+
+    With `max_batch_rows = "auto"` the answer is the knee of the measured costs, or `known_rows`,
+    which a predecessor found. Raises StartError if the model fails.
+    """
+    wanted = batching.max_batch_rows
+    largest = known_rows if wanted == "auto" else wanted
+    tokens = usual_tokens(model)
+    sizes = _sizes(model.manifest.buckets.rows, largest)
+    run_s: dict[int, float] = {}
+    arenas: dict[int, ModelArena] = {}
+    fits = 0
+    for rows in sizes:
+        model.warmed.append(rows)
+        if not _fits(model, rows, tokens):
+            model.warmed.remove(rows)
+            fits = model.warmed[-1]
+            break
+        arenas[rows] = scratch(model, rows, tokens)
+        run_s[rows] = timed(model, arenas[rows])
+        if not largest and run_s[rows] > LONG_RUN_S and not still_falling(run_s):
+            break
+    if not largest:
+        _take_turns(model, arenas, run_s)
+    curve = CostCurve(model.has_tokens)
+    for rows, seconds in run_s.items():
+        curve.measured(rows * tokens, seconds)
+    if model.has_tokens:
+        for length in (model.manifest.buckets.tokens[0], model.manifest.max_tokens):
+            curve.measured(length, _row_s(model, length))
+    choice = tuple(model.warmed if model.on_cuda else model.manifest.buckets.rows)
+    if not largest:
+        largest = knee(run_s)
+        if model.has_tokens:
+            largest = curve.next_knee(choice, tokens, largest)
+    return Warm(
+        max_batch_rows=largest,
+        sizes=choice if wanted == "auto" else (),
+        fits=fits,
+        tokens=tokens,
+        curve=curve,
+    )
+
+
+def scratch(model: Model, rows: int, tokens: int) -> ModelArena:
+    """An arena whose slots all hold a row of `tokens` tokens.
+
+    In memory of its own: after a restart the real slots hold waiting requests.
+    """
+    manifest = model.manifest
+    arena = ModelArena(manifest, rows, 1, mmap.mmap(-1, arena_bytes(manifest, rows)))
+    arena.tokens[:] = tokens
+    if "attention_mask" in arena.inputs:
+        arena.inputs["attention_mask"][:, :tokens] = 1
+    return arena
+
+
+def timed(model: Model, arena: ModelArena) -> float:
+    """What a run of the whole arena costs, in seconds."""
+    begun_s = model.clock()
+    model.run(arena, range(arena.slots))
+    return model.clock() - begun_s
+
+
+def wall_s(model: Model, arena: ModelArena, session: Session | None = None) -> float:
+    """Seconds that a run of the whole arena takes, on a session other than the usual one."""
+    begun_s = time.monotonic()
+    model.run(arena, range(arena.slots), session)
+    return time.monotonic() - begun_s
+
+
+def usual_tokens(model: Model) -> int:
+    """Most texts are much shorter than the longest that is allowed."""
+    buckets = model.manifest.buckets.tokens
+    return buckets[(len(buckets) - 1) // 2] if buckets else 1
+
+
+def _sizes(buckets: Sequence[int], largest: int) -> list[int]:
+    """The batch sizes to run: the buckets, or up to a largest one, doubling beyond the buckets."""
+    sizes = list(buckets)
+    while largest and sizes[-1] * 2 < largest:
+        sizes.append(sizes[-1] * 2)
+    return [rows for rows in sizes if rows < largest] + [largest] if largest else sizes
+
+
+def _fits(model: Model, rows: int, tokens: int) -> bool:
+    """Run a new size once, which may allocate; whether the device's memory holds it.
+
+    A GPU runs it with every length that may come: a new shape costs it seconds.
+    """
+    lengths = model.manifest.buckets.tokens if model.on_cuda else ()
+    try:
+        for length in lengths or (tokens,):
+            model.run(scratch(model, rows, length), range(rows))
+    except OutOfMemory as error:
+        if model.warmed == [rows]:
+            raise _fails(model, rows, error) from None
+        return False
+    except RunFailed as error:
+        raise _fails(model, rows, error) from None
+    return True
+
+
+def _row_s(model: Model, tokens: int) -> float:
+    """What a run of one row of this length costs."""
+    try:
+        arena = scratch(model, 1, tokens)
+        return min(timed(model, arena), timed(model, arena))
+    except RunFailed as error:
+        raise _fails(model, 1, error) from None
+
+
+def _fails(model: Model, rows: int, error: RunFailed) -> StartError:
+    return StartError(
+        f"{model.manifest.name} fails at {rows} rows during warm-up: {error.what}",
+        hint="export the bundle again",
+    )
+
+
+def _take_turns(model: Model, arenas: dict[int, ModelArena], run_s: dict[int, float]) -> None:
+    """Time the sizes again, in turns: what else the machine does at start meets all alike."""
+    spent_s = sum(run_s.values())
+    for _ in range(MAX_ROUNDS):
+        for rows, arena in arenas.items():
+            took_s = timed(model, arena)
+            run_s[rows] = min(run_s[rows], took_s)
+            spent_s += took_s
+        if spent_s > TIMING_BUDGET_S:
+            return

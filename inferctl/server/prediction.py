@@ -1,0 +1,265 @@
+"""The hot path: one predict request, from its body to its answer.
+
+It is worked off in steps, and each is called by what lets it go on: the body is complete
+(`complete`), a place at the gate is free (`_let_in`), the input is decoded (`_submit`), the engine
+gave its verdict (`row_done`). No task, no future: for a small model they would cost more than the
+steps. Whatever goes wrong in a step, or between two, ends the request in `_finish`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import wraps
+from typing import Any
+
+import orjson
+
+from inferctl.errors import (
+    ClientGone,
+    DeadlineExceeded,
+    InferctlError,
+    NotFound,
+    RequestTimeout,
+    TooLarge,
+    Unavailable,
+    Unprocessable,
+    UnsupportedMedia,
+)
+from inferctl.server.call import BUG, Call, Reply, problem
+from inferctl.server.link import EngineLink
+from inferctl.server.logs import RequestLog
+from inferctl.server.served import ServedModel
+from inferctl.server.timeouts import Timeouts
+from inferctl.settings import ServerSettings
+from inferctl.tasks.base import JSON, Prepared
+
+Respond = Callable[[Reply], None]
+
+
+class Workplace:
+    """What every predict request of a worker needs."""
+
+    def __init__(
+        self, link: EngineLink, log: RequestLog, is_loaded: Callable[[], bool],
+        settings: ServerSettings, decode_threads: int,
+    ) -> None:  # fmt: skip
+        self.link = link
+        self.log = log
+        self.is_loaded = is_loaded
+        self.timeout_s = settings.request_timeout_ms / 1000
+        self.max_body_bytes = settings.max_body_bytes
+        self.timeouts: Timeouts[Prediction] = Timeouts(self.timeout_s, Prediction.expire)
+        self.decoders = ThreadPoolExecutor(decode_threads, "decode")
+
+
+def step(work: Callable[[Prediction], None]) -> Callable[[Prediction], None]:
+    """A step of a request: skipped when it is over already; its error is the request's answer."""
+
+    @wraps(work)
+    def guarded(request: Prediction) -> None:
+        if request.over:
+            return
+        try:
+            work(request)
+        except InferctlError as error:
+            request.fail(error)
+        except Exception:  # noqa: BLE001 - the outermost loop: a client gets an answer to a bug too
+            traceback.print_exc(file=sys.stderr)
+            request.fail(InferctlError(BUG))
+
+    return guarded
+
+
+class Prediction:
+    """A request to one model. `respond` is called once, with its answer or its problem."""
+
+    __slots__ = (
+        "_call", "_decoding", "_inside", "_item", "_model", "_parts", "_phase_begun_s", "_prepared",
+        "_respond", "_slots", "_unanswered", "_work", "over",
+    )  # fmt: skip
+
+    def __init__(self, call: Call, model: ServedModel, work: Workplace, respond: Respond) -> None:
+        self._call, self._model, self._work, self._respond = call, model, work, respond
+        call.model, call.version = model.name, model.version
+        self.over = False
+        self._parts: list[bytes] = []
+        self._slots: list[int] = []
+        self._inside = False
+        self._decoding: Future[Prepared] | None = None
+        work.timeouts.begin(self, call.begun_s)
+
+    # The request comes in.
+
+    def begin(self, announced_bytes: int) -> None:
+        """Its headers are here: refuse what they already rule out."""
+        if announced_bytes > self._work.max_body_bytes:
+            self._fail_too_large()
+
+    def feed(self, part: bytes) -> None:
+        """A part of its body is here."""
+        self._parts.append(part)
+        self._call.body_bytes += len(part)
+        if self._call.body_bytes > self._work.max_body_bytes:
+            self._fail_too_large()
+
+    def _fail_too_large(self) -> None:
+        what = f"the body is larger than {self._work.max_body_bytes} bytes"
+        self.fail(TooLarge(what, hint="send a smaller one"))
+
+    @step
+    def complete(self) -> None:
+        """Its body is complete: admit it, validate it, and let it into the gate."""
+        self._call.body_received = True
+        if not self._work.is_loaded():
+            raise Unavailable("the models are still loading", hint="wait for /readyz")
+        self._slots = self._model.admit(1, self._deadline_s)
+        parts = self._parts
+        self._item = self._read(parts[0] if len(parts) == 1 else b"".join(parts))
+        parts.clear()
+        if self._model.gate.enter(self._let_in):
+            self._inside = True
+            self._prepare()
+
+    def _read(self, body: bytes) -> Any:
+        """Read and validate the body, in the form its content type says."""
+        call, task = self._call, self._model.task
+        media_type = call.media_type()
+        if media_type != JSON and media_type not in task.media_types:
+            allowed = ", ".join((JSON, *task.media_types))
+            raise UnsupportedMedia("this content type is not taken", hint=f"use {allowed}")
+        query = call.query
+        version = query.pop("version", "")
+        if version not in ("", str(call.version)):
+            raise NotFound("this version is not served", hint="GET /models lists them")
+        if media_type != JSON:
+            return task.read_raw(body, query)
+        if query:
+            raise Unprocessable("options of a JSON request go into its body", hint="see /docs")
+        return task.read_json(body)
+
+    # It is worked on.
+
+    def _let_in(self) -> None:
+        """A place at the gate is free; a request that is over passes it on."""
+        self._inside = True
+        if self.over:
+            self._leave()
+        else:
+            self._go_on()
+
+    @step
+    def _go_on(self) -> None:
+        self._prepare()
+
+    def _prepare(self) -> None:
+        """Decode or tokenise; long work leaves the event loop."""
+        self._phase_begun_s = time.monotonic()
+        task = self._model.task
+        if not task.decodes_off_loop:
+            self._submit(task.preprocess(self._item))
+            return
+        loop = asyncio.get_running_loop()
+        self._decoding = self._work.decoders.submit(task.preprocess, self._item)
+        self._decoding.add_done_callback(lambda _: _call_on(loop, self._decoded))
+
+    def _decoded(self) -> None:
+        """The decoder is done; it held the place of a request that is over."""
+        if self.over:
+            self._leave()
+        else:
+            self._take()
+
+    @step
+    def _take(self) -> None:
+        if self._decoding:
+            decoding, self._decoding = self._decoding, None
+            self._submit(decoding.result())
+
+    def _submit(self, prepared: Prepared) -> None:
+        """Write the rows into their slots and tell the engine."""
+        model = self._model
+        took_s = time.monotonic() - self._phase_begun_s
+        model.decode_seconds.observe(took_s)
+        self._call.phases_ms.append(took_s * 1000)
+        self._prepared = prepared
+        self._unanswered = prepared.rows
+        if prepared.rows > 1:
+            self._slots += model.admit(prepared.rows - 1, self._deadline_s, held=1)
+        model.write(self._slots, prepared, self._deadline_s)
+        self._work.link.submit(model, self._slots, self)
+
+    # It is answered.
+
+    def row_done(self) -> None:
+        """One of its rows was run; with the last one it is answered."""
+        self._unanswered -= 1
+        if not self._unanswered:
+            self._answer()
+
+    @step
+    def _answer(self) -> None:
+        model, call = self._model, self._call
+        queue_s, run_s = model.times(self._slots)
+        begun_s = time.monotonic()
+        answer = model.task.postprocess(self._prepared.context, model.outputs(self._slots))
+        model.queue_seconds.observe(queue_s)
+        now_s = time.monotonic()
+        call.phases_ms += (queue_s * 1000, run_s * 1000, (now_s - begun_s) * 1000)
+        answer["inference_ms"] = round(run_s * 1000, 3)
+        answer["latency_ms"] = round((now_s - call.begun_s) * 1000, 3)
+        answer["model"] = call.model
+        answer["version"] = call.version
+        self._finish(Reply(200, orjson.dumps(answer)))
+
+    # It ends without an answer.
+
+    def fail(self, error: InferctlError) -> None:
+        """End it with a problem, unless it is over."""
+        if not self.over:
+            self._finish(problem(error, self._call))
+
+    def abandon(self) -> None:
+        """Its client is gone."""
+        received = self._call.body_received
+        self.fail(ClientGone(f"the client left while {'waiting' if received else 'sending'}"))
+
+    def expire(self) -> None:
+        """Its time is over."""
+        if self._call.body_received:
+            self.fail(DeadlineExceeded("the deadline passed", hint="retry, or raise it"))
+        else:
+            self.fail(RequestTimeout("the body did not arrive in time"))
+
+    def _finish(self, reply: Reply) -> None:
+        """Give everything back, count, answer, log."""
+        self.over = True
+        self._work.timeouts.end(self)
+        self._parts.clear()
+        for slot in self._slots:
+            self._work.link.release(self._model, slot)
+        if self._inside and not self._decoding:
+            self._leave()
+        self._call.end()
+        # Before the client can know: whoever has an answer finds it counted.
+        self._model.count(reply.outcome, self._call.total_ms / 1000)
+        self._respond(reply)
+        self._work.log.record(self._call, reply)
+
+    def _leave(self) -> None:
+        self._inside = False
+        self._model.gate.leave()
+
+    @property
+    def _deadline_s(self) -> float:
+        return self._call.begun_s + self._work.timeout_s
+
+
+def _call_on(loop: asyncio.AbstractEventLoop, callback: Callable[[], None]) -> None:
+    with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+        loop.call_soon_threadsafe(callback)

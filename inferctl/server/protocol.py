@@ -1,0 +1,212 @@
+"""The worker's HTTP protocol: predict requests straight from the parser, the rest through ASGI.
+
+uvicorn's protocol builds a scope, a task and messages for each request, and its parser calls back
+into it. A predict request takes the same callbacks and nothing else. Whatever is out of the
+ordinary, a pipelined request, HTTP/1.0, `Expect: 100-continue`, goes uvicorn's way, where
+`Predict.over_asgi` answers it the same.
+
+A client on a kept connection sends the same head again and again. What the parser said of a head
+is remembered, by its bytes; a request that comes whole, with a head that is known, needs no parser.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any, NamedTuple, cast
+
+from uvicorn.protocols.http.httptools_impl import (
+    STATUS_LINE,
+    HttpToolsProtocol,
+    RequestResponseCycle,
+)
+
+from inferctl.server.call import Call, Fields, Headers, Reply, announced_bytes
+from inferctl.server.predict import Predict
+from inferctl.server.prediction import Prediction
+from inferctl.server.served import ServedModel
+from inferctl.server.timeouts import Timeouts
+
+END_OF_HEAD = b"\r\n\r\n"
+# Of heads that differ with every request, a trace id in them, no more than this is kept.
+MAX_KNOWN_HEADS = 256
+MAX_KNOWN_HEAD_BYTES = 2048
+
+
+class StandIn:
+    """What uvicorn asks of a request in work, in the place of its `RequestResponseCycle`."""
+
+    def __init__(self) -> None:
+        self.response_complete = True
+        self.keep_alive = True
+        self.disconnected = False
+        self.message_event = asyncio.Event()
+
+
+class Head(NamedTuple):
+    """What the parser said of an ordinary predict request; `body_bytes` is 0 when not announced."""
+
+    model: ServedModel
+    path: str
+    query: bytes
+    fields: Fields
+    keep_alive: bool
+    body_bytes: int
+
+
+class Protocol(HttpToolsProtocol):
+    """One connection. `_prediction` is the predict request that it waits for, if one is."""
+
+    _call: Call
+    # By the bytes before the empty line; what they mean is the same on every connection.
+    _known: dict[bytes, Head] = {}  # noqa: RUF012
+
+    def __init__(self, predict: Predict, idle: Timeouts[Protocol], **uvicorns: Any) -> None:
+        super().__init__(**uvicorns)
+        self._predict = predict
+        self._idle = idle
+        self._stand_in = StandIn()
+        self._prediction: Prediction | None = None
+        # The bytes that the parser is fed; empty while it is in the middle of a request.
+        self._data = b""
+        self._is_between_requests = True
+        # Whether the message that is being parsed is a predict request of ours.
+        self._is_ours = False
+        self._date_of: Headers = []
+        self._date_lines = b""
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes came."""
+        if self._is_between_requests:
+            start, end, body = data.partition(END_OF_HEAD)
+            head = self._known.get(start) if end else None
+            if head is not None and len(body) == head.body_bytes and self._is_free():
+                self._unset_keepalive_if_required()
+                self._idle.end(self)
+                request = self._begin(head)
+                request.feed(body)
+                request.complete()
+                return
+            self._data = data
+        super().data_received(data)
+        self._data = b""
+
+    # The parser's callbacks, in the order it calls them.
+
+    def on_message_begin(self) -> None:
+        """A request begins; its scope is built when ASGI needs one."""
+        self._is_between_requests = False
+        self._idle.end(self)
+        self.url = b""
+        self.headers = []
+        self.expect_100_continue = False
+
+    def on_headers_complete(self) -> None:
+        """Its headers are here: which way does it go?"""
+        self._idle.end(self)  # again: the last answer may have left when they were half here
+        head = self._ordinary_head()
+        self._is_ours = head is not None and self._is_free()
+        if head and self._is_ours:
+            self._remember(head)
+            self._begin(head).begin(head.body_bytes)
+        else:
+            self._go_over_asgi()
+
+    def _ordinary_head(self) -> Head | None:
+        """The head, if it is one of the predict requests that are answered here."""
+        path, _, query = self.url.partition(b"?")
+        model = self._predict.routes.get(path)
+        if (
+            model is None
+            or self.parser.get_method() != b"POST"
+            or self.parser.get_http_version() != "1.1"
+            or self.parser.should_upgrade()
+            or self.expect_100_continue
+        ):
+            return None
+        fields = dict(self.headers)
+        return Head(
+            model=model,
+            path=path.decode("ascii"),
+            query=query,
+            fields=fields,
+            keep_alive=self.parser.should_keep_alive(),
+            body_bytes=announced_bytes(fields),
+        )
+
+    def _is_free(self) -> bool:
+        """Whether nothing is in work here, and the client takes its answers."""
+        return (self.cycle is None or self.cycle.response_complete) and not self.flow.write_paused
+
+    def _remember(self, head: Head) -> None:
+        end = self._data.find(END_OF_HEAD)
+        if head.body_bytes and 0 < end < MAX_KNOWN_HEAD_BYTES:
+            if len(self._known) >= MAX_KNOWN_HEADS:
+                self._known.clear()
+            self._known[self._data[:end]] = head
+
+    def _begin(self, head: Head) -> Prediction:
+        self._stand_in.response_complete = False
+        self._stand_in.keep_alive = head.keep_alive
+        self.cycle = cast(RequestResponseCycle, self._stand_in)
+        self._call = Call("POST", head.path, head.query, head.fields)
+        self._prediction = self._predict.begin(self._call, head.model, self._respond)
+        return self._prediction
+
+    def _go_over_asgi(self) -> None:
+        url, headers, expects = self.url, self.headers, self.expect_100_continue
+        super().on_message_begin()
+        self.url, self.expect_100_continue = url, expects
+        self.headers.extend(headers)  # the scope holds this list
+        super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """A part of its body is here."""
+        if not self._is_ours:
+            super().on_body(body)
+        elif self._prediction:
+            self._prediction.feed(body)
+
+    def on_message_complete(self) -> None:
+        """It is complete."""
+        self._is_between_requests = True
+        self._data = b""  # a head that follows in them is not at their start
+        if not self._is_ours:
+            super().on_message_complete()
+        elif self._prediction:
+            self._prediction.complete()
+
+    # The request ends.
+
+    def _respond(self, reply: Reply) -> None:
+        self._prediction = None
+        self._stand_in.response_complete = True
+        if self.transport.is_closing():
+            return
+        # The rest of a body may never come, and nothing else bounds the wait for it.
+        keep = self._stand_in.keep_alive and self._call.body_received
+        end = b"\r\n" if keep else b"connection: close\r\n\r\n"
+        status, head = STATUS_LINE[reply.status], reply.head(self._call)
+        self.transport.write(b"".join((status, self._date(), head, end, reply.body)))
+        if not keep:
+            self.transport.close()
+        elif self.pipeline:
+            self.on_response_complete()
+        else:
+            self.server_state.total_requests += 1
+            self._idle.begin(self, time.monotonic())
+
+    def _date(self) -> bytes:
+        """uvicorn's own headers; once a second it makes them anew."""
+        headers = self.server_state.default_headers
+        if headers is not self._date_of:
+            self._date_of = headers
+            self._date_lines = b"".join(b"%b: %b\r\n" % header for header in headers)
+        return self._date_lines
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The client is gone."""
+        self._idle.end(self)
+        if self._prediction:
+            self._prediction.abandon()
+        super().connection_lost(exc)

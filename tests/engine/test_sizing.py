@@ -1,0 +1,123 @@
+"""The batch size in use: it follows what runs cost, keeps to the memory, and is published."""
+
+from __future__ import annotations
+
+import pytest
+
+from inferctl.arena.ledger import Block, Ledger, ledger_bytes
+from inferctl.arena.memory import create_memory, map_memory
+from inferctl.engine.costs import CostCurve
+from inferctl.engine.sizing import RECONSIDER_RUNS, Sizing
+from inferctl.engine.warmup import Warm
+from inferctl.settings import BatchingSettings
+
+from .fakes import warmed
+
+SIZES = (1, 2, 4, 8)
+
+
+def new_block() -> Block:
+    memory = map_memory(create_memory("ledger", ledger_bytes(1, 2)))
+    return Ledger(memory, ["pixels"], 0).blocks[Ledger.ENGINE]
+
+
+class Sized:
+    """A sizing, and the gauges that it publishes."""
+
+    def __init__(
+        self, warm: Warm, batching: BatchingSettings | None = None, instances: int = 1
+    ) -> None:
+        self.block = new_block()
+        self.sizing = Sizing("pixels", self.block, warm, batching or BatchingSettings(), instances)
+        self.batcher = self.sizing.batcher
+
+    def gauge(self, name: str) -> float:
+        return self.block.cell(name, "pixels").get()
+
+    def run(self, seconds_per_row: dict[int, float], times: int = RECONSIDER_RUNS) -> None:
+        """Runs of these sizes in turn, so often each."""
+        for _ in range(times):
+            for rows, seconds in seconds_per_row.items():
+                self.sizing.observe(rows, rows, rows * seconds, rows * seconds)
+
+
+def test_what_warming_found_is_in_use_at_once() -> None:
+    batching = BatchingSettings(max_wait_ms=20, max_padding=0.5)
+    batcher = Sized(warmed(4, 0.01), batching).batcher
+    assert batcher.max_batch_rows == 4
+    assert batcher.run_s == pytest.approx(0.04)
+    assert (batcher.max_wait_s, batcher.max_padding) == (0.02, 0.5)
+
+
+def test_the_size_and_the_seconds_per_row_are_published() -> None:
+    sized = Sized(warmed(4, 0.01), instances=2)
+    assert sized.gauge("inferctl_max_batch_rows") == 4
+    assert sized.gauge("inferctl_row_seconds") == pytest.approx(0.005)  # two runners share them
+
+
+def test_texts_cost_by_their_length() -> None:
+    curve = CostCurve()
+    curve.measured(32, 0.032)
+    sized = Sized(Warm(2, (), 0, 32, curve))
+    assert sized.gauge("inferctl_row_seconds") == pytest.approx(0.032)
+    for _ in range(5 * RECONSIDER_RUNS):
+        sized.sizing.observe(2, 2 * 64, 0.128, 0.128)
+    assert sized.gauge("inferctl_row_seconds") == pytest.approx(0.064, rel=0.05)
+
+
+def test_busy_cores_lengthen_the_seconds_per_row_but_not_the_cost() -> None:
+    sized = Sized(warmed(1, 0.01))
+    for _ in range(5 * RECONSIDER_RUNS):
+        sized.sizing.observe(1, 1, 0.01, 0.03)
+    assert sized.gauge("inferctl_row_seconds") == pytest.approx(0.03, rel=0.01)
+    assert sized.batcher.run_s == pytest.approx(0.01)
+
+
+def test_the_size_follows_what_runs_cost() -> None:
+    sized = Sized(warmed(1, 0.01, SIZES))
+    sized.run({1: 0.01, 2: 0.008, 4: 0.005, 8: 0.005}, times=100)
+    assert sized.batcher.max_batch_rows == 4
+    assert sized.gauge("inferctl_max_batch_rows") == 4
+    sized.run({1: 0.01, 2: 0.01, 4: 0.01, 8: 0.01}, times=300)
+    assert sized.batcher.max_batch_rows in (1, 2, 4)
+    sized.run({1: 0.01, 2: 0.012, 4: 0.014, 8: 0.02}, times=300)
+    assert sized.batcher.max_batch_rows == 1
+
+
+def test_a_size_set_by_hand_stays() -> None:
+    sized = Sized(warmed(2, 0.01))
+    sized.run({1: 0.01, 2: 0.008, 4: 0.005}, times=100)
+    assert sized.batcher.max_batch_rows == 2
+    assert sized.batcher.trial_rows == 0
+
+
+def test_the_next_larger_size_is_there_to_be_tried() -> None:
+    assert Sized(warmed(1, sizes=SIZES)).batcher.trial_rows == 2
+    assert Sized(warmed(3, sizes=SIZES)).batcher.trial_rows == 4
+    assert Sized(warmed(8, sizes=SIZES)).batcher.trial_rows == 0
+
+
+def test_a_cap_is_kept_told_once_and_published(capfd: pytest.CaptureFixture[str]) -> None:
+    sized = Sized(warmed(8, 0.01, SIZES))
+    sized.sizing.cap(4)
+    assert (sized.batcher.max_batch_rows, sized.batcher.trial_rows) == (4, 0)
+    assert sized.gauge("inferctl_max_batch_rows") == 4
+    sized.sizing.cap(4)
+    sized.run({1: 0.01, 2: 0.008, 4: 0.006, 8: 0.001}, times=200)
+    assert sized.batcher.max_batch_rows == 4
+    assert capfd.readouterr().err == (
+        "inferctl: pixels: out of memory; batches have 4 rows at most from now on\n"
+    )
+
+
+def test_a_cap_holds_for_a_size_set_by_hand_and_for_one_that_is_tried() -> None:
+    by_hand = Sized(warmed(8))
+    by_hand.sizing.cap(3)
+    assert by_hand.batcher.max_batch_rows == 3
+    tried = Sized(warmed(4, sizes=SIZES))
+    tried.sizing.cap(4)
+    assert (tried.batcher.max_batch_rows, tried.batcher.trial_rows) == (4, 0)
+
+
+def test_what_did_not_fit_at_warm_up_is_not_begun_with() -> None:
+    assert Sized(warmed(8, fits=2)).batcher.max_batch_rows == 2

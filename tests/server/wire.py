@@ -1,0 +1,170 @@
+"""A worker behind a real socket, as its process serves it, and clients that send it bytes."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import uvicorn
+
+from inferctl.server.protocol import Protocol
+from inferctl.server.timeouts import Timeouts
+
+from .asgi import Answer
+from .loop import until
+from .wiring import Worker
+
+NEVER_S = 3600
+
+
+def packet(
+    path: str = "/predict",
+    body: bytes = b"",
+    *,
+    method: str = "POST",
+    query: str = "",
+    headers: Mapping[str, str] | None = None,
+) -> bytes:
+    """A whole request."""
+    lines = {"Host": "here", "Content-Length": str(len(body)), **(headers or {})}
+    return head(f"{path}?{query}" if query else path, lines, method) + body
+
+
+def head(target: str, headers: Mapping[str, str], method: str = "POST") -> bytes:
+    lines = [f"{method} {target} HTTP/1.1", *(f"{name}: {text}" for name, text in headers.items())]
+    return "\r\n".join([*lines, "", ""]).encode("latin-1")
+
+
+def chunks(*pieces: bytes) -> bytes:
+    """A chunked body without its end."""
+    return b"".join(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in pieces)
+
+
+LAST_CHUNK = b"0\r\n\r\n"
+
+
+@dataclass
+class Client:
+    """One connection."""
+
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+
+    async def send(self, data: bytes) -> None:
+        self.writer.write(data)
+        await self.writer.drain()
+
+    async def answer(self) -> Answer:
+        """The next answer."""
+        answer = Answer()
+        lines = (await self.reader.readuntil(b"\r\n\r\n")).decode("latin-1").splitlines()[:-1]
+        answer.status = int(lines[0].split()[1])
+        pairs = [line.split(": ", 1) for line in lines[1:]]
+        answer.headers = dict(pairs)
+        assert len(answer.headers) == len(pairs), "a header was sent twice"
+        answer.body = await self.reader.readexactly(int(answer.headers.get("content-length", 0)))
+        return answer
+
+    async def ask(self, data: bytes) -> Answer:
+        await self.send(data)
+        return await self.answer()
+
+    async def is_closed(self) -> bool:
+        """Waits for the server to close; whether nothing more came."""
+        return await self.reader.read() == b""
+
+    async def leave(self) -> None:
+        self.writer.close()
+        await self.writer.wait_closed()
+
+
+@dataclass
+class Service:
+    """A listening server."""
+
+    server: uvicorn.Server
+    listening: socket.socket
+    idle: Timeouts[Protocol]
+    clients: list[Client] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.address = self.listening.getsockname()
+
+    async def connect(self, buffer_bytes: int = 0) -> Client:
+        """A new connection; with `buffer_bytes` both kernels hold no more than about that."""
+        sock = socket.socket(proto=socket.IPPROTO_TCP)
+        if buffer_bytes:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer_bytes)
+            self.listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, buffer_bytes)
+        try:
+            sock.connect(self.address)
+        except OSError:
+            sock.close()
+            raise
+        client = Client(*await asyncio.open_connection(sock=sock))
+        self.clients.append(client)
+        return client
+
+    async def ask(
+        self, path: str = "/predict", body: bytes | Sequence[bytes] = b"", **request: Any
+    ) -> Answer:
+        """One request on a connection of its own."""
+        client = await self.connect()
+        whole = body if isinstance(body, bytes) else b"".join(body)
+        answer = await client.ask(packet(path, whole, **request))
+        await client.leave()
+        return answer
+
+    async def connections_are_gone(self) -> None:
+        await until(lambda: not self.server.server_state.connections)
+
+    def idle_time_is_over(self) -> None:
+        """Every connection that is idle, by ours or uvicorn's account, now was so for too long."""
+        for connection in list(self.server.server_state.connections):
+            if connection in self.idle._ends_s or connection.timeout_keep_alive_task:
+                connection.timeout_keep_alive_handler()
+
+    async def drain(self) -> None:
+        """What its process does when it is told to."""
+        self.server.should_exit = True
+        await self.server.main_loop()
+        await self.server.shutdown([self.listening])
+
+
+@asynccontextmanager
+async def serving(worker: Worker, keep_alive_s: float = NEVER_S) -> AsyncIterator[Service]:
+    """uvicorn with the protocol, configured as in the worker's process, without its ticking."""
+    Protocol._known.clear()  # they lead to the models of another worker
+    # As a worker opens it: from sockets that do not say they are TCP asyncio takes no delay away.
+    listening = socket.socket(fileno=socket.create_server(("127.0.0.1", 0)).detach())
+    idle = Timeouts(keep_alive_s, Protocol.timeout_keep_alive_handler)
+    config = uvicorn.Config(
+        worker.app,
+        http=partial(Protocol, worker.predict, idle),  # type: ignore[arg-type]
+        ws="none",
+        lifespan="off",
+        proxy_headers=False,
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        timeout_keep_alive=keep_alive_s,  # type: ignore[arg-type]
+    )
+    config.load()
+    server = uvicorn.Server(config)
+    server.lifespan = config.lifespan_class(config)
+    await server.startup([listening])
+    await server.on_tick(0)  # makes the date header
+    service = Service(server, listening, idle)
+    try:
+        yield service
+    finally:
+        for client in service.clients:
+            await client.leave()
+        await service.connections_are_gone()
+        for listener in server.servers:
+            listener.close()
