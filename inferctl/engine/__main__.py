@@ -76,11 +76,10 @@ class Engine:
 
     def serve(self) -> None:
         """Serve until the supervisor hangs up; the batches that run are finished."""
-        closing = threading.Event()
-        widening = threading.Thread(target=widen, args=(self._to_widen, self._cores, closing))
+        # Not before: who waits for the service to be ready does not wait for this.
+        widening = threading.Thread(target=widen, args=(self._to_widen, self._cores))
         widening.start()
         self._reader.serve()
-        closing.set()
         for runner in self._runners:
             runner.stop()
         self._reader.close()

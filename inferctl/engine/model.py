@@ -14,6 +14,7 @@ import numpy.typing as npt
 from inferctl.arena.slots import ModelArena
 from inferctl.bundles.manifest import GRAPH_FILE, Manifest
 from inferctl.engine.session import CUDA, RunFailed, Session
+from inferctl.engine.wide import Wide
 from inferctl.settings import RuntimeSettings
 
 Array = npt.NDArray[Any]
@@ -32,7 +33,7 @@ class Model:
         self.manifest = manifest
         self.graph = bundle / GRAPH_FILE
         self.session = Session(self.graph, runtime, threads)
-        self.wide: Session | None = None
+        self.wide: Wide | None = None
         self.warmed: list[int] = []
         self.on_cuda = self.session.provider == CUDA
         # One thread's CPU time says what a run costs however busy the machine is.

@@ -151,11 +151,12 @@ class Runner:
         """
         slots = [row.slot for row in rows]
         wide = self._model.wide if is_alone else None
+        session = wide.offer() if wide else None
         # What a wide run takes says nothing about what a usual one costs.
-        clock = self._model.clock if wide is None and self._is_measured() else None
+        clock = self._model.clock if session is None and self._is_measured() else None
         begun_s, begun_cost_s = time.monotonic(), clock() if clock else 0.0
         try:
-            work = self._model.run(self._arena, slots, wide)
+            work = self._model.run(self._arena, slots, session)
         except RunFailed as error:
             if len(rows) == 1:
                 self._deliver(slots, Verdict.FAILED)
@@ -168,6 +169,8 @@ class Runner:
             return fits
         cost_s = clock() - begun_cost_s if clock else None
         wall_s = time.monotonic() - begun_s
+        if wide and session:
+            wide.observe(wall_s, self._sizing.expected_s(work))
         self._deliver(slots, Verdict.DONE)
         self._count(rows, work, wall_s, cost_s)
         return len(rows)

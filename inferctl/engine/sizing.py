@@ -41,6 +41,10 @@ class Sizing:
         if warmed.fits:
             self.cap(warmed.fits)
 
+    def expected_s(self, work: int) -> float:
+        """What a run of so much work is expected to cost."""
+        return self._curve.seconds(work)
+
     def observe(self, rows: int, work: int, cost_s: float, wall_s: float) -> None:
         """A run of so many rows, and so much work with their padding, was paid and took so long."""
         expected_s = self._curve.seconds(work)

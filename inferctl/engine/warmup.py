@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import mmap
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from inferctl.arena.slots import ModelArena, arena_bytes
 from inferctl.engine.costs import CostCurve, knee, still_falling
 from inferctl.engine.model import Model
-from inferctl.engine.session import OutOfMemory, RunFailed, Session
+from inferctl.engine.session import OutOfMemory, RunFailed
 from inferctl.errors import StartError
 from inferctl.settings import BatchingSettings
 
@@ -99,13 +98,6 @@ def timed(model: Model, arena: ModelArena) -> float:
     begun_s = model.clock()
     model.run(arena, range(arena.slots))
     return model.clock() - begun_s
-
-
-def wall_s(model: Model, arena: ModelArena, session: Session | None = None) -> float:
-    """Seconds that a run of the whole arena takes, on a session other than the usual one."""
-    begun_s = time.monotonic()
-    model.run(arena, range(arena.slots), session)
-    return time.monotonic() - begun_s
 
 
 def usual_tokens(model: Model) -> int:

@@ -3,21 +3,52 @@
 from __future__ import annotations
 
 import contextlib
-import threading
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
-from inferctl.engine.model import Model
-from inferctl.engine.session import RunFailed, Session
-from inferctl.engine.warmup import Warm, scratch, usual_tokens, wall_s
+from inferctl.engine.session import Session
 from inferctl.errors import StartError
 from inferctl.settings import RuntimeSettings
+
+if TYPE_CHECKING:
+    from inferctl.engine.model import Model
+    from inferctl.engine.warmup import Warm
 
 # A run shorter than this is over before the other cores have woken up.
 WORTH_WIDENING_S = 0.002
 # A wide run keeps every core busy; it must be so much faster.
 FASTER = 0.20
-TRIES = 3
-PAUSES_S = (0.5, 2.0, 8.0)
+# The share of the last run in what is expected of the next one.
+NEWS = 0.2
+# While it is not the faster one, every so many batches it is tried again: the cores may be free.
+RETRY_EVERY = 32
+
+
+class Wide:
+    """The wide session, and whether it is the faster one just now: other processes want cores too.
+
+    It is taken for faster until its runs say otherwise.
+    """
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        # Of the seconds that the usual session would have taken.
+        self._share = 0.5
+        self._passed_over = 0
+
+    def offer(self) -> Session | None:
+        """The session for a batch that is alone, if it is worth it."""
+        if self._share < 1 - FASTER:
+            return self._session
+        self._passed_over += 1
+        if self._passed_over < RETRY_EVERY:
+            return None
+        self._passed_over = 0
+        return self._session
+
+    def observe(self, took_s: float, usual_s: float) -> None:
+        """A wide run took so long, and the usual session is expected to take `usual_s`."""
+        self._share += NEWS * (took_s / usual_s - self._share)
 
 
 def worth_widening(model: Model, runtime: RuntimeSettings, cores: int, warmed: Warm) -> bool:
@@ -31,37 +62,8 @@ def worth_widening(model: Model, runtime: RuntimeSettings, cores: int, warmed: W
     )
 
 
-def widen(
-    models: Iterable[tuple[Model, RuntimeSettings]], cores: int, closing: threading.Event
-) -> None:
-    """Load the wide sessions, and give them to the models that they make faster by FASTER.
-
-    They are compared again after each of the PAUSES_S: what else starts now takes the cores.
-    """
-    candidates: list[tuple[Model, Session]] = []
+def widen(models: Iterable[tuple[Model, RuntimeSettings]], cores: int) -> None:
+    """Load the wide sessions; a model whose wide session does not load does without."""
     for model, runtime in models:
-        with contextlib.suppress(StartError):  # the narrow session serves
-            candidates.append((model, Session(model.graph, runtime, cores)))
-    for pause_s in PAUSES_S:
-        if not candidates or closing.wait(pause_s):
-            return
-        slower = []
-        for model, session in candidates:
-            if _is_faster(model, session):
-                model.wide = session
-            else:
-                slower.append((model, session))
-        candidates = slower
-
-
-def _is_faster(model: Model, session: Session) -> bool:
-    """Compare the fastest of some narrow and wide runs, taken in turns."""
-    arena = scratch(model, 1, usual_tokens(model))
-    try:
-        model.run(arena, [0], session)
-        runs = [(wall_s(model, arena), wall_s(model, arena, session)) for _ in range(TRIES)]
-    except RunFailed:
-        return False
-    narrow_s = min(narrow for narrow, _ in runs)
-    wide_s = min(wide for _, wide in runs)
-    return wide_s < (1 - FASTER) * narrow_s
+        with contextlib.suppress(StartError):
+            model.wide = Wide(Session(model.graph, runtime, cores))

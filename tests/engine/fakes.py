@@ -19,6 +19,7 @@ from inferctl.engine.runner import Runner
 from inferctl.engine.session import OutOfMemory, RunFailed
 from inferctl.engine.sizing import Sizing
 from inferctl.engine.warmup import Warm
+from inferctl.engine.wide import Wide
 from inferctl.settings import BatchingSettings
 from tests.graphs import image_manifest, new_arena
 
@@ -45,7 +46,7 @@ class FakeModel:
         self.has_tokens = False
         self.on_cuda = False
         self.clock = time.monotonic
-        self.wide: object | None = None
+        self.wide: Wide | None = None
         self.sessions: list[object | None] = []
         self.began: SimpleQueue[list[int]] = SimpleQueue()
         self.ran: list[list[int]] = []

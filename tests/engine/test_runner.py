@@ -13,7 +13,9 @@ from inferctl.arena.ledger import BATCH_BUCKETS
 from inferctl.arena.wire import Verdict
 from inferctl.engine.model import Model
 from inferctl.engine.runner import INLINE_RUN_S, SHORT_RUNS_PER_MEASURED, runs_inline
+from inferctl.engine.session import Session
 from inferctl.engine.sizing import RECONSIDER_RUNS
+from inferctl.engine.wide import Wide
 from inferctl.settings import BatchingSettings, RuntimeSettings
 
 from .fakes import TIMEOUT_S, Bench, FakeModel, warmed
@@ -232,7 +234,7 @@ def test_a_poisoned_batch_caps_nothing() -> None:
 def test_a_lone_batch_runs_wide_and_one_in_company_does_not() -> None:
     wide = object()
     bench = Bench(FakeModel(), 1)
-    bench.model.wide = wide
+    bench.model.wide = Wide(cast(Session, wide))
     bench.runner.start(2)
     bench.hold(0)
     bench.hold(1)  # beside the first
@@ -248,18 +250,19 @@ def test_a_lone_batch_runs_wide_and_one_in_company_does_not() -> None:
 
 def test_a_batch_that_leaves_rows_waiting_does_not_run_wide() -> None:
     bench = Bench(FakeModel(), 2)
-    bench.model.wide = object()
+    wide = object()
+    bench.model.wide = Wide(cast(Session, wide))
     bench.runner.submit([0, 1, 2])
     bench.runner.start(1)
     bench.verdicts.take(3)
     bench.runner.stop()
-    assert bench.model.sessions == [None, bench.model.wide]
+    assert bench.model.sessions == [None, wide]
 
 
 def test_a_wide_run_says_nothing_about_what_a_usual_one_costs() -> None:
     """Whose seconds are the fake's: next to none, against the hundredth that was expected."""
     bench = Bench(FakeModel(), 1)
-    bench.model.wide = object()
+    bench.model.wide = Wide(cast(Session, object()))
     for slot in range(2 * RECONSIDER_RUNS):
         bench.runner.submit([slot % 64])
         bench.runner.step()
@@ -269,6 +272,15 @@ def test_a_wide_run_says_nothing_about_what_a_usual_one_costs() -> None:
         bench.runner.submit([slot % 64])
         bench.runner.step()
     assert bench.sizing.batcher.run_s < 0.01
+
+
+def test_a_wide_session_that_is_not_faster_is_passed_over() -> None:
+    bench = Bench(FakeModel(), 1, seconds=1e-9)  # what no run can match
+    bench.model.wide = Wide(cast(Session, object()))
+    for slot in range(4):
+        bench.runner.submit([slot])
+        bench.runner.step()
+    assert [session is None for session in bench.model.sessions] == [False, True, True, True]
 
 
 def test_of_short_runs_only_some_are_measured() -> None:

@@ -2,30 +2,22 @@
 
 from __future__ import annotations
 
-import threading
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
-from inferctl.bundles.manifest import GRAPH_FILE
-from inferctl.engine import wide as wide_module
 from inferctl.engine.model import Model
-from inferctl.engine.session import RunFailed, Session
-from inferctl.engine.wide import WORTH_WIDENING_S, widen, worth_widening
+from inferctl.engine.session import Session
+from inferctl.engine.wide import RETRY_EVERY, WORTH_WIDENING_S, Wide, widen, worth_widening
 from inferctl.settings import RuntimeSettings
 
 from .fakes import warmed
 from .loaded import load_images, load_texts
 
 CPU = RuntimeSettings(device="cpu")
-OPEN = threading.Event()
+SESSION = object()
 LONG = warmed(1, 2 * WORTH_WIDENING_S)
-
-
-@pytest.fixture(autouse=True)
-def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(wide_module, "PAUSES_S", (0.0, 0.0, 0.0))
 
 
 @pytest.fixture
@@ -58,59 +50,50 @@ def test_a_gpu_needs_none(model: Model) -> None:
     assert not worth_widening(model, CPU, 2, LONG)
 
 
-@pytest.mark.parametrize(
-    ("narrow_s", "wide_s", "is_kept"),
-    [(1.0, 0.5, True), (1.0, 0.79, True), (1.0, 0.81, False), (1.0, 1.5, False)],
-)
-def test_it_is_kept_when_it_is_faster_by_a_fifth(
-    narrow_s: float,
-    wide_s: float,
-    is_kept: bool,
-    model: Model,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    def took_s(model: Model, arena: object, session: Session | None = None) -> float:
-        return wide_s if session else narrow_s
-
-    monkeypatch.setattr(wide_module, "wall_s", took_s)
-    widen([(model, CPU)], 2, OPEN)
-    assert (model.wide is not None) == is_kept
+def wide() -> Wide:
+    return Wide(cast(Session, SESSION))
 
 
-def test_both_sessions_are_really_run(tmp_path: Path) -> None:
-    text, _ = load_texts(tmp_path)
-    widen([(text, CPU)], 2, OPEN)
+def test_it_is_taken_for_the_faster_one_at_first() -> None:
+    assert wide().offer() is SESSION
 
 
-def test_one_that_does_not_load_or_run_is_done_without(
-    model: Model, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def fail(*_: object) -> float:
-        raise RunFailed("out of memory")
+@pytest.mark.parametrize(("took_s", "is_kept"), [(0.5, True), (0.78, True), (0.82, False)])
+def test_it_is_kept_while_it_is_faster_by_a_fifth(took_s: float, is_kept: bool) -> None:
+    tried = wide()
+    for _ in range(20):
+        tried.observe(took_s, 1.0)
+    assert (tried.offer() is SESSION) == is_kept
 
-    with monkeypatch.context() as patched:
-        patched.setattr(wide_module, "wall_s", fail)
-        widen([(model, CPU)], 2, OPEN)
+
+def test_one_slow_run_is_forgiven() -> None:
+    tried = wide()
+    tried.observe(1.9, 1.0)
+    assert tried.offer() is SESSION
+
+
+def test_it_is_tried_again_now_and_then_and_comes_back() -> None:
+    tried = wide()
+    for _ in range(20):
+        tried.observe(1.0, 1.0)
+    offers = [tried.offer() for _ in range(2 * RETRY_EVERY)]
+    assert [number for number, offer in enumerate(offers, 1) if offer] == [32, 64]
+    for _ in range(5):
+        tried.observe(0.5, 1.0)
+    assert tried.offer() is SESSION
+
+
+def test_it_is_loaded_and_really_runs(tmp_path: Path) -> None:
+    text, arena = load_texts(tmp_path)
+    widen([(text, CPU)], 2)
+    assert text.wide is not None
+    session = text.wide.offer()
+    assert session is not None
+    assert session is not text.session
+    text.run(arena, [0], session)
+
+
+def test_one_that_does_not_load_is_done_without(model: Model) -> None:
     model.graph.write_bytes(b"damaged")
-    assert model.graph.name == GRAPH_FILE
-    widen([(model, CPU)], 2, OPEN)
-    assert model.wide is None
-
-
-def test_one_that_met_a_busy_machine_is_compared_again(
-    model: Model, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    verdicts = iter([False, True])
-    monkeypatch.setattr(wide_module, "_is_faster", lambda model, session: next(verdicts))
-    widen([(model, CPU)], 2, OPEN)
-    assert model.wide is not None
-
-
-def test_an_engine_that_closes_is_not_kept_waiting(
-    model: Model, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(wide_module, "PAUSES_S", (1000.0,))
-    closing = threading.Event()
-    closing.set()
-    widen([(model, CPU)], 2, closing)
+    widen([(model, CPU)], 2)
     assert model.wide is None
