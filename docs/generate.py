@@ -15,7 +15,8 @@ from pydantic import TypeAdapter
 from pydantic.fields import FieldInfo
 
 from inferctl.arena.ledger import METRICS
-from inferctl.settings import ENV_DELIMITER, ENV_PREFIX, Section, Settings
+from inferctl.settings import Section, Settings
+from inferctl.sources import ENV_DELIMITER, ENV_PREFIX
 
 DOCS = Path(__file__).parent
 REPOSITORY = DOCS.parent

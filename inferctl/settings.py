@@ -9,10 +9,6 @@ from __future__ import annotations
 from typing import Annotated, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
-
-ENV_PREFIX = "INFERCTL_"
-ENV_DELIMITER = "__"
 
 MIB = 1024 * 1024
 
@@ -100,7 +96,8 @@ class RuntimeSettings(Section):
         default=0, ge=0, description="device memory a session may hold; 0 is no limit (CUDA)"
     )
     decode: Literal["fast", "exact"] = Field(
-        default="fast", description='"fast" lets the JPEG decoder shrink first (about 1/255 off)'
+        default="fast",
+        description='"fast" lets the JPEG decoder shrink first (1/255 off on average)',
     )
 
 
@@ -121,15 +118,8 @@ class LogsSettings(Section):
     )
 
 
-class Settings(BaseSettings):
+class Settings(Section):
     """The whole tree; made by `load_settings`."""
-
-    model_config = SettingsConfigDict(
-        frozen=True,
-        extra="forbid",
-        env_prefix=ENV_PREFIX,
-        env_nested_delimiter=ENV_DELIMITER,
-    )
 
     models_dir: str = Field(default="models", min_length=1, description="bundle or models folder")
     server: ServerSettings = ServerSettings()
@@ -138,18 +128,6 @@ class Settings(BaseSettings):
     runtime: RuntimeSettings = RuntimeSettings()
     models: dict[str, ModelSettings] = {}
     logs: LogsSettings = LogsSettings()
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Only what it is given: `load_settings` merges the sources and remembers each origin."""
-        return (init_settings,)
 
     def for_model(self, name: str) -> ModelSettings:
         """The model's own sections laid over the global ones, key by key."""

@@ -14,19 +14,31 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
-from pydantic_settings import DotEnvSettingsSource, EnvSettingsSource
+from pydantic_settings import (
+    BaseSettings,
+    DotEnvSettingsSource,
+    EnvSettingsSource,
+    SettingsConfigDict,
+)
 from pydantic_settings import SettingsError as UnreadableSection
 
 from inferctl.errors import SettingsError
-from inferctl.settings import (
-    ENV_DELIMITER,
-    ENV_PREFIX,
-    ModelSettings,
-    Section,
-    Settings,
-)
+from inferctl.settings import ModelSettings, Section, Settings
+
+ENV_PREFIX = "INFERCTL_"
+ENV_DELIMITER = "__"
 
 Tree = dict[str, Any]
+
+
+class InEnvironment(Settings, BaseSettings):
+    """The tree as pydantic-settings reads it from names; never made.
+
+    Apart from the tree, which every worker and the engine import: pydantic-settings is larger
+    than pydantic.
+    """
+
+    model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, env_nested_delimiter=ENV_DELIMITER)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +59,13 @@ def load_settings(
     """
     sources: list[tuple[str, Tree]] = [
         ("flag", flags or {}),
-        ("environment", _from_environment(EnvSettingsSource(Settings))),
+        ("environment", _from_environment(EnvSettingsSource(InEnvironment))),
         (
             str(dotenv),
             _from_environment(
-                DotEnvSettingsSource(Settings, env_file=dotenv, dotenv_filtering="match_prefix")
+                DotEnvSettingsSource(
+                    InEnvironment, env_file=dotenv, dotenv_filtering="match_prefix"
+                )
             ),
         ),
         (str(config), _read_toml(config) if config else {}),

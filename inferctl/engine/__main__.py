@@ -24,8 +24,8 @@ from inferctl.engine.occupancy import Occupancy
 from inferctl.engine.reader import Reader
 from inferctl.engine.runner import Deliver, Runner, runs_inline
 from inferctl.engine.sizing import Sizing
-from inferctl.engine.warmup import warm
-from inferctl.engine.wide import widen, worth_widening
+from inferctl.engine.warmup import warm, widen
+from inferctl.engine.wide import worth_widening
 from inferctl.errors import InferctlError
 from inferctl.settings import RuntimeSettings
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import mmap
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from inferctl.arena.slots import ModelArena, arena_bytes
 from inferctl.engine.costs import CostCurve, knee, still_falling
 from inferctl.engine.model import Model
-from inferctl.engine.session import OutOfMemory, RunFailed
+from inferctl.engine.session import OutOfMemory, RunFailed, Session
+from inferctl.engine.wide import Wide
 from inferctl.errors import StartError
-from inferctl.settings import BatchingSettings
+from inferctl.settings import BatchingSettings, RuntimeSettings
 
 # Every size is timed in turn while there is time left; its fastest run counts.
 MAX_ROUNDS = 15
@@ -78,6 +80,18 @@ def warm(model: Model, batching: BatchingSettings, known_rows: int = 0) -> Warm:
         tokens=tokens,
         curve=curve,
     )
+
+
+def widen(models: Iterable[tuple[Model, RuntimeSettings]], cores: int) -> None:
+    """Load the wide sessions and run each once, which takes longer than any run after it.
+
+    A model whose wide session does not load or run does without.
+    """
+    for model, runtime in models:
+        with contextlib.suppress(StartError, RunFailed):
+            session = Session(model.graph, runtime, cores)
+            model.run(scratch(model, 1, usual_tokens(model)), [0], session)
+            model.wide = Wide(session)
 
 
 def scratch(model: Model, rows: int, tokens: int) -> ModelArena:

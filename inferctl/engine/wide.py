@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from inferctl.engine.session import Session
-from inferctl.errors import StartError
 from inferctl.settings import RuntimeSettings
 
 if TYPE_CHECKING:
@@ -20,6 +17,8 @@ WORTH_WIDENING_S = 0.002
 FASTER = 0.20
 # The share of the last run in what is expected of the next one.
 NEWS = 0.2
+# A run that took longer than the usual one by this factor was disturbed; so much of it counts.
+DISTURBED = 1.5
 # While it is not the faster one, every so many batches it is tried again: the cores may be free.
 RETRY_EVERY = 32
 
@@ -48,7 +47,7 @@ class Wide:
 
     def observe(self, took_s: float, usual_s: float) -> None:
         """A wide run took so long, and the usual session is expected to take `usual_s`."""
-        self._share += NEWS * (took_s / usual_s - self._share)
+        self._share += NEWS * (min(took_s / usual_s, DISTURBED) - self._share)
 
 
 def worth_widening(model: Model, runtime: RuntimeSettings, cores: int, warmed: Warm) -> bool:
@@ -60,10 +59,3 @@ def worth_widening(model: Model, runtime: RuntimeSettings, cores: int, warmed: W
         and runtime.profile == "throughput"
         and warmed.curve.seconds(warmed.tokens) > WORTH_WIDENING_S
     )
-
-
-def widen(models: Iterable[tuple[Model, RuntimeSettings]], cores: int) -> None:
-    """Load the wide sessions; a model whose wide session does not load does without."""
-    for model, runtime in models:
-        with contextlib.suppress(StartError):
-            model.wide = Wide(Session(model.graph, runtime, cores))

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import contextlib
 import os
+import stat
 import sys
 import threading
 import time
 from collections import deque
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from select import PIPE_BUF
 
 import orjson
 
@@ -39,6 +42,7 @@ class RequestLog:
     def __init__(self, path: str, dropped: Cell, *, terminal: bool) -> None:
         """Open the log. Raises StartError when it cannot be written."""
         self._fd = _open(path)
+        self._is_file = stat.S_ISREG(os.fstat(self._fd).st_mode)
         self._dropped = dropped
         self._terminal = terminal
         self._lines: deque[str] = deque()
@@ -100,17 +104,32 @@ class RequestLog:
             self._append()
 
     def _append(self) -> None:
-        lines = [self._lines.popleft() for _ in range(len(self._lines))]
-        data = "".join(lines).encode()
+        lines = [self._lines.popleft().encode() for _ in range(len(self._lines))]
         try:
-            while data:
-                data = data[os.write(self._fd, data) :]
+            for portion in [lines] if self._is_file else _portions(lines):
+                data = b"".join(portion)
+                while data:
+                    data = data[os.write(self._fd, data) :]
         except OSError:
             self._dropped.add(len(lines))
         if self._terminal:
             with contextlib.suppress(OSError):  # the terminal was closed
                 while self._readable:
                     sys.stderr.write(self._readable.popleft())
+
+
+def _portions(lines: Iterable[bytes]) -> Iterator[list[bytes]]:
+    """Lines that a pipe takes in one piece, whoever else writes to it."""
+    portion: list[bytes] = []
+    room = PIPE_BUF
+    for line in lines:
+        if portion and len(line) > room:
+            yield portion
+            portion, room = [], PIPE_BUF
+        portion.append(line)
+        room -= len(line)
+    if portion:
+        yield portion
 
 
 def _open(path: str) -> int:

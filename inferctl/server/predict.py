@@ -4,14 +4,26 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from typing import NamedTuple
 
 from inferctl.errors import MethodNotAllowed, NotFound
 from inferctl.server.asgi import Receive
-from inferctl.server.call import Call, Reply, announced_bytes
+from inferctl.server.call import Call, Fields, Reply, announced_bytes
 from inferctl.server.prediction import Prediction, Respond, Workplace
 from inferctl.server.served import ServedModel
 
 PREDICT = "/predict"
+
+
+class Head(NamedTuple):
+    """What the parser said of an ordinary predict request; `body_bytes` is 0 when not announced."""
+
+    model: ServedModel
+    path: str
+    query: bytes
+    fields: Fields
+    keep_alive: bool
+    body_bytes: int
 
 
 class Predict:
@@ -25,6 +37,8 @@ class Predict:
         self.routes = {f"/models/{name}{PREDICT}".encode(): m for name, m in models.items()}
         if default is not None:
             self.routes[PREDICT.encode()] = default
+        # By the bytes before the empty line; they mean the same on every connection.
+        self.known_heads: dict[bytes, Head] = {}
 
     @staticmethod
     def is_predict(path: str) -> bool:

@@ -243,7 +243,9 @@ class Prediction:
         self._parts.clear()
         for slot in self._slots:
             self._work.link.release(self._model, slot)
-        if self._inside and not self._decoding:
+        if self._decoding:
+            self._decoding.cancel()  # `_decoded` comes in any case
+        elif self._inside:
             self._leave()
         self._call.end()
         # Before the client can know: whoever has an answer finds it counted.

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 from uvicorn.protocols.http.httptools_impl import (
     STATUS_LINE,
@@ -21,10 +21,9 @@ from uvicorn.protocols.http.httptools_impl import (
     RequestResponseCycle,
 )
 
-from inferctl.server.call import Call, Fields, Headers, Reply, announced_bytes
-from inferctl.server.predict import Predict
+from inferctl.server.call import Call, Headers, Reply, announced_bytes
+from inferctl.server.predict import Head, Predict
 from inferctl.server.prediction import Prediction
-from inferctl.server.served import ServedModel
 from inferctl.server.timeouts import Timeouts
 
 END_OF_HEAD = b"\r\n\r\n"
@@ -43,27 +42,15 @@ class StandIn:
         self.message_event = asyncio.Event()
 
 
-class Head(NamedTuple):
-    """What the parser said of an ordinary predict request; `body_bytes` is 0 when not announced."""
-
-    model: ServedModel
-    path: str
-    query: bytes
-    fields: Fields
-    keep_alive: bool
-    body_bytes: int
-
-
 class Protocol(HttpToolsProtocol):
     """One connection. `_prediction` is the predict request that it waits for, if one is."""
 
     _call: Call
-    # By the bytes before the empty line; what they mean is the same on every connection.
-    _known: dict[bytes, Head] = {}  # noqa: RUF012
 
     def __init__(self, predict: Predict, idle: Timeouts[Protocol], **uvicorns: Any) -> None:
         super().__init__(**uvicorns)
         self._predict = predict
+        self._known = predict.known_heads
         self._idle = idle
         self._stand_in = StandIn()
         self._prediction: Prediction | None = None

@@ -9,7 +9,8 @@ import pytest
 
 from inferctl.engine.model import Model
 from inferctl.engine.session import Session
-from inferctl.engine.wide import RETRY_EVERY, WORTH_WIDENING_S, Wide, widen, worth_widening
+from inferctl.engine.warmup import widen
+from inferctl.engine.wide import RETRY_EVERY, WORTH_WIDENING_S, Wide, worth_widening
 from inferctl.settings import RuntimeSettings
 
 from .fakes import warmed
@@ -68,7 +69,7 @@ def test_it_is_kept_while_it_is_faster_by_a_fifth(took_s: float, is_kept: bool) 
 
 def test_one_slow_run_is_forgiven() -> None:
     tried = wide()
-    tried.observe(1.9, 1.0)
+    tried.observe(100.0, 1.0)
     assert tried.offer() is SESSION
 
 
@@ -79,7 +80,7 @@ def test_it_is_tried_again_now_and_then_and_comes_back() -> None:
     offers = [tried.offer() for _ in range(2 * RETRY_EVERY)]
     assert [number for number, offer in enumerate(offers, 1) if offer] == [32, 64]
     for _ in range(5):
-        tried.observe(0.5, 1.0)
+        tried.observe(0.3, 1.0)
     assert tried.offer() is SESSION
 
 

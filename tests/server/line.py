@@ -16,6 +16,8 @@ from tests.tasks.tinybundles import classifier, detector
 from .loop import look_once
 from .wiring import SLOTS, FakeEngine, Row, make_models
 
+Started = tuple[int, asyncio.Future[None]]
+
 
 class Asker:
     """A request, as a future: done with the last of its rows."""
@@ -40,7 +42,7 @@ class Line:
     link: EngineLink
     engine: FakeEngine
 
-    def start(self) -> tuple[int, asyncio.Future[None]]:
+    def start(self) -> Started:
         [slot] = self.model.admit(1, math.inf)
         return slot, self.submit(self.model, slot)
 

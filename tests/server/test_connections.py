@@ -14,7 +14,8 @@ from inferctl.settings import ServerSettings
 from inferctl.tasks.base import JSON
 from tests.tasks.tinybundles import numbers
 
-from .loop import until
+from .line import rows
+from .loop import look_once, until
 from .wire import Client, chunks, head, packet, serving
 from .wiring import Worker, few_slots, working
 

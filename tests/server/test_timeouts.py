@@ -146,6 +146,8 @@ def test_who_expires_may_begin_another_and_end_a_third(clock: Clock) -> None:
     clock.pass_on(1)
     many.begin("b", clock.now_s)
     many.begin("c", clock.now_s)
+    clock.pass_on(9.5)
+    assert len(clock.timers) == 1
     clock.pass_on(100)
     assert clock.expired == [("a", 1010.0), ("b", 1011.0), ("d", 1020.0)]
 

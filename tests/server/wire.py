@@ -139,7 +139,6 @@ class Service:
 @asynccontextmanager
 async def serving(worker: Worker, keep_alive_s: float = NEVER_S) -> AsyncIterator[Service]:
     """uvicorn with the protocol, configured as in the worker's process, without its ticking."""
-    Protocol._known.clear()  # they lead to the models of another worker
     # As a worker opens it: from sockets that do not say they are TCP asyncio takes no delay away.
     listening = socket.socket(fileno=socket.create_server(("127.0.0.1", 0)).detach())
     idle = Timeouts(keep_alive_s, Protocol.timeout_keep_alive_handler)
