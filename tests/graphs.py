@@ -8,7 +8,8 @@ from typing import Any
 
 from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper
 
-from inferctl.arena.slots import ModelArena, arena_bytes
+from inferctl.arena.layout import arena_bytes
+from inferctl.arena.slots import ModelArena
 from inferctl.bundles.manifest import (
     GRAPH_FILE,
     MANIFEST_FILE,

@@ -13,45 +13,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from inferctl.arena.layout import column_bytes, columns
 from inferctl.bundles.manifest import Manifest
 
-ALIGNMENT = 64
-
-# One value per slot. Times are CLOCK_MONOTONIC seconds, which every process of a machine shares.
-COLUMNS: tuple[tuple[str, str], ...] = (
-    ("tokens", "i4"),
-    ("cancelled", "u1"),
-    ("bulk", "u1"),
-    ("deadline_s", "f8"),
-    ("submitted_s", "f8"),
-    ("started_s", "f8"),
-    ("finished_s", "f8"),
-)
-
 Array = npt.NDArray[Any]
-Column = tuple[str, np.dtype[Any], tuple[int, ...]]
-
-
-def _columns(manifest: Manifest, slots: int) -> list[Column]:
-    """Key, dtype and shape of every array of the arena, in the order they lie in memory."""
-    columns: list[Column] = [(name, np.dtype(code), (slots,)) for name, code in COLUMNS]
-    for prefix, tensors in (("in:", manifest.inputs), ("out:", manifest.outputs)):
-        for tensor in tensors:
-            shape = (slots, *tensor.row_shape(manifest.max_tokens))
-            columns.append((prefix + tensor.name, np.dtype(tensor.dtype), shape))
-    return columns
-
-
-def _aligned(size: int) -> int:
-    return -(-size // ALIGNMENT) * ALIGNMENT
-
-
-def arena_bytes(manifest: Manifest, slots: int) -> int:
-    """Bytes of shared memory that `slots` rows of a model need."""
-    return sum(
-        _aligned(dtype.itemsize * int(np.prod(shape)))
-        for _, dtype, shape in _columns(manifest, slots)
-    )
 
 
 class ModelArena:
@@ -76,14 +41,14 @@ class ModelArena:
         self.inputs: dict[str, Array] = {}
         self.outputs: dict[str, Array] = {}
         offset = 0
-        for key, dtype, shape in _columns(manifest, slots):
+        for key, dtype, shape in columns(manifest, slots):
             array: Array = np.ndarray(shape, dtype, memory, offset)
             kind, _, name = key.rpartition(":")
             if kind:
                 (self.inputs if kind == "in" else self.outputs)[name] = array
             else:
                 setattr(self, name, array)
-            offset += _aligned(array.nbytes)
+            offset += column_bytes(dtype, shape)
 
     def slots_of(self, worker: int) -> range:
         """The slots that a worker owns."""

@@ -7,7 +7,8 @@ import mmap
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from inferctl.arena.slots import ModelArena, arena_bytes
+from inferctl.arena.layout import arena_bytes
+from inferctl.arena.slots import ModelArena
 from inferctl.engine.costs import CostCurve, knee, still_falling
 from inferctl.engine.model import Model
 from inferctl.engine.session import OutOfMemory, RunFailed, Session

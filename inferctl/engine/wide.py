@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
 # A run shorter than this is over before the other cores have woken up.
 WORTH_WIDENING_S = 0.002
-# A wide run keeps every core busy; it must be so much faster.
-FASTER = 0.20
+# A wide run keeps every core busy, and costs a little more CPU: it must be so much faster.
+FASTER = 0.10
 # The share of the last run in what is expected of the next one.
 NEWS = 0.2
 # A run that took longer than the usual one by this factor was disturbed; so much of it counts.

@@ -13,9 +13,9 @@ from typing import Any
 
 import structlog
 
+from inferctl.arena.layout import arena_bytes
 from inferctl.arena.ledger import PID, Block, Ledger, ledger_bytes
 from inferctl.arena.memory import create_memory, map_memory
-from inferctl.arena.slots import arena_bytes
 from inferctl.arena.spec import EngineSpec, ModelSpec, WorkerSpec
 from inferctl.bundles.repository import Bundle
 from inferctl.cores import available_cores

@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from inferctl.arena.layout import ALIGNMENT, COLUMNS, arena_bytes
 from inferctl.arena.memory import create_memory, map_memory
-from inferctl.arena.slots import ALIGNMENT, COLUMNS, Array, FreeSlots, ModelArena, arena_bytes
+from inferctl.arena.slots import Array, FreeSlots, ModelArena
 from inferctl.bundles.manifest import Manifest
 from tests.graphs import MAX_TOKENS, image_manifest, new_arena, text_manifest
 

@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from inferctl.arena.layout import arena_bytes
 from inferctl.arena.ledger import Ledger, ledger_bytes
 from inferctl.arena.memory import create_memory, map_memory
-from inferctl.arena.slots import ModelArena, arena_bytes
+from inferctl.arena.slots import ModelArena
 from inferctl.arena.spec import EngineSpec, ModelSpec
 from inferctl.arena.wire import RECORD, Control, Record, RecordStream, Verdict, encode_records
 from inferctl.bundles.manifest import GRAPH_FILE, Manifest

@@ -14,8 +14,9 @@ from typing import Any
 
 import orjson
 
+from inferctl.arena.layout import arena_bytes
 from inferctl.arena.ledger import Ledger, ledger_bytes
-from inferctl.arena.slots import ModelArena, arena_bytes
+from inferctl.arena.slots import ModelArena
 from inferctl.arena.spec import ModelSpec
 from inferctl.arena.wire import RECEIVE_BYTES, RecordStream, Verdict, encode_records
 from inferctl.bundles.manifest import Manifest
