@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 WORTH_WIDENING_S = 0.002
 # A wide run keeps every core busy, and costs a little more CPU: it must be so much faster.
 FASTER = 0.10
-# The share of the last run in what is expected of the next one.
-NEWS = 0.2
+# The share of the last run in what the next one is judged by.
+NEWS = 0.1
 # A run that took longer than the usual one by this factor was disturbed; so much of it counts.
 DISTURBED = 1.5
 # While it is not the faster one, every so many batches it is tried again: the cores may be free.
@@ -31,13 +31,14 @@ class Wide:
 
     def __init__(self, session: Session) -> None:
         self._session = session
-        # Of the seconds that the usual session would have taken.
-        self._share = 0.5
+        # Averages of the last runs: a long run, which gains most, counts for more than a short one.
+        self._took_s = 0.0
+        self._usual_s = 0.0
         self._passed_over = 0
 
     def offer(self) -> Session | None:
         """The session for a batch that is alone, if it is worth it."""
-        if self._share < 1 - FASTER:
+        if self._took_s <= (1 - FASTER) * self._usual_s:
             return self._session
         self._passed_over += 1
         if self._passed_over < RETRY_EVERY:
@@ -47,7 +48,10 @@ class Wide:
 
     def observe(self, took_s: float, usual_s: float) -> None:
         """A wide run took so long, and the usual session is expected to take `usual_s`."""
-        self._share += NEWS * (min(took_s / usual_s, DISTURBED) - self._share)
+        if not self._usual_s:
+            self._took_s, self._usual_s = usual_s / 2, usual_s
+        self._took_s += NEWS * (min(took_s, DISTURBED * usual_s) - self._took_s)
+        self._usual_s += NEWS * (usual_s - self._usual_s)
 
 
 def worth_widening(model: Model, runtime: RuntimeSettings, cores: int, warmed: Warm) -> bool:

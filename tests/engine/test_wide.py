@@ -62,9 +62,17 @@ def test_it_is_taken_for_the_faster_one_at_first() -> None:
 @pytest.mark.parametrize(("took_s", "is_kept"), [(0.5, True), (0.88, True), (0.92, False)])
 def test_it_is_kept_while_it_is_faster_by_a_tenth(took_s: float, is_kept: bool) -> None:
     tried = wide()
-    for _ in range(20):
+    for _ in range(60):
         tried.observe(took_s, 1.0)
     assert (tried.offer() is SESSION) == is_kept
+
+
+def test_long_runs_count_for_more_than_short_ones() -> None:
+    tried = wide()
+    for _ in range(60):
+        tried.observe(0.0010, 0.0010)
+        tried.observe(0.0070, 0.0100)
+    assert tried.offer() is SESSION
 
 
 def test_one_slow_run_is_forgiven() -> None:
