@@ -55,15 +55,21 @@ class OutOfMemory(RunFailed):
 class Session:
     """A loaded graph on its device; `run` may be called from several threads at once."""
 
-    def __init__(self, graph: Path, runtime: RuntimeSettings, threads: int) -> None:
-        """Load a graph. Raises StartError if it does not load, or not on the device asked for."""
+    def __init__(
+        self, graph: Path, runtime: RuntimeSettings, threads: int, spins: bool = False
+    ) -> None:
+        """Load a graph. Raises StartError if it does not load, or not on the device asked for.
+
+        With `spins` its threads spin between two nodes of a run, but never between two runs.
+        """
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
         # The arena keeps the high-water mark of the largest batch for ever and is no faster;
         # spinning threads burn a core between requests that the HTTP workers need.
         options.enable_cpu_mem_arena = False
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        options.add_session_config_entry("session.intra_op.allow_spinning", str(int(spins)))
+        options.add_session_config_entry("session.force_spinning_stop", "1")
         # Errors come as exceptions; a client must not be able to fill stderr with them.
         options.log_severity_level = 4
         try:

@@ -90,7 +90,8 @@ def widen(models: Iterable[tuple[Model, RuntimeSettings]], cores: int) -> None:
     """
     for model, runtime in models:
         with contextlib.suppress(StartError, RunFailed):
-            session = Session(model.graph, runtime, cores)
+            # A thread that sleeps between two nodes may wake on the core that woke it.
+            session = Session(model.graph, runtime, cores, spins=True)
             model.run(scratch(model, 1, usual_tokens(model)), [0], session)
             model.wide = Wide(session)
 
