@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
@@ -33,27 +33,34 @@ BUG = "an internal error; it was logged"
 # The phases of a predict request. How many of them it came through, in this order, decides how
 # its timings are written.
 PHASES = ("decode", "queue", "inference", "postprocess")
-SERVER_TIMING = tuple(
-    "".join(f"{phase};dur=%.3f, " for phase in PHASES[:reached]) + "total;dur=%.3f"
+HEAD_LINES = tuple(
+    b"x-request-id: %b\r\nserver-timing: "
+    + b"".join(b"%b;dur=%%b, " % phase.encode() for phase in PHASES[:reached])
+    + b"total;dur=%b\r\n"
     for reached in range(len(PHASES) + 1)
 )
 
 # An id must be unique, not secret: the process' own random half, and a number.
-_PROCESS_ID = secrets.token_hex(4)
+_PROCESS_ID = secrets.token_hex(4).encode()
 _numbers = count()
 
 
 class Call:
     """A request: what came in, and what the log and the metrics need to know of it.
 
-    `outcome` is the code of the problem that was sent, if one was. `phases_ms` are the durations
-    of the PHASES it came through, `total_ms` is its own, once it was answered.
+    `outcome` is the code of the problem that was sent, if one was. `phases_s` are the durations of
+    the PHASES it came through. Once it was answered `total_ms` is its own, and `timings` are all of
+    these in ms as JSON writes them.
     """
 
-    __slots__ = (
-        "begun_s", "body_bytes", "body_received", "fields", "method", "model", "outcome", "path",
-        "phases_ms", "query_string", "request_id", "total_ms", "version",
-    )  # fmt: skip
+    # What most requests never change costs them nothing on the class.
+    body_bytes = 0
+    body_received = False
+    model = ""
+    version = 0
+    outcome = InferctlError.code
+    total_ms = 0.0
+    timings: Sequence[bytes] = (b"0.0",)
 
     def __init__(self, method: str, path: str, query_string: bytes, fields: Fields) -> None:
         self.begun_s = time.monotonic()
@@ -61,20 +68,13 @@ class Call:
         self.path = path
         self.query_string = query_string
         self.fields = fields
-        self.body_bytes = 0
-        self.body_received = False
-        self.model = ""
-        self.version = 0
-        self.outcome = InferctlError.code
-        self.phases_ms: list[float] = []
-        self.total_ms = 0.0
-        given = self.fields.get(b"x-request-id")
+        self.phases_s: list[float] = []
+        given = fields.get(b"x-request-id")
         if given is not None and REQUEST_ID.fullmatch(given):
-            self.request_id = given.decode("ascii")
+            self.request_id = given
         else:
-            self.request_id = f"{_PROCESS_ID}{next(_numbers):08x}"
+            self.request_id = b"%b%08x" % (_PROCESS_ID, next(_numbers))
 
-    @property
     def query(self) -> dict[str, str]:
         """The query's parameters, the last of each name. Raises RequestError."""
         if not self.query_string:
@@ -85,29 +85,30 @@ class Call:
         except ValueError:
             raise RequestError("the query string cannot be parsed") from None
 
-    @property
-    def elapsed_ms(self) -> float:
-        """Since the request's headers were complete."""
-        return (time.monotonic() - self.begun_s) * 1000
-
     def media_type(self) -> str:
         """The content type without its parameters; refuses encoded bodies."""
         encoding = self.fields.get(b"content-encoding")
         if encoding is not None and encoding.lower() != b"identity":
             raise UnsupportedMedia("compressed bodies are not taken", hint="send it as it is")
         given = self.fields.get(b"content-type", b"")
-        if given == b"application/json":
-            return "application/json"
         return given.partition(b";")[0].strip().lower().decode("latin-1")
 
     def end(self) -> None:
-        """The answer is ready: its duration is what every account of it says."""
-        self.total_ms = self.elapsed_ms
+        """The answer is ready: its durations are what every account of it says."""
+        total_s = time.monotonic() - self.begun_s
+        all_ms = [int(seconds * 1e6) / 1e3 for seconds in (*self.phases_s, total_s)]
+        self.total_ms = all_ms[-1]
+        # orjson writes a float in a fifth of the time that `%.3f` takes.
+        self.timings = orjson.dumps(all_ms)[1:-1].split(b",")
 
     def head(self) -> bytes:
         """The header lines that every answer carries."""
-        timing = SERVER_TIMING[len(self.phases_ms)] % (*self.phases_ms, self.total_ms)
-        return f"x-request-id: {self.request_id}\r\nserver-timing: {timing}\r\n".encode("ascii")
+        return HEAD_LINES[len(self.timings) - 1] % (self.request_id, *self.timings)
+
+
+def as_ms(seconds: float) -> float:
+    """A duration in ms, to three digits."""
+    return int(seconds * 1e6) / 1e3
 
 
 def announced_bytes(fields: Fields) -> int:
@@ -149,7 +150,7 @@ def problem(error: InferctlError, call: Call) -> Reply:
         "status": error.status,
         "code": error.code,
         "detail": error.what,
-        "request_id": call.request_id,
+        "request_id": call.request_id.decode("ascii"),
     }
     if error.hint:
         content["hint"] = error.hint

@@ -10,7 +10,6 @@ import asyncio
 import socket
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 from inferctl.arena.wire import RECEIVE_BYTES, RECORD, RecordStream, Verdict
@@ -37,14 +36,6 @@ class Waiting(Protocol):
         """A row has none: DeadlineExceeded, RowFailed or Unavailable."""
 
 
-@dataclass(slots=True)
-class Pending:
-    """A row that the engine has, or had when it died. `request` is None once nobody waits."""
-
-    request: Waiting | None
-    attempts: int = 0
-
-
 class EngineLink:
     """One worker's rows in the engine. Lives on the event loop's thread."""
 
@@ -52,7 +43,10 @@ class EngineLink:
 
     def __init__(self, models: Sequence[ServedModel]) -> None:
         self._models = models
-        self._pending: dict[tuple[int, int], Pending] = {}
+        # By model, then slot: rows that the engine has, or had when it died, and who waits for
+        # them; None once nobody does. And how often each slot's row was sent.
+        self._waiting: list[dict[int, Waiting | None]] = [{} for _ in models]
+        self._attempts = [bytearray(model.arena.slots) for model in models]
         self._socket: socket.socket | None = None
         self._records = RecordStream()
         self._unsent = bytearray()
@@ -73,13 +67,14 @@ class EngineLink:
         self._stalled = False
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(sock.fileno(), self._read)
-        for (number, slot), pending in list(self._pending.items()):
-            if pending.request is None:
-                self._finish(number, slot)
-            elif pending.attempts >= MAX_ATTEMPTS:
-                self._fail(number, slot, RowFailed("the engine died on this row"))
-            else:
-                self._submit(number, slot, pending)
+        for number, waiting in enumerate(self._waiting):
+            for slot, request in list(waiting.items()):
+                if request is None:
+                    self._finish(number, slot)
+                elif self._attempts[number][slot] >= MAX_ATTEMPTS:
+                    self._fail(number, slot, RowFailed("the engine died on this row"))
+                else:
+                    self._submit(number, slot)
 
     def detach(self) -> None:
         """The engine died. Its rows wait for `attach`."""
@@ -94,33 +89,37 @@ class EngineLink:
         """No engine will come back: everything that waits, and comes, is unavailable."""
         self._down = True
         self.detach()  # its last verdicts would be about rows that are gone
-        for number, slot in list(self._pending):
-            self._fail(number, slot, Unavailable("the engine is down"))
+        for number, waiting in enumerate(self._waiting):
+            for slot in list(waiting):
+                self._fail(number, slot, Unavailable("the engine is down"))
 
     def submit(self, model: ServedModel, slots: Sequence[int], request: Waiting) -> None:
         """Submit written slots; `request` hears of each. Raises Unavailable."""
         if self._down:
             raise Unavailable("the engine is down")
         now_s = time.monotonic()
+        number = model.number
+        waiting, attempts = self._waiting[number], self._attempts[number]
         for slot in slots:
-            pending = self._pending[model.number, slot] = Pending(request)
-            model.arena.submitted_s[slot] = now_s
-            self._submit(model.number, slot, pending)
+            waiting[slot] = request
+            attempts[slot] = 0
+            model.submitted_s[slot] = now_s
+            self._submit(number, slot)
 
     def release(self, model: ServedModel, slot: int) -> None:
         """The request is over; a slot that the engine still has is freed by its verdict."""
-        pending = self._pending.get((model.number, slot))
-        if pending is None:
-            model.give_back(slot)
-        else:
+        waiting = self._waiting[model.number]
+        if slot in waiting:
             model.arena.cancelled[slot] = 1
-            pending.request = None
+            waiting[slot] = None
+        else:
+            model.give_back(slot)
 
-    def _submit(self, number: int, slot: int, pending: Pending) -> None:
+    def _submit(self, number: int, slot: int) -> None:
         """Send a row to the engine; without one it waits for `attach`."""
         if self._socket is None:
             return
-        pending.attempts += 1
+        self._attempts[number][slot] += 1
         if not self._unsent:
             # All that comes in this turn of the loop and the next one goes in one message.
             self._loop.call_soon(self._loop.call_soon, self._send)
@@ -157,8 +156,9 @@ class EngineLink:
         if not data:
             self.detach()
             return
+        done = Verdict.DONE
         for slot, number, verdict in self._records.feed(data):
-            if verdict == Verdict.DONE:
+            if verdict == done:
                 self._finish(number, slot)
             elif verdict == Verdict.EXPIRED:
                 self._fail(number, slot, DeadlineExceeded("the deadline passed in the queue"))
@@ -166,14 +166,14 @@ class EngineLink:
                 self._fail(number, slot, RowFailed("the model failed on this input"))
 
     def _finish(self, number: int, slot: int) -> None:
-        request = self._pending.pop((number, slot)).request
+        request = self._waiting[number].pop(slot)
         if request is None:
             self._models[number].give_back(slot)
         else:
             request.row_done()
 
     def _fail(self, number: int, slot: int, error: RequestError) -> None:
-        request = self._pending.pop((number, slot)).request
+        request = self._waiting[number].pop(slot)
         if request is None:
             self._models[number].give_back(slot)
         else:

@@ -9,14 +9,17 @@ from typing import NamedTuple
 from inferctl.errors import MethodNotAllowed, NotFound
 from inferctl.server.asgi import Receive
 from inferctl.server.call import Call, Fields, Reply, announced_bytes
-from inferctl.server.prediction import Prediction, Respond, Workplace
+from inferctl.server.prediction import Prediction, Read, Respond, Workplace
 from inferctl.server.served import ServedModel
 
 PREDICT = "/predict"
 
 
 class Head(NamedTuple):
-    """What the parser said of an ordinary predict request; `body_bytes` is 0 when not announced."""
+    """What the parser said of an ordinary predict request; `body_bytes` is 0 when not announced.
+
+    `read` is how its body is read, once a body was read after this head.
+    """
 
     model: ServedModel
     path: str
@@ -24,6 +27,7 @@ class Head(NamedTuple):
     fields: Fields
     keep_alive: bool
     body_bytes: int
+    read: Read | None = None
 
 
 class Predict:
@@ -47,9 +51,11 @@ class Predict:
             path.startswith("/models/") and path.endswith(PREDICT) and path.count("/") == 3
         )
 
-    def begin(self, call: Call, model: ServedModel, respond: Respond) -> Prediction:
+    def begin(
+        self, call: Call, model: ServedModel, respond: Respond, read: Read | None = None
+    ) -> Prediction:
         """Start a request whose headers are here; feed it its body."""
-        return Prediction(call, model, self._work, respond)
+        return Prediction(call, model, self._work, respond, read)
 
     async def over_asgi(self, call: Call, receive: Receive) -> Reply:
         """Answer a request with the messages of ASGI. Raises RequestError."""

@@ -15,7 +15,7 @@ import time
 import traceback
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from functools import wraps
+from functools import partial, wraps
 from typing import Any
 
 import orjson
@@ -31,7 +31,7 @@ from inferctl.errors import (
     Unprocessable,
     UnsupportedMedia,
 )
-from inferctl.server.call import BUG, Call, Reply, problem
+from inferctl.server.call import BUG, Call, Reply, as_ms, problem
 from inferctl.server.link import EngineLink
 from inferctl.server.logs import RequestLog
 from inferctl.server.served import ServedModel
@@ -40,6 +40,8 @@ from inferctl.settings import ServerSettings
 from inferctl.tasks.base import JSON, Prepared
 
 Respond = Callable[[Reply], None]
+# Makes a body the item that a task preprocesses.
+Read = Callable[[bytes], Any]
 
 
 class Workplace:
@@ -80,13 +82,19 @@ class Prediction:
     """A request to one model. `respond` is called once, with its answer or its problem."""
 
     __slots__ = (
-        "_call", "_decoding", "_inside", "_item", "_model", "_parts", "_phase_begun_s", "_prepared",
-        "_respond", "_slots", "_unanswered", "_work", "over",
+        "_call", "_deadline_s", "_decoding", "_inside", "_item", "_model", "_parts",
+        "_phase_begun_s", "_prepared", "_read", "_respond", "_slots", "_unanswered", "_work",
+        "over",
     )  # fmt: skip
 
-    def __init__(self, call: Call, model: ServedModel, work: Workplace, respond: Respond) -> None:
+    def __init__(
+        self, call: Call, model: ServedModel, work: Workplace, respond: Respond,
+        read: Read | None = None,
+    ) -> None:  # fmt: skip
         self._call, self._model, self._work, self._respond = call, model, work, respond
+        self._read = read
         call.model, call.version = model.name, model.version
+        self._deadline_s = call.begun_s + work.timeout_s
         self.over = False
         self._parts: list[bytes] = []
         self._slots: list[int] = []
@@ -108,6 +116,12 @@ class Prediction:
         if self._call.body_bytes > self._work.max_body_bytes:
             self._fail_too_large()
 
+    def take(self, body: bytes) -> None:
+        """Its body came whole, and is not too large."""
+        self._parts.append(body)
+        self._call.body_bytes = len(body)
+        self.complete()
+
     def _fail_too_large(self) -> None:
         what = f"the body is larger than {self._work.max_body_bytes} bytes"
         self.fail(TooLarge(what, hint="send a smaller one"))
@@ -118,30 +132,15 @@ class Prediction:
         self._call.body_received = True
         if not self._work.is_loaded():
             raise Unavailable("the models are still loading", hint="wait for /readyz")
-        self._slots = self._model.admit(1, self._deadline_s)
+        model = self._model
+        self._slots = model.admit(1, self._deadline_s)
         parts = self._parts
-        self._item = self._read(parts[0] if len(parts) == 1 else b"".join(parts))
+        read = self._read or reader(self._call, model)
+        self._item = read(parts[0] if len(parts) == 1 else b"".join(parts))
         parts.clear()
-        if self._model.gate.enter(self._let_in):
+        if model.gate.enter(self._let_in):
             self._inside = True
             self._prepare()
-
-    def _read(self, body: bytes) -> Any:
-        """Read and validate the body, in the form its content type says."""
-        call, task = self._call, self._model.task
-        media_type = call.media_type()
-        if media_type != JSON and media_type not in task.media_types:
-            allowed = ", ".join((JSON, *task.media_types))
-            raise UnsupportedMedia("this content type is not taken", hint=f"use {allowed}")
-        query = call.query
-        version = query.pop("version", "")
-        if version not in ("", str(call.version)):
-            raise NotFound("this version is not served", hint="GET /models lists them")
-        if media_type != JSON:
-            return task.read_raw(body, query)
-        if query:
-            raise Unprocessable("options of a JSON request go into its body", hint="see /docs")
-        return task.read_json(body)
 
     # It is worked on.
 
@@ -186,7 +185,7 @@ class Prediction:
         model = self._model
         took_s = time.monotonic() - self._phase_begun_s
         model.decode_seconds.observe(took_s)
-        self._call.phases_ms.append(took_s * 1000)
+        self._call.phases_s.append(took_s)
         self._prepared = prepared
         self._unanswered = prepared.rows
         if prepared.rows > 1:
@@ -196,23 +195,21 @@ class Prediction:
 
     # It is answered.
 
+    @step
     def row_done(self) -> None:
         """One of its rows was run; with the last one it is answered."""
         self._unanswered -= 1
-        if not self._unanswered:
-            self._answer()
-
-    @step
-    def _answer(self) -> None:
+        if self._unanswered:
+            return
         model, call = self._model, self._call
         queue_s, run_s = model.times(self._slots)
         begun_s = time.monotonic()
         answer = model.task.postprocess(self._prepared.context, model.outputs(self._slots))
         model.queue_seconds.observe(queue_s)
         now_s = time.monotonic()
-        call.phases_ms += (queue_s * 1000, run_s * 1000, (now_s - begun_s) * 1000)
-        answer["inference_ms"] = round(run_s * 1000, 3)
-        answer["latency_ms"] = round((now_s - call.begun_s) * 1000, 3)
+        call.phases_s += (queue_s, run_s, now_s - begun_s)
+        answer["inference_ms"] = as_ms(run_s)
+        answer["latency_ms"] = as_ms(now_s - call.begun_s)
         answer["model"] = call.model
         answer["version"] = call.version
         self._finish(Reply(200, orjson.dumps(answer)))
@@ -257,9 +254,23 @@ class Prediction:
         self._inside = False
         self._model.gate.leave()
 
-    @property
-    def _deadline_s(self) -> float:
-        return self._call.begun_s + self._work.timeout_s
+
+def reader(call: Call, model: ServedModel) -> Read:
+    """How the body is read, from what the head says of its form. Raises RequestError."""
+    task = model.task
+    media_type = call.media_type()
+    if media_type != JSON and media_type not in task.media_types:
+        allowed = ", ".join((JSON, *task.media_types))
+        raise UnsupportedMedia("this content type is not taken", hint=f"use {allowed}")
+    query = call.query()
+    version = query.pop("version", "")
+    if version not in ("", str(model.version)):
+        raise NotFound("this version is not served", hint="GET /models lists them")
+    if media_type != JSON:
+        return partial(task.read_raw, query=query)
+    if query:
+        raise Unprocessable("options of a JSON request go into its body", hint="see /docs")
+    return task.read_json
 
 
 def _call_on(loop: asyncio.AbstractEventLoop, callback: Callable[[], None]) -> None:

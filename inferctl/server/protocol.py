@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import suppress
 from typing import Any, cast
 
 from uvicorn.protocols.http.httptools_impl import (
@@ -21,9 +22,10 @@ from uvicorn.protocols.http.httptools_impl import (
     RequestResponseCycle,
 )
 
+from inferctl.errors import RequestError
 from inferctl.server.call import Call, Headers, Reply, announced_bytes
 from inferctl.server.predict import Head, Predict
-from inferctl.server.prediction import Prediction
+from inferctl.server.prediction import Prediction, reader
 from inferctl.server.timeouts import Timeouts
 
 END_OF_HEAD = b"\r\n\r\n"
@@ -68,11 +70,10 @@ class Protocol(HttpToolsProtocol):
             start, end, body = data.partition(END_OF_HEAD)
             head = self._known.get(start) if end else None
             if head is not None and len(body) == head.body_bytes and self._is_free():
-                self._unset_keepalive_if_required()
+                if self.timeout_keep_alive_task:
+                    self._unset_keepalive_if_required()
                 self._idle.end(self)
-                request = self._begin(head)
-                request.feed(body)
-                request.complete()
+                self._begin(head).take(body)
                 return
             self._data = data
         super().data_received(data)
@@ -94,8 +95,8 @@ class Protocol(HttpToolsProtocol):
         head = self._ordinary_head()
         self._is_ours = head is not None and self._is_free()
         if head and self._is_ours:
-            self._remember(head)
             self._begin(head).begin(head.body_bytes)
+            self._remember(head)
         else:
             self._go_over_asgi()
 
@@ -127,18 +128,22 @@ class Protocol(HttpToolsProtocol):
 
     def _remember(self, head: Head) -> None:
         end = self._data.find(END_OF_HEAD)
-        if head.body_bytes and 0 < end < MAX_KNOWN_HEAD_BYTES:
+        if self._prediction and head.body_bytes and 0 < end < MAX_KNOWN_HEAD_BYTES:
             if len(self._known) >= MAX_KNOWN_HEADS:
                 self._known.clear()
-            self._known[self._data[:end]] = head
+            with suppress(RequestError):  # one that is refused need not be known
+                read = reader(self._call, head.model)
+                self._known[self._data[:end]] = head._replace(read=read)
 
     def _begin(self, head: Head) -> Prediction:
         self._stand_in.response_complete = False
         self._stand_in.keep_alive = head.keep_alive
         self.cycle = cast(RequestResponseCycle, self._stand_in)
         self._call = Call("POST", head.path, head.query, head.fields)
-        self._prediction = self._predict.begin(self._call, head.model, self._respond)
-        return self._prediction
+        self._prediction = request = self._predict.begin(
+            self._call, head.model, self._respond, head.read
+        )
+        return request
 
     def _go_over_asgi(self) -> None:
         url, headers, expects = self.url, self.headers, self.expect_100_continue

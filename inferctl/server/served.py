@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 from pydantic import BaseModel
 
 from inferctl.arena.ledger import OUTCOMES, Ledger
@@ -51,6 +53,12 @@ class ServedModel:
         self.task = task_for(Path(spec.bundle), manifest, spec.settings)
         self.gate = Gate(spec.settings.limits.max_concurrent)
         self._token_inputs = {t.name for t in manifest.inputs if "tokens" in t.shape}
+        self._outputs = tuple(arena.outputs.items())
+        # Plain memory reads and writes of single numbers faster than numpy.
+        self._tokens = arena.tokens.data
+        self._cancelled, self._bulk = arena.cancelled.data, arena.bulk.data
+        self._deadline_s, self.submitted_s = _seconds(arena.deadline_s), _seconds(arena.submitted_s)
+        self._started_s, self._finished_s = _seconds(arena.started_s), _seconds(arena.finished_s)
         self._free = FreeSlots(arena.slots_of(worker))
         self._max_queue_rows = spec.settings.limits.max_queue_rows
         self._fair_share = min(self._max_queue_rows // arena.workers, self._free.left)
@@ -78,11 +86,11 @@ class ServedModel:
         # Even a queue that is full would be run in time: no need to look how full it is.
         if self._row_seconds.get() * self._max_queue_rows > deadline_s - time.monotonic():
             self._refuse_too_late(deadline_s)
-        if self._free.in_use + rows > self._fair_share:
+        in_use = self._free.in_use + rows
+        if in_use > self._fair_share:
             self._refuse_too_many(rows)
-        slots = self._free.take(rows)
-        self._in_flight.set(self._free.in_use)
-        return slots
+        self._in_flight.set(in_use)
+        return self._free.take(rows)
 
     def _refuse_too_many(self, rows: int) -> None:
         """More than a fair share is taken while the others leave room."""
@@ -117,10 +125,10 @@ class ServedModel:
             else:
                 column[index] = rows
         for slot in slots:
-            arena.tokens[slot] = prepared.tokens
-            arena.deadline_s[slot] = deadline_s
-            arena.cancelled[slot] = 0
-            arena.bulk[slot] = 0
+            self._tokens[slot] = prepared.tokens
+            self._deadline_s[slot] = deadline_s
+            self._cancelled[slot] = 0
+            self._bulk[slot] = 0
 
     def _padding(self, name: str) -> int:
         text = self.manifest.text
@@ -129,17 +137,17 @@ class ServedModel:
     def outputs(self, slots: Sequence[int]) -> dict[str, Array]:
         """The rows' outputs [rows, ...]; of one row views that are valid until `give_back`."""
         index = _index(slots)
-        return {name: column[index] for name, column in self.arena.outputs.items()}
+        return {name: column[index] for name, column in self._outputs}
 
     def times(self, slots: Sequence[int]) -> tuple[float, float]:
         """Seconds that the rows waited in the queue, and from their first run to their last."""
-        arena, first = self.arena, slots[0]
-        submitted_s, started_s = arena.submitted_s.item(first), arena.started_s.item(first)
-        finished_s = arena.finished_s.item(first)
-        for slot in slots[1:]:
-            started_s = min(started_s, arena.started_s.item(slot))
-            finished_s = max(finished_s, arena.finished_s.item(slot))
-        return started_s - submitted_s, finished_s - started_s
+        if len(slots) == 1:
+            (slot,) = slots
+            started_s, finished_s = self._started_s[slot], self._finished_s[slot]
+        else:
+            started_s = min(self._started_s[slot] for slot in slots)
+            finished_s = max(self._finished_s[slot] for slot in slots)
+        return started_s - self.submitted_s[slots[0]], finished_s - started_s
 
     def count(self, outcome: str, latency_s: float) -> None:
         """A request was answered."""
@@ -167,6 +175,10 @@ class ServedModel:
 def _index(slots: Sequence[int]) -> slice | Sequence[int]:
     """Slots as an index of columns; a single one, the usual case, reads without a copy."""
     return slice(slots[0], slots[0] + 1) if len(slots) == 1 else slots
+
+
+def _seconds(column: npt.NDArray[np.float64]) -> memoryview[float]:
+    return column.data.cast("B").cast("d")
 
 
 def _overloaded(what: str, wait_s: float) -> Overloaded:

@@ -52,6 +52,7 @@ class TensorTask(Task):
         )
         self._named = self._model("Inputs", Request, manifest.inputs, self._input_type)
         self.request = self._request_model()
+        self._validate_json = self.request.__pydantic_validator__.validate_json
         self.answer = self._answer_model(manifest.outputs)
 
     def _model(
@@ -89,7 +90,7 @@ class TensorTask(Task):
         Raises RequestError, Unprocessable, or TooLarge for more than `limits.max_rows`.
         """
         try:
-            request: Any = self.request.model_validate_json(body)
+            request: Any = self._validate_json(body)
         except ValidationError as error:
             raise self._refusal(error) from None
         return request.inputs

@@ -75,7 +75,7 @@ def echo(model: ServedModel, slot: int) -> None:
 async def answer(worker: Worker, rows: Iterable[Row], verdict: Verdict = Verdict.DONE) -> None:
     for row in rows:
         worker.engine.answer(row, verdict)
-        await until(lambda row=row: row not in worker.link._pending)
+        await until(lambda row=row: row[1] not in worker.link._waiting[row[0]])
 
 
 async def test_whoever_has_an_answer_finds_it_counted_and_its_slot_free(tmp_path: Path) -> None:
@@ -96,7 +96,7 @@ async def test_its_time_runs_from_its_headers_on(tmp_path: Path) -> None:
     server = ServerSettings(request_timeout_ms=60_000)
     async with working(tmp_path, numbers(), server=server, verdict=None) as worker:
         request = Request(worker)
-        request.call.begun_s -= 10
+        await look_once()
         request.complete()
         ((_, slot),) = await held_rows(worker, 1)
         assert worker.models[0].arena.deadline_s[slot] == request.call.begun_s + 60
