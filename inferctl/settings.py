@@ -33,6 +33,12 @@ class ServerSettings(Section):
     max_body_bytes: int = Field(
         default=14 * MIB, ge=1024, le=1024 * MIB, description="largest request body"
     )
+    max_waiting_body_bytes: int = Field(
+        default=16 * MIB,
+        ge=1024,
+        le=64 * 1024 * MIB,
+        description="bodies in memory that wait to be decoded; more are left with their clients",
+    )
     keep_alive_s: int = Field(
         default=75, ge=1, le=3600, description="idle keep-alive; outlasts the usual proxies"
     )

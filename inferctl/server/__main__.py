@@ -28,16 +28,17 @@ from inferctl.bundles.repository import check_file
 from inferctl.cores import available_cores
 from inferctl.errors import InferctlError
 from inferctl.server.app import App
+from inferctl.server.connection import Connection
 from inferctl.server.health import State
 from inferctl.server.link import EngineLink
 from inferctl.server.logs import RequestLog
 from inferctl.server.metrics import Exposition
 from inferctl.server.predict import Predict
-from inferctl.server.prediction import Workplace
 from inferctl.server.protocol import Protocol
 from inferctl.server.rest import build_rest
 from inferctl.server.served import ServedModel
 from inferctl.server.timeouts import Timeouts
+from inferctl.server.workplace import Workplace
 
 
 def main() -> None:
@@ -78,7 +79,12 @@ class Worker:
         )
         default = next((model for model in models if model.settings.default), None)
         work = Workplace(
-            self.link, self.log, self.state.is_loaded, spec.server, _decode_threads(spec.workers)
+            self.link,
+            self.log,
+            self.state.is_loaded,
+            spec.server,
+            _decode_threads(spec.workers),
+            spec.workers,
         )
         predict = Predict(by_name, default, work)
         rest = build_rest(by_name, default, self.state, Exposition(ledger), docs=spec.server.docs)
@@ -87,7 +93,7 @@ class Worker:
         self._server = SupervisedServer(
             uvicorn.Config(
                 App(predict, rest, self.log),
-                http=partial(Protocol, predict, idle),  # type: ignore[arg-type] # it is called, no more
+                http=partial(Connection, predict, idle),  # type: ignore[arg-type] # it is called, no more
                 ws="none",
                 lifespan="off",
                 proxy_headers=False,

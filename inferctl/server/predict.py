@@ -9,8 +9,10 @@ from typing import NamedTuple
 from inferctl.errors import MethodNotAllowed, NotFound
 from inferctl.server.asgi import Receive
 from inferctl.server.call import Call, Fields, Reply, announced_bytes
-from inferctl.server.prediction import Prediction, Read, Respond, Workplace
+from inferctl.server.prediction import Prediction, Respond
+from inferctl.server.reading import Read
 from inferctl.server.served import ServedModel
+from inferctl.server.workplace import Workplace
 
 PREDICT = "/predict"
 

@@ -14,9 +14,8 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from functools import partial, wraps
-from typing import Any
 
 import orjson
 
@@ -24,40 +23,17 @@ from inferctl.errors import (
     ClientGone,
     DeadlineExceeded,
     InferctlError,
-    NotFound,
     RequestTimeout,
     TooLarge,
     Unavailable,
-    Unprocessable,
-    UnsupportedMedia,
 )
 from inferctl.server.call import BUG, Call, Reply, as_ms, problem
-from inferctl.server.link import EngineLink
-from inferctl.server.logs import RequestLog
+from inferctl.server.reading import Read, reader
 from inferctl.server.served import ServedModel
-from inferctl.server.timeouts import Timeouts
-from inferctl.settings import ServerSettings
-from inferctl.tasks.base import JSON, Prepared
+from inferctl.server.workplace import Workplace
+from inferctl.tasks.base import Body, Prepared
 
 Respond = Callable[[Reply], None]
-# Makes a body the item that a task preprocesses.
-Read = Callable[[bytes], Any]
-
-
-class Workplace:
-    """What every predict request of a worker needs."""
-
-    def __init__(
-        self, link: EngineLink, log: RequestLog, is_loaded: Callable[[], bool],
-        settings: ServerSettings, decode_threads: int,
-    ) -> None:  # fmt: skip
-        self.link = link
-        self.log = log
-        self.is_loaded = is_loaded
-        self.timeout_s = settings.request_timeout_ms / 1000
-        self.max_body_bytes = settings.max_body_bytes
-        self.timeouts: Timeouts[Prediction] = Timeouts(self.timeout_s, Prediction.expire)
-        self.decoders = ThreadPoolExecutor(decode_threads, "decode")
 
 
 def step(work: Callable[[Prediction], None]) -> Callable[[Prediction], None]:
@@ -82,9 +58,9 @@ class Prediction:
     """A request to one model. `respond` is called once, with its answer or its problem."""
 
     __slots__ = (
-        "_call", "_deadline_s", "_decoding", "_inside", "_item", "_model", "_parts",
-        "_phase_begun_s", "_prepared", "_read", "_respond", "_slots", "_unanswered", "_work",
-        "over",
+        "_call", "_deadline_s", "_decoding", "_held_bytes", "_inside", "_item", "_model", "_parts",
+        "_phase_begun_s", "_prepared", "_read", "_read_on", "_respond", "_slots", "_unanswered",
+        "_work", "over", "refusal",
     )  # fmt: skip
 
     def __init__(
@@ -96,7 +72,11 @@ class Prediction:
         call.model, call.version = model.name, model.version
         self._deadline_s = call.begun_s + work.timeout_s
         self.over = False
-        self._parts: list[bytes] = []
+        # Why it will fail once its body is here: whoever still sends does not hear it.
+        self.refusal: InferctlError | None = None
+        self._read_on: Callable[[], None] | None = None
+        self._held_bytes = 0
+        self._parts: list[Body] = []
         self._slots: list[int] = []
         self._inside = False
         self._decoding: Future[Prepared] | None = None
@@ -109,6 +89,32 @@ class Prediction:
         if announced_bytes > self._work.max_body_bytes:
             self._fail_too_large()
 
+    def expect(self, size: int, read_on: Callable[[], None]) -> bool:
+        """Most of its body is still to come; whether it may. If not, `read_on` is called when so.
+
+        Until then it has its place in the queue, or is refused, and its body may come to be lost.
+        """
+        intake = self._work.intake
+        if intake.is_open:
+            return True
+        try:
+            self._admit()
+        except InferctlError as error:
+            self.refusal = error
+            return True
+        self._read_on = read_on
+        intake.wait(size, partial(self._receive, size))
+        return False
+
+    def _receive(self, size: int) -> None:
+        """There is room for its body; a request that is over passes it on."""
+        read_on, self._read_on = self._read_on, None
+        self._held_bytes = size
+        if self.over or read_on is None:
+            self._drop_body()
+        else:
+            read_on()
+
     def feed(self, part: bytes) -> None:
         """A part of its body is here."""
         self._parts.append(part)
@@ -116,11 +122,17 @@ class Prediction:
         if self._call.body_bytes > self._work.max_body_bytes:
             self._fail_too_large()
 
-    def take(self, body: bytes) -> None:
-        """Its body came whole, and is not too large."""
+    def take(self, body: Body) -> None:
+        """Its body is here in one piece, and is not too large."""
         self._parts.append(body)
         self._call.body_bytes = len(body)
         self.complete()
+
+    def fed(self) -> bytes:
+        """What was fed of its body, which `take` will bring whole."""
+        first = b"".join(self._parts)
+        self._parts.clear()
+        return first
 
     def _fail_too_large(self) -> None:
         what = f"the body is larger than {self._work.max_body_bytes} bytes"
@@ -130,17 +142,26 @@ class Prediction:
     def complete(self) -> None:
         """Its body is complete: admit it, validate it, and let it into the gate."""
         self._call.body_received = True
-        if not self._work.is_loaded():
-            raise Unavailable("the models are still loading", hint="wait for /readyz")
-        model = self._model
-        self._slots = model.admit(1, self._deadline_s)
+        if self.refusal:
+            raise self.refusal
+        if not self._slots:
+            self._admit()
         parts = self._parts
-        read = self._read or reader(self._call, model)
+        read = self._read or reader(self._call, self._model)
         self._item = read(parts[0] if len(parts) == 1 else b"".join(parts))
         parts.clear()
-        if model.gate.enter(self._let_in):
-            self._inside = True
+        self._inside = self._model.gate.enter(self._let_in)
+        if not self._held_bytes and (self._model.task.decodes_off_loop or not self._inside):
+            self._held_bytes = self._call.body_bytes
+            self._work.intake.hold(self._held_bytes)
+        if self._inside:
             self._prepare()
+
+    def _admit(self) -> None:
+        """Take a place in the queue. Raises Overloaded or Unavailable."""
+        if not self._work.is_loaded():
+            raise Unavailable("the models are still loading", hint="wait for /readyz")
+        self._slots = self._model.admit(1, self._deadline_s)
 
     # It is worked on.
 
@@ -186,6 +207,8 @@ class Prediction:
         took_s = time.monotonic() - self._phase_begun_s
         model.decode_seconds.observe(took_s)
         self._call.phases_s.append(took_s)
+        self._item = None
+        self._drop_body()
         self._prepared = prepared
         self._unanswered = prepared.rows
         if prepared.rows > 1:
@@ -228,7 +251,7 @@ class Prediction:
 
     def expire(self) -> None:
         """Its time is over."""
-        if self._call.body_received:
+        if self._call.body_received or self._read_on:
             self.fail(DeadlineExceeded("the deadline passed", hint="retry, or raise it"))
         else:
             self.fail(RequestTimeout("the body did not arrive in time"))
@@ -238,6 +261,7 @@ class Prediction:
         self.over = True
         self._work.timeouts.end(self)
         self._parts.clear()
+        self._drop_body()
         for slot in self._slots:
             self._work.link.release(self._model, slot)
         if self._decoding:
@@ -250,27 +274,15 @@ class Prediction:
         self._respond(reply)
         self._work.log.record(self._call, reply)
 
+    def _drop_body(self) -> None:
+        """It is decoded, or not wanted any more."""
+        if self._held_bytes:
+            held_bytes, self._held_bytes = self._held_bytes, 0
+            self._work.intake.release(held_bytes)
+
     def _leave(self) -> None:
         self._inside = False
         self._model.gate.leave()
-
-
-def reader(call: Call, model: ServedModel) -> Read:
-    """How the body is read, from what the head says of its form. Raises RequestError."""
-    task = model.task
-    media_type = call.media_type()
-    if media_type != JSON and media_type not in task.media_types:
-        allowed = ", ".join((JSON, *task.media_types))
-        raise UnsupportedMedia("this content type is not taken", hint=f"use {allowed}")
-    query = call.query()
-    version = query.pop("version", "")
-    if version not in ("", str(model.version)):
-        raise NotFound("this version is not served", hint="GET /models lists them")
-    if media_type != JSON:
-        return partial(task.read_raw, query=query)
-    if query:
-        raise Unprocessable("options of a JSON request go into its body", hint="see /docs")
-    return task.read_json
 
 
 def _call_on(loop: asyncio.AbstractEventLoop, callback: Callable[[], None]) -> None:

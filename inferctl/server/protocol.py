@@ -6,7 +6,8 @@ ordinary, a pipelined request, HTTP/1.0, `Expect: 100-continue`, goes uvicorn's 
 `Predict.over_asgi` answers it the same.
 
 A client on a kept connection sends the same head again and again. What the parser said of a head
-is remembered, by its bytes; a request that comes whole, with a head that is known, needs no parser.
+is remembered, by its bytes; a request with a head that is known needs no parser. Nor does a body
+whose length is known: it is read from the socket straight to where it stays.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import time
 from contextlib import suppress
 from typing import Any, cast
 
+from httptools import HttpRequestParser
 from uvicorn.protocols.http.httptools_impl import (
     STATUS_LINE,
     HttpToolsProtocol,
@@ -25,10 +27,15 @@ from uvicorn.protocols.http.httptools_impl import (
 from inferctl.errors import RequestError
 from inferctl.server.call import Call, Headers, Reply, announced_bytes
 from inferctl.server.predict import Head, Predict
-from inferctl.server.prediction import Prediction, reader
+from inferctl.server.prediction import Prediction
+from inferctl.server.reading import reader
+from inferctl.server.reception import Reception
 from inferctl.server.timeouts import Timeouts
 
 END_OF_HEAD = b"\r\n\r\n"
+# A head, and with it a small body, is read into so much; the rest of a large body is asked for.
+HEAD_BYTES = 4096
+READ_BYTES = 64 * 1024
 # Of heads that differ with every request, a trace id in them, no more than this is kept.
 MAX_KNOWN_HEADS = 256
 MAX_KNOWN_HEAD_BYTES = 2048
@@ -48,6 +55,9 @@ class Protocol(HttpToolsProtocol):
     """One connection. `_prediction` is the predict request that it waits for, if one is."""
 
     _call: Call
+    # One for all connections: what is read is taken over before the next one reads.
+    _buffer = memoryview(bytearray(READ_BYTES))
+    _head_buffer = _buffer[:HEAD_BYTES]
 
     def __init__(self, predict: Predict, idle: Timeouts[Protocol], **uvicorns: Any) -> None:
         super().__init__(**uvicorns)
@@ -56,34 +66,71 @@ class Protocol(HttpToolsProtocol):
         self._idle = idle
         self._stand_in = StandIn()
         self._prediction: Prediction | None = None
+        # The rest of its body, if that is still to come.
+        self._reception: Reception | None = None
         # The bytes that the parser is fed; empty while it is in the middle of a request.
         self._data = b""
         self._is_between_requests = True
-        # Whether the message that is being parsed is a predict request of ours.
+        # Whether the message that is being parsed is a predict request of ours, and how long its
+        # body is, if it said so.
         self._is_ours = False
+        self._announced_bytes = 0
         self._date_of: Headers = []
         self._date_lines = b""
 
+    def get_buffer(self, sizehint: int) -> memoryview:
+        """Where the next bytes are to be read to."""
+        if self._reception:
+            return self._reception.room(self._buffer)
+        return self._head_buffer if self._is_between_requests else self._buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """So many came."""
+        if self._reception is None:
+            self.data_received(bytes(self._buffer[:nbytes]))
+        elif self._reception.advance(nbytes):
+            body, self._reception = self._reception.body, None
+            if self._prediction:
+                self._prediction.take(body)
+
     def data_received(self, data: bytes) -> None:
-        """Bytes came."""
+        """A head came, or what is not read to its place."""
         if self._is_between_requests:
             start, end, body = data.partition(END_OF_HEAD)
             head = self._known.get(start) if end else None
-            if head is not None and len(body) == head.body_bytes and self._is_free():
-                if self.timeout_keep_alive_task:
-                    self._unset_keepalive_if_required()
+            if head is not None and len(body) <= head.body_bytes and self._is_free():
+                self._unset_keepalive_if_required()
                 self._idle.end(self)
-                self._begin(head).take(body)
+                request = self._begin(head)
+                if len(body) == head.body_bytes:
+                    request.take(body)
+                else:
+                    self._receive(request, body, head.body_bytes)
                 return
             self._data = data
         super().data_received(data)
         self._data = b""
+        is_in_body = self._is_ours and not self._is_between_requests
+        if is_in_body and self._prediction and self._announced_bytes:
+            # The parser need not see the rest of it; the next one is as lenient as uvicorn's.
+            self.parser = HttpRequestParser(self)
+            self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
+            self._is_between_requests = True
+            self._receive(self._prediction, self._prediction.fed(), self._announced_bytes)
+
+    def _receive(self, request: Prediction, first: bytes, size: int) -> None:
+        """The rest of a body is to come."""
+        if not request.expect(size, self.flow.resume_reading):
+            self.flow.pause_reading()
+        self._reception = Reception(first, size)
+        if request.refusal:
+            self._reception.forget()
 
     # The parser's callbacks, in the order it calls them.
 
     def on_message_begin(self) -> None:
         """A request begins; its scope is built when ASGI needs one."""
-        self._is_between_requests = False
+        self._is_between_requests = self._is_ours = False
         self._idle.end(self)
         self.url = b""
         self.headers = []
@@ -95,6 +142,7 @@ class Protocol(HttpToolsProtocol):
         head = self._ordinary_head()
         self._is_ours = head is not None and self._is_free()
         if head and self._is_ours:
+            self._announced_bytes = head.body_bytes
             self._begin(head).begin(head.body_bytes)
             self._remember(head)
         else:
@@ -175,8 +223,7 @@ class Protocol(HttpToolsProtocol):
         self._stand_in.response_complete = True
         if self.transport.is_closing():
             return
-        # The rest of a body may never come, and nothing else bounds the wait for it.
-        keep = self._stand_in.keep_alive and self._call.body_received
+        keep = self._stand_in.keep_alive and self._has_its_body()
         end = b"\r\n" if keep else b"connection: close\r\n\r\n"
         status, head = STATUS_LINE[reply.status], reply.head(self._call)
         self.transport.write(b"".join((status, self._date(), head, end, reply.body)))
@@ -187,6 +234,20 @@ class Protocol(HttpToolsProtocol):
         else:
             self.server_state.total_requests += 1
             self._idle.begin(self, time.monotonic())
+
+    def _has_its_body(self) -> bool:
+        """Whether the next request can follow."""
+        if self._call.body_received:
+            return True
+        if self._reception and self.flow.read_paused:
+            # It is on its way, and was left with the client. A client that is cut off while it
+            # sends does not see its answer.
+            self._reception.forget()
+            self.flow.resume_reading()
+            return True
+        # The rest may never come, and nothing else bounds the wait for it.
+        self._reception = None
+        return False
 
     def _date(self) -> bytes:
         """uvicorn's own headers; once a second it makes them anew."""

@@ -16,6 +16,8 @@ from inferctl.errors import RequestError, RowFailed, TooLarge, Unprocessable
 
 Array = npt.NDArray[Any]
 Answer = dict[str, Any]
+# A request's body; whoever received it piece by piece has it in a bytearray.
+Body = bytes | bytearray
 
 JSON = "application/json"
 
@@ -83,11 +85,11 @@ class Task(ABC):
     schema_name: str
 
     @abstractmethod
-    def read_json(self, body: bytes) -> Any:
+    def read_json(self, body: Body) -> Any:
         """Parse a JSON body. Raises RequestError, Unprocessable or TooLarge."""
 
     @abstractmethod
-    def read_raw(self, body: bytes, query: Mapping[str, str]) -> Any:
+    def read_raw(self, body: Body, query: Mapping[str, str]) -> Any:
         """Take a raw body, its options from the query string. Raises as `read_json`."""
 
     @abstractmethod
@@ -106,7 +108,7 @@ class Task(ABC):
         """A small valid request body, for /models and the API documentation."""
 
 
-def parse_json(model: type[RequestT], body: bytes) -> RequestT:
+def parse_json(model: type[RequestT], body: Body) -> RequestT:
     """Decode a JSON body straight into a typed request; reports the first problem only."""
     try:
         return model.model_validate_json(body)

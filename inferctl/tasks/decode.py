@@ -21,6 +21,7 @@ from PIL.JpegImagePlugin import JpegImageFile
 
 from inferctl.bundles.manifest import ImageInput
 from inferctl.errors import RequestError, TooLarge, Unprocessable, UnsupportedMedia
+from inferctl.tasks.base import Body
 
 FORMATS = ("JPEG", "PNG", "WEBP")
 MAX_SIDE = 16_384
@@ -79,7 +80,7 @@ def decode_base64(text: str) -> bytes:
 
 
 def decode_image(
-    data: bytes, to: ImageInput, max_pixels: int, decode: Literal["fast", "exact"]
+    data: Body, to: ImageInput, max_pixels: int, decode: Literal["fast", "exact"]
 ) -> Pixels:
     """Decode, orient and resize an image to `to.height` x `to.width`.
 

@@ -11,7 +11,7 @@ from pydantic import BaseModel, create_model
 
 from inferctl.bundles.manifest import Manifest
 from inferctl.settings import LimitsSettings, RuntimeSettings
-from inferctl.tasks.base import Prepared, Request, Task, parse_json, parse_query, schema_name
+from inferctl.tasks.base import Body, Prepared, Request, Task, parse_json, parse_query, schema_name
 from inferctl.tasks.decode import Pixels, decode_base64, decode_image
 
 # A 1x1 grey PNG: the smallest request that is valid for every image model.
@@ -24,7 +24,7 @@ EXAMPLE_PNG_B64 = (
 class ImageItem:
     """An encoded image and the options of its request."""
 
-    data: bytes
+    data: Body
     options: Any
 
 
@@ -66,12 +66,12 @@ class ImageTask(Task):
     def _answer_model(self) -> type[BaseModel]:
         """The answer's schema for this model's labels."""
 
-    def read_json(self, body: bytes) -> ImageItem:
+    def read_json(self, body: Body) -> ImageItem:
         """Parse `{"image_b64": …, options…}`."""
         request: Any = parse_json(self.request, body)
         return ImageItem(decode_base64(request.image_b64), request)
 
-    def read_raw(self, body: bytes, query: Mapping[str, str]) -> ImageItem:
+    def read_raw(self, body: Body, query: Mapping[str, str]) -> ImageItem:
         """Take an encoded image; its options come from the query string."""
         return ImageItem(body, parse_query(self.options, query))
 

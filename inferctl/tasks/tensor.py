@@ -15,6 +15,7 @@ from inferctl.tasks.base import (
     JSON,
     Answer,
     Array,
+    Body,
     Prepared,
     Request,
     Task,
@@ -83,7 +84,7 @@ class TensorTask(Task):
         row = _lists(_bounded(tensor.dtype), tensor.row_shape(1))
         return _first_of(row, _rows(row, self._max_rows))
 
-    def read_json(self, body: bytes) -> Any:
+    def read_json(self, body: Body) -> Any:
         """Parse `{"inputs": {name: nested list}}`; of a single input its list alone will do.
 
         Returns the values: by field when they are named, else the single input's own.
@@ -95,7 +96,7 @@ class TensorTask(Task):
             raise self._refusal(error) from None
         return request.inputs
 
-    def read_raw(self, body: bytes, query: Mapping[str, str]) -> Any:
+    def read_raw(self, body: Body, query: Mapping[str, str]) -> Any:
         """There are no raw bodies. Raises UnsupportedMedia."""
         raise UnsupportedMedia("this content type is not taken", hint=f"use {JSON}")
 

@@ -16,6 +16,7 @@ from inferctl.settings import LimitsSettings
 from inferctl.tasks.base import (
     Answer,
     Array,
+    Body,
     Prepared,
     Request,
     Task,
@@ -67,12 +68,12 @@ class TextTask(Task):
             scores=(dict[label, float], Field(description="the score of every label")),  # type: ignore[valid-type] # a type made at run time
         )
 
-    def read_json(self, body: bytes) -> str:
+    def read_json(self, body: Body) -> str:
         """Parse `{"text": …}`."""
         request: Any = parse_json(self.request, body)
         return str(request.text)
 
-    def read_raw(self, body: bytes, query: Mapping[str, str]) -> str:
+    def read_raw(self, body: Body, query: Mapping[str, str]) -> str:
         """Take UTF-8 text; there are no options."""
         if query:
             raise Unprocessable("a text/plain request takes no query parameters")

@@ -12,6 +12,7 @@ from typing import Any
 
 import uvicorn
 
+from inferctl.server.connection import Connection
 from inferctl.server.protocol import Protocol
 from inferctl.server.timeouts import Timeouts
 
@@ -144,7 +145,7 @@ async def serving(worker: Worker, keep_alive_s: float = NEVER_S) -> AsyncIterato
     idle = Timeouts(keep_alive_s, Protocol.timeout_keep_alive_handler)
     config = uvicorn.Config(
         worker.app,
-        http=partial(Protocol, worker.predict, idle),  # type: ignore[arg-type]
+        http=partial(Connection, worker.predict, idle),  # type: ignore[arg-type]
         ws="none",
         lifespan="off",
         proxy_headers=False,

@@ -26,9 +26,9 @@ from inferctl.server.link import EngineLink
 from inferctl.server.logs import RequestLog
 from inferctl.server.metrics import Exposition
 from inferctl.server.predict import Predict
-from inferctl.server.prediction import Workplace
 from inferctl.server.rest import build_rest
 from inferctl.server.served import ServedModel
+from inferctl.server.workplace import Workplace
 from inferctl.settings import LimitsSettings, ModelSettings, ServerSettings
 
 from .loop import until
@@ -230,7 +230,7 @@ async def working(
         terminal=False,
     )
     default = next((model for model in models if model.settings.default), None)
-    work = Workplace(link, log, state.is_loaded, server, decode_threads=2)
+    work = Workplace(link, log, state.is_loaded, server, decode_threads=2, workers=1)
     predict = Predict(by_name, default, work)
     rest = build_rest(by_name, default, state, Exposition(ledger), docs=server.docs)
     app = App(predict, rest, log)

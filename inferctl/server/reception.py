@@ -1,0 +1,42 @@
+"""A body that did not come whole with its head, on its way into memory."""
+
+from __future__ import annotations
+
+
+class Reception:
+    """The body's own memory, which the socket is read into.
+
+    `size` is its length in bytes, `first` what came with the head. Nothing is reserved until the
+    first bytes are about to come.
+    """
+
+    __slots__ = ("_filled", "_first", "_keep", "_view", "body", "size")
+
+    def __init__(self, first: bytes, size: int) -> None:
+        self.size = size
+        self.body = bytearray()
+        self._first = first
+        self._filled = len(first)
+        self._keep = True
+        self._view = memoryview(self.body)
+
+    def room(self, waste: memoryview) -> memoryview:
+        """Where the next bytes go, and no more than are left: in `waste` they may be forgotten."""
+        if not self._keep:
+            return waste[: self.size - self._filled]
+        if not self.body:
+            self.body = bytearray(self.size)
+            self.body[: self._filled] = self._first
+            self._view = memoryview(self.body)
+        return self._view[self._filled :]
+
+    def forget(self) -> None:
+        """Nobody wants it any more: what is still to come goes nowhere."""
+        self._keep = False
+        self.body = bytearray()
+        self._view = memoryview(self.body)
+
+    def advance(self, received: int) -> bool:
+        """So many bytes came; whether the body is complete."""
+        self._filled += received
+        return self._filled == self.size

@@ -1,0 +1,35 @@
+"""What every predict request of a worker works with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+from inferctl.server.intake import Intake
+from inferctl.server.link import EngineLink
+from inferctl.server.logs import RequestLog
+from inferctl.server.timeouts import Timeouts
+from inferctl.settings import ServerSettings
+
+if TYPE_CHECKING:
+    from inferctl.server.prediction import Prediction
+
+
+class Workplace:
+    """The line to the engine, the log, the bounds, the decoders; the same for all models."""
+
+    def __init__(
+        self, link: EngineLink, log: RequestLog, is_loaded: Callable[[], bool],
+        settings: ServerSettings, decode_threads: int, workers: int,
+    ) -> None:  # fmt: skip
+        self.link = link
+        self.log = log
+        self.is_loaded = is_loaded
+        self.timeout_s = settings.request_timeout_ms / 1000
+        self.max_body_bytes = settings.max_body_bytes
+        self.timeouts: Timeouts[Prediction] = Timeouts(
+            self.timeout_s, lambda request: request.expire()
+        )
+        self.intake = Intake(settings.max_waiting_body_bytes // workers)
+        self.decoders = ThreadPoolExecutor(decode_threads, "decode")

@@ -1,0 +1,202 @@
+"""Bodies that do not come whole with their heads: read to their place, or left with the client."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from inferctl.server.protocol import HEAD_BYTES, READ_BYTES, Protocol
+from inferctl.settings import ServerSettings
+from inferctl.tasks.base import JSON
+from tests.tasks.tinybundles import numbers
+
+from .asgi import Answer
+from .loop import look_once, until
+from .wire import LAST_CHUNK, Client, Service, chunks, head, packet, serving
+from .wiring import ServedModel, Worker, few_slots, outputs_of, working
+
+AS_JSON = {"Content-Type": JSON}
+SIZES = [HEAD_BYTES, HEAD_BYTES + 1, 20_000, READ_BYTES + 1, 300_000]
+LARGE = 20_000
+# One request in the engine, one at the gate, and no room for more bodies.
+CROWDED = few_slots(max_concurrent=1)
+LITTLE_ROOM = ServerSettings(max_waiting_body_bytes=1024, request_timeout_ms=60_000)
+
+
+def asking(number: float, size: int = LARGE, **headers: str) -> bytes:
+    body = orjson.dumps({"inputs": [number, 0, 0, 0]}).ljust(size)
+    return packet(body=body, headers=AS_JSON | headers)
+
+
+def echo(model: ServedModel, slot: int) -> None:
+    outputs_of(model, slot)["logits"][:] = model.arena.inputs["input"][slot][:3]
+
+
+def told(answer: Answer) -> Any:
+    assert answer.status == 200, answer.body
+    return answer.json["outputs"]["logits"][0]
+
+
+def unread(service: Service) -> int:
+    """Connections that the worker does not read from."""
+    connections: set[Protocol] = service.server.server_state.connections  # type: ignore[assignment]
+    return sum(connection.flow.read_paused for connection in connections)
+
+
+async def crowd(worker: Worker, service: Service, *numbers: float) -> list[Client]:
+    """A client per request; the first is in the engine, the second at the gate, both whole."""
+    clients = [await service.connect() for _ in numbers]
+    for place, (client, number) in enumerate(zip(clients, numbers, strict=True)):
+        await client.send(asking(number))
+        await worker.slots_are_used(place + 1)
+    return clients
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("is_known", [True, False], ids=["known head", "new heads"])
+async def test_a_large_body_is_answered(tmp_path: Path, size: int, is_known: bool) -> None:
+    async with working(tmp_path, numbers(), fill=echo) as worker, serving(worker) as service:
+        client = await service.connect()
+        for number in range(4):
+            headers = {} if is_known else {"Trace": str(number)}
+            assert told(await client.ask(asking(number, size, **headers))) == number
+
+
+@pytest.mark.parametrize("piece", [500, HEAD_BYTES, 10_000])
+async def test_a_large_body_may_come_in_pieces(tmp_path: Path, piece: int) -> None:
+    data = asking(5)
+    async with working(tmp_path, numbers(), fill=echo) as worker, serving(worker) as service:
+        client = await service.connect()
+        for _ in range(3):
+            for at in range(0, len(data), piece):
+                await client.send(data[at : at + piece])
+                await look_once()
+            assert told(await client.answer()) == 5
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_what_follows_a_large_body_is_the_next_request(tmp_path: Path, size: int) -> None:
+    async with working(tmp_path, numbers(), fill=echo) as worker, serving(worker) as service:
+        client = await service.connect()
+        await client.send(
+            b"".join([asking(1, size), asking(2, 0), asking(3, size), asking(4, size)])
+        )
+        assert [told(await client.answer()) for _ in range(4)] == [1, 2, 3, 4]
+
+
+async def test_a_large_chunked_body_is_answered(tmp_path: Path) -> None:
+    body = orjson.dumps({"inputs": [5, 0, 0, 0]}).ljust(LARGE)
+    data = head("/predict", {"Host": "here", "Transfer-Encoding": "chunked", **AS_JSON})
+    data += chunks(body[:7], body[7:9000], body[9000:]) + LAST_CHUNK
+    async with working(tmp_path, numbers(), fill=echo) as worker, serving(worker) as service:
+        client = await service.connect()
+        for _ in range(2):
+            assert told(await client.ask(data)) == 5
+
+
+async def test_bodies_are_left_with_their_clients_while_others_wait(tmp_path: Path) -> None:
+    async with (
+        working(
+            tmp_path, numbers(), fill=echo, verdict=None, settings=CROWDED, server=LITTLE_ROOM
+        ) as worker,
+        serving(worker) as service,
+    ):
+        clients = await crowd(worker, service, 1, 2, 3, 4)
+        assert unread(service) == 2
+        for number, client in enumerate(clients, 1):
+            worker.engine.answer(await worker.engine.next())
+            assert told(await client.answer()) == number
+            await look_once()
+            assert unread(service) == max(0, 2 - number)
+        assert worker.slots_in_use() == 0
+
+
+async def test_a_body_that_finds_no_room_and_no_place_is_read_and_refused(tmp_path: Path) -> None:
+    """The connection stays usable: nothing of the body is left in it."""
+    async with (
+        working(
+            tmp_path, numbers(), fill=echo, verdict=None, slots=2, settings=CROWDED,
+            server=LITTLE_ROOM,
+        ) as worker,
+        serving(worker) as service,
+    ):  # fmt: skip
+        clients = await crowd(worker, service, 1, 2)
+        late = await service.connect()
+        answer = await late.ask(asking(3))
+        assert (answer.status, answer.json["code"]) == (429, "overloaded")
+        assert "connection" not in answer.headers
+        for client in clients:
+            worker.engine.answer(await worker.engine.next())
+            await client.answer()
+        await late.send(asking(4))
+        worker.engine.answer(await worker.engine.next())
+        assert told(await late.answer()) == 4
+
+
+async def test_a_client_whose_body_was_left_with_it_misses_its_deadline(tmp_path: Path) -> None:
+    async with (
+        working(
+            tmp_path, numbers(), fill=echo, verdict=None, settings=CROWDED, server=LITTLE_ROOM
+        ) as worker,
+        serving(worker) as service,
+    ):
+        first, second, waiting, last = await crowd(worker, service, 1, 2, 3, 4)
+        *_, third, _ = worker.work.timeouts._ends_s
+        third.expire()
+        answer = await waiting.answer()
+        assert (answer.status, answer.json["code"]) == (504, "deadline_exceeded")
+        assert worker.slots_in_use() == 3
+        for client in (first, second, last):
+            worker.engine.answer(await worker.engine.next())
+            assert (await client.answer()).status == 200
+        await waiting.send(asking(5))
+        worker.engine.answer(await worker.engine.next())
+        assert told(await waiting.answer()) == 5, "the connection is kept"
+
+
+async def test_a_client_that_leaves_while_its_body_was_left_with_it_frees_its_place(
+    tmp_path: Path,
+) -> None:
+    async with (
+        working(tmp_path, numbers(), verdict=None, settings=CROWDED, server=LITTLE_ROOM) as worker,
+        serving(worker) as service,
+    ):
+        first, second = await crowd(worker, service, 1, 2)
+        leaving = await service.connect()
+        await leaving.send(asking(3)[:HEAD_BYTES])
+        await worker.slots_are_used(3)
+        await leaving.leave()
+        for client in (first, second):
+            worker.engine.answer(await worker.engine.next())
+            await client.answer()
+        await until(lambda: not worker.slots_in_use())
+        assert worker.work.intake.is_open
+
+
+@pytest.mark.parametrize("end", ["leaves", "is late"])
+async def test_a_body_that_ends_before_it_is_whole_frees_what_it_held(
+    tmp_path: Path, end: str
+) -> None:
+    async with (
+        working(tmp_path, numbers(), verdict=None, settings=CROWDED, server=LITTLE_ROOM) as worker,
+        serving(worker) as service,
+    ):
+        first, second = await crowd(worker, service, 1, 2)
+        half = await service.connect()
+        await half.send(asking(3)[:-1])
+        await worker.slots_are_used(3)
+        for client in (first, second):
+            worker.engine.answer(await worker.engine.next())
+            await client.answer()
+        await until(lambda: not unread(service))
+        assert not worker.work.intake.is_open, "it was let in, and is not whole"
+        if end == "leaves":
+            await half.leave()
+        else:
+            worker.time_is_over()
+            assert (await half.answer()).status == 408
+        await until(lambda: worker.work.intake.is_open)
+        assert worker.slots_in_use() == 0
