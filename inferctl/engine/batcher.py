@@ -14,6 +14,8 @@ from bisect import bisect_right, insort
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
+from operator import attrgetter
 from typing import Literal, NamedTuple
 
 # A runner that is to start a held batch at a moment wakes up this much later at worst.
@@ -37,9 +39,9 @@ class Row(NamedTuple):
     bulk: bool = False
 
 
-def arrival(row: Row) -> float:
-    """The moment a row arrived: what makes one the oldest."""
-    return row.arrived_s
+# The moment a row arrived: what makes one the oldest.
+arrival: Callable[[Row], float] = attrgetter("arrived_s")
+tokens_of: Callable[[Row], int] = attrgetter("tokens")
 
 
 @dataclass(slots=True)
@@ -75,7 +77,8 @@ class Lane:
 
     def __init__(self, by_tokens: bool, rows: Iterable[Row] = ()) -> None:
         self.by_length: dict[int, deque[Row]] = {}
-        self._by_tokens = by_tokens
+        # The length that a row counts as.
+        self.length_of: Callable[[Row], int] = tokens_of if by_tokens else lambda _: 1
         self._lengths: list[int] = []
         self.add(rows)
 
@@ -89,16 +92,11 @@ class Lane:
     def add(self, rows: Iterable[Row]) -> None:
         """Append rows to those of their lengths."""
         by_length = self.by_length
-        for row in rows:
-            length = self.length_of(row)
+        for length, alike in groupby(rows, self.length_of):
             if length not in by_length:
                 by_length[length] = deque()
                 insort(self._lengths, length)
-            by_length[length].append(row)
-
-    def length_of(self, row: Row) -> int:
-        """The length that a row counts as."""
-        return row.tokens if self._by_tokens else 1
+            by_length[length].extend(alike)
 
     def pop(self, length: int, most: int) -> list[Row]:
         """Take out the oldest rows of a length."""
@@ -213,16 +211,17 @@ class Batcher:
         is_cancelled: Callable[[int], object],
     ) -> None:
         """Add rows of a lane while there is room and their padding is allowed."""
+        ends_s = now_s + self.run_s
         while lane and (room := limit - len(batch.rows)):
             length = self._next_length(batch, lane)
             if length is None:
                 return
             alike: list[Row] = []
-            most = room if batch.rows and length == batch.longest else 1
-            for row in lane.pop(length, most):
+            only = length == batch.longest if batch.rows else len(lane.by_length) == 1
+            for row in lane.pop(length, room if only else 1):
                 if is_cancelled(row.slot):
                     batch.dropped.append((row, "cancelled"))
-                elif self._is_late(row, now_s):
+                elif row.deadline_s <= ends_s and self._is_late(row, now_s):
                     batch.dropped.append((row, "expired"))
                 else:
                     alike.append(row)
