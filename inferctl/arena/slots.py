@@ -8,6 +8,8 @@ with one indexed write. Nothing here is locked: a slot has one writer at any tim
 from __future__ import annotations
 
 import mmap
+from collections import defaultdict
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -57,6 +59,14 @@ class ModelArena:
     def owner(self, slot: int) -> int:
         """The worker that owns a slot."""
         return slot // self.slots_per_worker
+
+    def by_owner(self, slots: Iterable[int]) -> dict[int, list[int]]:
+        """Slots by the worker that owns them."""
+        by_worker: defaultdict[int, list[int]] = defaultdict(list)
+        each = self.slots_per_worker
+        for slot in slots:
+            by_worker[slot // each].append(slot)
+        return by_worker
 
 
 class FreeSlots:

@@ -7,7 +7,6 @@ import signal
 import socket
 import sys
 import threading
-from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -117,14 +116,7 @@ def _parallelism(runtime: RuntimeSettings, cores: int) -> tuple[int, int]:
 
 def _deliver_to_owners(model: int, arena: ModelArena, reader: Reader) -> Deliver:
     def deliver(slots: Sequence[int], verdict: Verdict) -> None:
-        first = arena.owner(min(slots))
-        if first == arena.owner(max(slots)):  # the usual case: whoever is in between is the same
-            reader.deliver(model, first, slots, verdict)
-            return
-        by_worker: dict[int, list[int]] = defaultdict(list)
-        for slot in slots:
-            by_worker[arena.owner(slot)].append(slot)
-        for worker, owned in by_worker.items():
+        for worker, owned in arena.by_owner(slots).items():
             reader.deliver(model, worker, owned, verdict)
 
     return deliver

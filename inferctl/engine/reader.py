@@ -49,6 +49,8 @@ class Reader:
         self._runners: list[Runner] = []
         self._inline: list[Runner] = []
         self._links: dict[int, WorkerLink] = {}
+        # Rows that were read in this turn, by model: those of all workers are submitted together.
+        self._submitted: defaultdict[int, list[int]] = defaultdict(list)
         self._selector = selectors.DefaultSelector()
         self._selector.register(control, selectors.EVENT_READ)
 
@@ -86,6 +88,7 @@ class Reader:
                     self._send_on(key.data)
                 if events & selectors.EVENT_READ:
                     self._read(key.data)
+            self._submit()
             # One batch of each; what came meanwhile joins the next one.
             left = [runner.step() for runner in self._inline]
             rows_wait = any(left)
@@ -107,7 +110,8 @@ class Reader:
         # All runs are tiny: a worker that is about to submit goes first, and its rows join. With
         # a core to spare this costs nothing.
         os.sched_yield()
-        return self._selector.select(0)
+        # Those that are ready are read after it anyhow.
+        return ready if len(ready) >= len(self._links) else self._selector.select(0)
 
     def _obey(self) -> bool:
         """Take the supervisor's messages; the only one hands over a new worker's socket."""
@@ -122,6 +126,7 @@ class Reader:
     def _attach(self, worker: int, sock: socket.socket) -> None:
         if old := self._links.pop(worker, None):
             self._detach(old)
+        self._submit()  # its last rows may be among them
         for runner in self._runners:
             runner.evict(worker)
         self._links[worker] = link = WorkerLink(worker, sock)
@@ -156,8 +161,11 @@ class Reader:
             for runner in self._runners:
                 runner.discard(link.worker)
             return
-        submitted: dict[int, list[int]] = defaultdict(list)
+        submitted = self._submitted
         for slot, model, _ in link.records.feed(data):
             submitted[model].append(slot)
-        for model, slots in submitted.items():
+
+    def _submit(self) -> None:
+        for model, slots in self._submitted.items():
             self._runners[model].submit(slots)
+        self._submitted.clear()

@@ -86,6 +86,20 @@ def test_every_slot_has_one_owner(workers: int) -> None:
         assert all(arena.owner(slot) == worker for slot in arena.slots_of(worker))
 
 
+@pytest.mark.parametrize(
+    ("slots", "expected"),
+    [
+        ([6, 2, 7, 1, 5], {1: [6, 7, 5], 0: [2, 1]}),
+        ([3, 4], {0: [3], 1: [4]}),
+        ([11, 0, 8], {2: [11, 8], 0: [0]}),  # the owner in between has none
+        ([5, 4, 7], {1: [5, 4, 7]}),
+        ([9], {2: [9]}),
+    ],
+)
+def test_slots_by_owner_keep_their_order(slots: list[int], expected: dict[int, list[int]]) -> None:
+    assert new_arena(image_manifest(), slots=12, workers=3).by_owner(slots) == expected
+
+
 def test_the_last_slot_freed_is_the_next_one_used() -> None:
     free = FreeSlots(range(4, 8))
     assert free.take(3) == [4, 5, 6]

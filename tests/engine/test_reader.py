@@ -131,14 +131,47 @@ def test_a_submission_cut_in_two_is_one_row(engine: Engine) -> None:
         assert engine.hear() == (0, "submit", [2])
 
 
+def test_rows_of_workers_that_are_ready_at_once_are_submitted_together(engine: Engine) -> None:
+    busy, go_on = threading.Event(), threading.Event()
+    engine.runners[1].on_submit = lambda: (busy.set(), go_on.wait(TIMEOUT_S))
+    engine.serve()
+    with engine.attach(0) as first, engine.attach(1) as second:
+        assert engine.evicted(0)
+        assert engine.evicted(1)
+        submit(first, (9, 1))
+        assert engine.hear() == (1, "submit", [9])
+        assert busy.wait(TIMEOUT_S)
+        submit(first, (1, 0), (2, 0))
+        submit(second, (40, 0))
+        go_on.set()
+        number, _, slots = engine.hear()
+        assert (number, sorted(cast(list[int], slots))) == (0, [1, 2, 40])
+        engine.runners[1].on_submit = lambda: None
+
+
+def test_rows_read_just_before_their_worker_is_replaced_are_evicted(engine: Engine) -> None:
+    """Submitted only after the eviction they would be run for the successor."""
+    ends = [socket.socketpair() for _ in range(2)]
+    engine.reader._attach(0, ends[0][1])
+    assert engine.evicted(0)
+    submit(ends[0][0], (1, 0))
+    engine.reader._read(engine.reader._links[0])
+    engine.reader._attach(0, ends[1][1])
+    assert engine.hear() == (0, "submit", [1])
+    assert engine.evicted(0)
+    engine.reader.close()
+    for ours, _ in ends:
+        ours.close()
+
+
 def test_verdicts_go_to_the_worker_asked_for_alone(engine: Engine) -> None:
     engine.serve()
     with engine.attach(0) as first, engine.attach(1) as second:
         assert engine.evicted(0)
         assert engine.evicted(1)
-        submit(first, (1, 0))
-        submit(second, (2, 0))
-        engine.hear(), engine.hear()  # both are attached
+        for worker in (first, second):
+            submit(worker, (1, 0))
+            engine.hear()  # it is attached
         engine.reader.deliver(1, 1, [40, 41], Verdict.DONE)
         engine.reader.deliver(0, 0, [3], Verdict.FAILED)
         assert answers(second, 2) == [(40, 1, Verdict.DONE), (41, 1, Verdict.DONE)]
@@ -334,6 +367,22 @@ def test_rows_that_come_between_two_inline_batches_are_read_first(inline_engine:
         assert [engine.hear() for _ in range(4)] == [
             (0, "submit", [1]), (0, "step"), (1, "submit", [9]), (0, "step"),
         ]  # fmt: skip
+
+
+def test_rows_of_a_worker_that_was_about_to_submit_join(
+    inline_engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The reader yields before an inline batch, and looks again for those it let go first."""
+    engine = inline_engine
+    with engine.attach(0) as first, engine.attach(1) as second:
+        engine.serve()
+        assert engine.evicted(0)
+        assert engine.evicted(1)
+        monkeypatch.setattr("os.sched_yield", lambda: submit(second, (40, 0)))
+        submit(first, (1, 0))
+        number, _, slots = engine.hear()
+        monkeypatch.undo()
+        assert (number, sorted(cast(list[int], slots))) == (0, [1, 40])
 
 
 def test_a_worker_replaced_between_two_inline_batches_is_evicted(inline_engine: Engine) -> None:
