@@ -14,6 +14,7 @@ from bisect import bisect_right, insort
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import groupby
 from operator import attrgetter
 from typing import Literal, NamedTuple
@@ -39,6 +40,8 @@ class Row(NamedTuple):
     bulk: bool = False
 
 
+# A row of all its fields in a tuple; `Row._make` counts them first.
+row_of: Callable[[tuple[object, ...]], Row] = partial(tuple.__new__, Row)
 # The moment a row arrived: what makes one the oldest.
 arrival: Callable[[Row], float] = attrgetter("arrived_s")
 tokens_of: Callable[[Row], int] = attrgetter("tokens")

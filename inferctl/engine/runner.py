@@ -7,12 +7,10 @@ import time
 from collections.abc import Callable, Sequence
 from itertools import repeat
 
-import numpy as np
-
 from inferctl.arena.ledger import Block
 from inferctl.arena.slots import ModelArena
 from inferctl.arena.wire import Verdict
-from inferctl.engine.batcher import Batch, Row
+from inferctl.engine.batcher import Batch, Row, row_of
 from inferctl.engine.model import Model
 from inferctl.engine.occupancy import Occupancy
 from inferctl.engine.queue import RowQueue
@@ -66,6 +64,10 @@ class Runner:
         self._occupancy = occupancy
         self.queue = RowQueue(sizing.batcher, arena.cancelled.data.__getitem__)
         occupancy.watch(self.queue)
+        # What a row brings along, slot by slot; numpy's own indices take longer for a few slots.
+        self._columns = [
+            column.data.__getitem__ for column in (arena.deadline_s, arena.tokens, arena.bulk)
+        ]
         self._threads: list[threading.Thread] = []
         self._unmeasured = 0
         # Several threads write this process's cells.
@@ -92,11 +94,9 @@ class Runner:
 
     def submit(self, slots: Sequence[int]) -> None:
         """Queue rows whose inputs, deadline, length and priority lie in their slots."""
-        index, arrived_s = np.array(slots), repeat(time.monotonic())
-        arena = self._arena
-        columns = (arena.deadline_s, arena.tokens, arena.bulk)
-        values = zip(slots, arrived_s, *[c[index].tolist() for c in columns], strict=False)
-        self.queue.put([*map(Row._make, values)])
+        columns = [map(value_of, slots) for value_of in self._columns]
+        fields = zip(slots, repeat(time.monotonic()), *columns, strict=False)
+        self.queue.put([*map(row_of, fields)])
         self._queue_rows.set(len(self.queue))
 
     def discard(self, worker: int) -> None:
