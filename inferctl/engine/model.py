@@ -42,7 +42,8 @@ class Model:
         )
         self.has_tokens = bool(manifest.buckets.tokens)
         self._inputs = [(tensor.name, "tokens" in tensor.shape) for tensor in manifest.inputs]
-        self._outputs = [tensor.name for tensor in manifest.outputs]
+        shapes = {tensor.name: tensor.row_shape(manifest.max_tokens) for tensor in manifest.outputs}
+        self._outputs, self._output_shapes = list(shapes), list(shapes.values())
 
     def run(self, arena: ModelArena, slots: Sequence[int], session: Session | None = None) -> int:
         """Run the rows in `slots` as one batch and write their outputs.
@@ -59,12 +60,11 @@ class Model:
             for name, varies in self._inputs
         }
         results = (session or self.session).run(inputs, self._outputs)
-        outputs = [arena.outputs[name] for name in self._outputs]
-        for name, column, result in zip(self._outputs, outputs, results, strict=True):
-            if result.shape != (rows, *column.shape[1:]):
+        for name, shape, result in zip(self._outputs, self._output_shapes, results, strict=True):
+            if result.shape != (rows, *shape):
                 raise RunFailed(f"output {name} has shape {result.shape}")
-        for column, result in zip(outputs, results, strict=True):
-            column[index] = result[: len(slots)]
+        for name, result in zip(self._outputs, results, strict=True):
+            arena.outputs[name][index] = result[: len(slots)]
         arena.started_s[index] = started_s
         arena.finished_s[index] = time.monotonic()
         return rows * tokens
@@ -92,7 +92,7 @@ def _gather(column: Array, index: Array | slice, rows: int, tokens: int) -> Arra
     """The batch's rows of one tensor, cut to `tokens` where it has that axis, padded to `rows`."""
     batch: Array
     if tokens:
-        batch = column[:, :tokens][index]
+        batch = np.ascontiguousarray(column[:, :tokens][index])
     elif isinstance(index, slice):
         batch = column[index]
     else:
@@ -101,4 +101,4 @@ def _gather(column: Array, index: Array | slice, rows: int, tokens: int) -> Arra
         batch = np.concatenate(
             [batch, np.zeros((rows - len(batch), *batch.shape[1:]), batch.dtype)]
         )
-    return np.ascontiguousarray(batch)
+    return batch
