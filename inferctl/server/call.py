@@ -33,6 +33,7 @@ BUG = "an internal error; it was logged"
 # The phases of a predict request. How many of them it came through, in this order, decides how
 # its timings are written.
 PHASES = ("decode", "queue", "inference", "postprocess")
+TIMINGS = tuple(b"%.3f " * (reached + 1) for reached in range(len(PHASES) + 1))
 HEAD_LINES = tuple(
     b"x-request-id: %b\r\nserver-timing: "
     + b"".join(b"%b;dur=%%b, " % phase.encode() for phase in PHASES[:reached])
@@ -48,9 +49,9 @@ _numbers = count()
 class Call:
     """A request: what came in, and what the log and the metrics need to know of it.
 
-    `outcome` is the code of the problem that was sent, if one was. `phases_s` are the durations of
+    `outcome` is the code of the problem that was sent, if one was. `phases_ms` are the durations of
     the PHASES it came through. Once it was answered `total_ms` is its own, and `timings` are all of
-    these in ms as JSON writes them.
+    these as they are written.
     """
 
     # What most requests never change costs them nothing on the class.
@@ -60,7 +61,7 @@ class Call:
     version = 0
     outcome = InferctlError.code
     total_ms = 0.0
-    timings: Sequence[bytes] = (b"0.0",)
+    timings: Sequence[bytes] = (b"0.000",)
 
     def __init__(self, method: str, path: str, query_string: bytes, fields: Fields) -> None:
         self.begun_s = time.monotonic()
@@ -68,7 +69,7 @@ class Call:
         self.path = path
         self.query_string = query_string
         self.fields = fields
-        self.phases_s: list[float] = []
+        self.phases_ms: list[float] = []
         given = fields.get(b"x-request-id")
         if given is not None and REQUEST_ID.fullmatch(given):
             self.request_id = given
@@ -95,11 +96,9 @@ class Call:
 
     def end(self) -> None:
         """The answer is ready: its durations are what every account of it says."""
-        total_s = time.monotonic() - self.begun_s
-        all_ms = [int(seconds * 1e6) / 1e3 for seconds in (*self.phases_s, total_s)]
-        self.total_ms = all_ms[-1]
-        # orjson writes a float in a fifth of the time that `%.3f` takes.
-        self.timings = orjson.dumps(all_ms)[1:-1].split(b",")
+        phases_ms = self.phases_ms
+        self.total_ms = total_ms = (time.monotonic() - self.begun_s) * 1000
+        self.timings = (TIMINGS[len(phases_ms)] % (*phases_ms, total_ms)).split()
 
     def head(self) -> bytes:
         """The header lines that every answer carries."""

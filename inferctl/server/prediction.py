@@ -206,7 +206,7 @@ class Prediction:
         model = self._model
         took_s = time.monotonic() - self._phase_begun_s
         model.decode_seconds.observe(took_s)
-        self._call.phases_s.append(took_s)
+        self._call.phases_ms.append(took_s * 1000)
         self._item = None
         self._drop_body()
         self._prepared = prepared
@@ -230,7 +230,7 @@ class Prediction:
         answer = model.task.postprocess(self._prepared.context, model.outputs(self._slots))
         model.queue_seconds.observe(queue_s)
         now_s = time.monotonic()
-        call.phases_s += (queue_s, run_s, now_s - begun_s)
+        call.phases_ms += (queue_s * 1000, run_s * 1000, (now_s - begun_s) * 1000)
         answer["inference_ms"] = as_ms(run_s)
         answer["latency_ms"] = as_ms(now_s - call.begun_s)
         answer["model"] = call.model

@@ -100,7 +100,7 @@ def test_an_answer_carries_its_id_and_its_timings_in_order(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     call = make_call(headers={"X-Request-ID": "me"})
-    call.phases_s += (0.00123456, 0)
+    call.phases_ms += (1.23456, 0)
     call.begun_s = -0.0075
     monkeypatch.setattr(time, "monotonic", lambda: 0.0)
     call.end()
@@ -109,18 +109,18 @@ def test_an_answer_carries_its_id_and_its_timings_in_order(
         (b"content-length", b"2"),
         (b"allow", b"POST"),
         (b"x-request-id", b"me"),
-        (b"server-timing", b"decode;dur=1.234, queue;dur=0.0, total;dur=7.5"),
+        (b"server-timing", b"decode;dur=1.235, queue;dur=0.000, total;dur=7.500"),
     ]
 
 
 @pytest.mark.parametrize("reached", range(len(PHASES) + 1))
 def test_the_phases_that_were_reached_are_timed(reached: int) -> None:
     call = make_call()
-    call.phases_s += [0.0005] * reached
+    call.phases_ms += [0.5] * reached
     call.end()
     (timing,) = re.findall(rb"server-timing: (.+)\r\n", call.head())
-    parts = [f"{phase};dur=0.5" for phase in PHASES[:reached]]
-    assert timing.decode() == ", ".join([*parts, f"total;dur={call.total_ms}"])
+    parts = [f"{phase};dur=0.500" for phase in PHASES[:reached]]
+    assert timing.decode() == ", ".join([*parts, f"total;dur={call.total_ms:.3f}"])
 
 
 def test_a_problem_says_what_went_wrong_and_what_to_do() -> None:
