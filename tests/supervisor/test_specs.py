@@ -14,7 +14,7 @@ from inferctl.arena.spec import ModelSpec
 from inferctl.bundles.repository import Bundle
 from inferctl.errors import SettingsError
 from inferctl.settings import Settings
-from inferctl.supervisor.service import _model_specs
+from inferctl.supervisor.specs import model_specs
 from tests.tasks.tinybundles import classifier, detector
 
 SHAPES = Bundle(Path("models/shapes/3"), detector())
@@ -25,7 +25,7 @@ ANIMALS = Bundle(Path("models/animals/3"), classifier())
 def specs(
     *bundles: Bundle, settings: dict[str, Any] | None = None, workers: int = 2
 ) -> Iterator[Sequence[ModelSpec]]:
-    made = _model_specs(bundles, Settings.model_validate(settings or {}), workers)
+    made = model_specs(bundles, Settings.model_validate(settings or {}), workers)
     try:
         yield made
     finally:
