@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -16,6 +17,9 @@ from inferctl.arena.spec import ProcessSpec
 from inferctl.arena.wire import Control
 
 Message = dict[str, Any]
+
+# A control socket closes in the middle of its process' exit: what is left of it is over at once.
+END_POLL_S = 0.005
 
 
 class Child:
@@ -78,11 +82,14 @@ class Child:
     async def death(self) -> int:
         """Collect a process that has hung up; its exit code, or minus the signal that killed it.
 
-        The CPU it used stays in the ledger's account of its role.
+        The CPU it used stays in the ledger's account of its role. No thread waits here: a fork
+        takes no thread along, but every lock that one holds at that moment.
         """
         if self._process is None:
             return 0
-        _, status, usage = await asyncio.to_thread(os.wait4, self._process.pid, 0)
+        while (end := _end_of(self._process.pid)) is None:  # noqa: ASYNC110 - nothing tells of it everywhere
+            await asyncio.sleep(END_POLL_S)
+        status, usage = end
         self._block.state(PID).set(0)
         self._block.state(CPU_BASE_S).add(usage.ru_utime + usage.ru_stime)
         # Popen must not wait for a process that is already gone.
@@ -101,6 +108,12 @@ class Child:
         """End it at once."""
         if self._process is not None and self._process.returncode is None:
             self._process.send_signal(signal.SIGKILL)
+
+
+def _end_of(pid: int) -> tuple[int, resource.struct_rusage] | None:
+    """A child's wait status and what it used, once it has ended."""
+    ended, status, usage = os.wait4(pid, os.WNOHANG)
+    return (status, usage) if ended else None
 
 
 def describe_exit(code: int) -> str:
