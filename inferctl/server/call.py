@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import secrets
 import time
@@ -41,9 +42,27 @@ HEAD_LINES = tuple(
     for reached in range(len(PHASES) + 1)
 )
 
-# An id must be unique, not secret: the process' own random half, and a number.
-_PROCESS_ID = secrets.token_hex(4).encode()
-_numbers = count()
+
+class RequestIds:
+    """An id must be unique, not secret: the process' own random half, and a number.
+
+    A fork is a process of its own.
+    """
+
+    def __init__(self) -> None:
+        self._numbers = count()
+        self._renew()
+        os.register_at_fork(after_in_child=self._renew)
+
+    def _renew(self) -> None:
+        self._process = secrets.token_hex(4).encode("ascii")
+
+    def next(self) -> bytes:
+        """An id that no other request has."""
+        return b"%b%08x" % (self._process, next(self._numbers))
+
+
+_ids = RequestIds()
 
 
 class Call:
@@ -74,7 +93,7 @@ class Call:
         if given is not None and REQUEST_ID.fullmatch(given):
             self.request_id = given
         else:
-            self.request_id = b"%b%08x" % (_PROCESS_ID, next(_numbers))
+            self.request_id = _ids.next()
 
     def query(self) -> dict[str, str]:
         """The query's parameters, the last of each name. Raises RequestError."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import orjson
 import pytest
@@ -37,6 +38,25 @@ def test_an_odd_request_id_is_replaced(given: str) -> None:
 
 def test_every_request_gets_an_id_of_its_own() -> None:
     assert len({make_call().request_id for _ in range(100)}) == 100
+
+
+def test_the_ids_of_two_forks_and_their_parent_differ() -> None:
+    parent = make_call().request_id
+    first, second = (in_a_fork(lambda: make_call().request_id) for _ in range(2))
+    assert len({request_id[:8] for request_id in (parent, first, second)}) == 3
+
+
+def in_a_fork(say: Callable[[], str]) -> str:
+    ours, theirs = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        os.write(theirs, say().encode())
+        os._exit(0)
+    os.close(theirs)
+    with os.fdopen(ours) as said:
+        text = said.read()
+    assert os.waitpid(pid, 0)[1] == 0
+    return text
 
 
 @pytest.mark.parametrize(
