@@ -24,15 +24,16 @@ FOUNDATION = {"errors", "settings"}
 ALLOWED: dict[str, set[str]] = {
     "errors": set(),
     "cores": set(),
+    "naming": set(),
     "settings": {"errors"},
     "sources": FOUNDATION,
     "bundles": FOUNDATION,
     "arena": FOUNDATION | {"bundles"},
-    "engine": FOUNDATION | {"arena", "bundles", "cores"},
+    "engine": FOUNDATION | {"arena", "bundles", "cores", "naming"},
     "tasks": FOUNDATION | {"bundles"},
     "ui": set(),
     "server": FOUNDATION | {"arena", "bundles", "cores", "tasks", "ui", ""},
-    "supervisor": FOUNDATION | {"arena", "bundles", "cores"},
+    "supervisor": FOUNDATION | {"arena", "bundles", "cores", "naming", "server"},
     "export": FOUNDATION | {"bundles", ""},
     "bench": FOUNDATION | {"cores", ""},
     "demo": FOUNDATION,
@@ -71,6 +72,17 @@ def test_imports_go_one_way(path: Path) -> None:
         if name == "inferctl" or name.startswith("inferctl."):
             other = [*name.split("."), ""][1]
             assert other in ALLOWED[own] | {own}, f"{own} must not import {name}"
+
+
+def test_of_the_server_the_supervisor_knows_the_worker_that_it_forks_alone() -> None:
+    importers = {
+        (path.name, name)
+        for path in SOURCES
+        if part_of(path) == "supervisor"
+        for name in imports(path)
+        if name.startswith("inferctl.server")
+    }
+    assert importers == {("worker.py", "inferctl.server.worker")}
 
 
 def test_only_the_engine_and_the_verifier_import_onnxruntime() -> None:

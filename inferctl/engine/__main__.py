@@ -26,11 +26,13 @@ from inferctl.engine.sizing import Sizing
 from inferctl.engine.warmup import warm, widen
 from inferctl.engine.wide import worth_widening
 from inferctl.errors import InferctlError
+from inferctl.naming import name_process
 from inferctl.settings import RuntimeSettings
 
 
 def main() -> None:
     """Load and warm every model, say so, and serve until the supervisor hangs up."""
+    name_process("inferctl-engine")
     threading.excepthook = _die
     for signal_number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(signal_number, signal.SIG_IGN)  # workers still need it while they drain

@@ -9,12 +9,14 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from inferctl.arena.ledger import CPU_BASE_S, PID, Block
 from inferctl.arena.spec import ProcessSpec
 from inferctl.arena.wire import Control
+from inferctl.supervisor.fork import fork
 
 Message = dict[str, Any]
 
@@ -22,44 +24,33 @@ Message = dict[str, Any]
 END_POLL_S = 0.005
 
 
-class Child:
-    """`module` runs as `python -m module`, told `spec` over its control socket.
+class Child(ABC):
+    """A process with a control socket, and with a session of its own, so that Ctrl-C on a terminal
+    reaches the supervisor alone. `pid` is 0 before the first start."""
 
-    A new interpreter each time, never a fork: onnxruntime silently loses its threads in one, and
-    its own session, so that Ctrl-C on a terminal reaches the supervisor alone.
-    """
-
-    def __init__(
-        self, module: str, spec: ProcessSpec, inherited: Sequence[int], block: Block
-    ) -> None:
-        self.module = module
-        self.spec = spec
+    def __init__(self, name: str, inherited: Sequence[int], block: Block) -> None:
+        self.name = name
+        self.pid = 0
         self._inherited = tuple(inherited)
         self._block = block
-        self._process: subprocess.Popen[bytes] | None = None
+        self._exit_code: int | None = 0
         self._control: Control | None = None
         self._heard: asyncio.Queue[Message | None] = asyncio.Queue()
 
-    @property
-    def pid(self) -> int:
-        """The process id, 0 before the first start."""
-        return self._process.pid if self._process else 0
-
     def start(self) -> None:
-        """Start the process and tell it what it is."""
+        """Start the process."""
         ours, theirs = socket.socketpair()
         with theirs:
-            self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", self.module, str(theirs.fileno())],
-                pass_fds=(*self._inherited, theirs.fileno()),
-                stdin=subprocess.DEVNULL,
-                start_new_session=True,
-            )
-        self._block.state(PID).set(self._process.pid)
+            self.pid = self._begin(theirs)
+        self._exit_code = None
+        self._block.state(PID).set(self.pid)
         self._control = control = Control(ours)
         self._heard = asyncio.Queue()
         asyncio.get_running_loop().add_reader(control.fileno(), self._listen, control)
-        self.tell(self.spec.model_dump(mode="json"))
+
+    @abstractmethod
+    def _begin(self, control: socket.socket) -> int:
+        """The pid of a new process that has this end of its control socket."""
 
     def tell(self, message: Message, descriptor: int | None = None) -> bool:
         """Send a control message; False when the process is dead."""
@@ -85,19 +76,18 @@ class Child:
         The CPU it used stays in the ledger's account of its role. No thread waits here: a fork
         takes no thread along, but every lock that one holds at that moment.
         """
-        if self._process is None:
-            return 0
-        while (end := _end_of(self._process.pid)) is None:  # noqa: ASYNC110 - nothing tells of it everywhere
+        if self._exit_code is not None:
+            return self._exit_code
+        while (end := _end_of(self.pid)) is None:  # noqa: ASYNC110 - nothing tells of it everywhere
             await asyncio.sleep(END_POLL_S)
         status, usage = end
+        self._exit_code = os.waitstatus_to_exitcode(status)
         self._block.state(PID).set(0)
         self._block.state(CPU_BASE_S).add(usage.ru_utime + usage.ru_stime)
-        # Popen must not wait for a process that is already gone.
-        self._process.returncode = os.waitstatus_to_exitcode(status)
         if self._control is not None:
             self._control.close()
             self._control = None
-        return self._process.returncode
+        return self._exit_code
 
     def hang_up(self) -> None:
         """Tell the child to end itself."""
@@ -106,8 +96,50 @@ class Child:
 
     def kill(self) -> None:
         """End it at once."""
-        if self._process is not None and self._process.returncode is None:
-            self._process.send_signal(signal.SIGKILL)
+        if self._exit_code is None:
+            os.kill(self.pid, signal.SIGKILL)
+
+
+class Interpreter(Child):
+    """`module` runs as `python -m module`, told `spec` over its control socket.
+
+    For the engine: onnxruntime silently loses its threads in a fork.
+    """
+
+    def __init__(
+        self, name: str, module: str, spec: ProcessSpec, inherited: Sequence[int], block: Block
+    ) -> None:
+        super().__init__(name, inherited, block)
+        self._module = module
+        self._spec = spec
+
+    def start(self) -> None:
+        """Start the process and tell it what it is."""
+        super().start()
+        self.tell(self._spec.model_dump(mode="json"))
+
+    def _begin(self, control: socket.socket) -> int:
+        process = subprocess.Popen(
+            [sys.executable, "-P", "-m", self._module, str(control.fileno())],
+            pass_fds=(*self._inherited, control.fileno()),
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        process.returncode = 0  # it must not wait for its end: `death` does
+        return process.pid
+
+
+class Fork(Child):
+    """A fork of the supervisor does `work` with its end of the control socket."""
+
+    def __init__(
+        self, name: str, work: Callable[[Control], None], inherited: Sequence[int], block: Block
+    ) -> None:
+        super().__init__(name, inherited, block)
+        self._work = work
+
+    def _begin(self, control: socket.socket) -> int:
+        return fork(lambda: self._work(Control(control)), (*self._inherited, control.fileno()))
 
 
 def _end_of(pid: int) -> tuple[int, resource.struct_rusage] | None:

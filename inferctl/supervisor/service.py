@@ -9,6 +9,7 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import structlog
@@ -21,9 +22,10 @@ from inferctl.cores import available_cores
 from inferctl.errors import StartError
 from inferctl.settings import Settings
 from inferctl.supervisor.backoff import Backoff
-from inferctl.supervisor.child import Child, describe_exit
+from inferctl.supervisor.child import Child, Fork, Interpreter, describe_exit
 from inferctl.supervisor.listen import listen
 from inferctl.supervisor.specs import model_specs
+from inferctl.supervisor.worker import import_code, work
 
 log = structlog.get_logger()
 
@@ -47,20 +49,21 @@ class Service:
         ledger_fd = create_memory("ledger", ledger_bytes(len(names), Ledger.FIRST_WORKER + workers))
         self._ledger = Ledger(map_memory(ledger_fd), names, workers)
         shared = [ledger_fd, *(spec.arena_fd for spec in specs)]
-        self._engine = Child(
+        self._engine = Interpreter(
+            "engine",
             "inferctl.engine",
             EngineSpec(models=specs, workers=workers, ledger_fd=ledger_fd, process=Ledger.ENGINE),
             shared,
             self._ledger.blocks[Ledger.ENGINE],
         )
         self._workers = [
-            Child(
-                "inferctl.server",
-                WorkerSpec(
+            Fork(
+                "worker",
+                partial(work, WorkerSpec(
                     models=specs, workers=workers, ledger_fd=ledger_fd,
                     process=Ledger.FIRST_WORKER + index, index=index, listen_fd=sock.fileno(),
                     server=server, logs=settings.logs,
-                ),
+                )),
                 [*shared, sock.fileno()],
                 self._ledger.blocks[Ledger.FIRST_WORKER + index],
             )
@@ -83,8 +86,10 @@ class Service:
         begun_s = time.monotonic()
         children = [self._engine, *self._workers]
         try:
-            for child in children:
-                child.start()
+            self._engine.start()
+            import_code()
+            for worker in self._workers:
+                worker.start()
             await self._first_ready()
             if self._stopping.is_set():
                 log.info("stopped while starting")
@@ -228,7 +233,7 @@ async def _first_word(child: Child) -> None:
     message = await child.hear()
     if message is None:
         reason = describe_exit(await child.death())
-        raise StartError(f"{child.module} died while starting: {reason}")
+        raise StartError(f"the {child.name} died while starting: {reason}")
     if message["event"] == "failed":
         raise StartError(message["error"])
 

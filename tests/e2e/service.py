@@ -82,11 +82,11 @@ class Service:
         assert found is not None
         self.url = found.group(1)
 
-    def pids(self, module: str) -> list[int]:
-        """The children that run a module, from /proc."""
+    def pids(self, name: str) -> list[int]:
+        """The children of a name, from /proc."""
         children = Path(f"/proc/{self.process.pid}/task").glob("*/children")
         pids = [int(pid) for path in children for pid in path.read_text().split()]
-        return sorted(pid for pid in pids if module in _command(pid))
+        return sorted(pid for pid in pids if _name(pid) == name)
 
     def request(
         self, path: str, body: bytes | None = None, headers: dict[str, str] | None = None
@@ -125,8 +125,8 @@ class Service:
         return code
 
 
-def _command(pid: int) -> str:
+def _name(pid: int) -> str:
     try:
-        return Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ")
+        return Path(f"/proc/{pid}/comm").read_text().rstrip("\n")
     except OSError:
         return ""

@@ -8,6 +8,7 @@ import threading
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import combinations
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ from tests.e2e.service import Service
 
 pytestmark = pytest.mark.e2e
 
-ENGINE, WORKER = "inferctl.engine", "inferctl.server"
+ENGINE, WORKER = "inferctl-engine", "inferctl-worker"
 
 
 def mapped(pid: int) -> str:
@@ -64,6 +65,41 @@ def test_only_the_engine_maps_onnxruntime_and_nobody_torch(service: Service) -> 
         assert "onnxruntime" not in mapped(pid)
     for pid in (service.process.pid, engine, *service.pids(WORKER)):
         assert "libtorch" not in mapped(pid)
+
+
+def descriptors(pid: int) -> list[str]:
+    return [str(path.readlink()) for path in Path(f"/proc/{pid}/fd").iterdir()]
+
+
+def sockets(pid: int) -> set[str]:
+    return {name for name in descriptors(pid) if name.startswith("socket:")}
+
+
+def test_no_process_holds_a_socket_that_tells_of_another_s_death(start: Start) -> None:
+    """Nor what another one listens on. One worker is the successor of one that was killed."""
+    service = start("--workers", "3")
+    os.kill(service.pids(WORKER)[0], signal.SIGKILL)
+    service.wait_for_line("ready again")
+    (engine,), workers = service.pids(ENGINE), service.pids(WORKER)
+
+    listening = [sockets(pid) & sockets(service.process.pid) for pid in workers]
+
+    assert [len(one) for one in listening] == [1, 1, 1]
+    assert not sockets(engine) & sockets(service.process.pid)
+    for one, other in combinations([engine, *workers], 2):
+        assert not sockets(one) & sockets(other)
+    for pid in workers:
+        # That one, the supervisor's, the engine's, and two with which a signal wakes the loop.
+        assert len(sockets(pid)) == 5
+        assert descriptors(pid).count("anon_inode:[eventpoll]") == 1
+
+
+def test_no_two_requests_get_the_same_id(service: Service) -> None:
+    """Whichever worker they come to: every request is a connection of its own."""
+    ids = [service.request("/livez").headers["x-request-id"] for _ in range(64)]
+
+    assert len(set(ids)) == 64
+    assert len({one[:8] for one in ids}) == len(service.pids(WORKER))
 
 
 def test_a_killed_engine_is_replaced_without_a_failed_request(start: Start) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import mmap
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -12,7 +12,11 @@ import pytest
 
 from inferctl.arena.ledger import CPU_BASE_S, PID, Block, Ledger, ledger_bytes
 from inferctl.arena.spec import ProcessSpec
-from inferctl.supervisor.child import Child, describe_exit
+from inferctl.supervisor.child import Child, Fork, Interpreter, describe_exit
+
+from .toy_child import live
+
+Kind = Callable[[Block], Child]
 
 SPEC = ProcessSpec(models=(), workers=1, ledger_fd=7, process=Ledger.ENGINE)
 
@@ -26,10 +30,25 @@ def engine_block() -> Block:
     return Ledger(mmap.mmap(-1, ledger_bytes(0, 3)), [], 1).blocks[Ledger.ENGINE]
 
 
+def interpreter(block: Block, module: str = "toy_child") -> Child:
+    return Interpreter("toy", module, SPEC, (), block)
+
+
+def forked(block: Block) -> Child:
+    return Fork("toy", live, (), block)
+
+
+@pytest.fixture(params=[interpreter, forked])
+def kind(request: pytest.FixtureRequest) -> Kind:
+    """What holds of both kinds of child."""
+    way: Kind = request.param
+    return way
+
+
 @asynccontextmanager
-async def started(block: Block | None = None) -> AsyncIterator[Child]:
+async def started(kind: Kind, block: Block | None = None) -> AsyncIterator[Child]:
     """A child that has said its first word; it must be dead in the end."""
-    child = Child("toy_child", SPEC, (), block or engine_block())
+    child = kind(block or engine_block())
     child.start()
     assert (await child.hear() or {})["event"] == "told"
     yield child
@@ -44,20 +63,21 @@ async def end_of(child: Child) -> int:
     return await child.death()
 
 
-async def test_a_child_is_told_what_it_is_and_gets_a_session_of_its_own() -> None:
-    child = Child("toy_child", SPEC, (), engine_block())
+@pytest.mark.parametrize(
+    ("kind", "spec"), [(interpreter, SPEC.model_dump(mode="json")), (forked, None)]
+)
+async def test_a_child_is_told_what_it_is_and_gets_a_session_of_its_own(
+    kind: Kind, spec: object
+) -> None:
+    child = kind(engine_block())
     child.start()
-    assert await child.hear() == {
-        "event": "told",
-        "spec": SPEC.model_dump(mode="json"),
-        "session": True,
-    }
+    assert await child.hear() == {"event": "told", "spec": spec, "session": True}
     child.hang_up()
     assert await end_of(child) == 0
 
 
-async def test_messages_arrive_whole_and_in_order() -> None:
-    async with started() as child:
+async def test_messages_arrive_whole_and_in_order(kind: Kind) -> None:
+    async with started(kind) as child:
         child.tell({"say": 2000})
         assert [await child.hear() for _ in range(2000)] == [{"event": n} for n in range(2000)]
         child.hang_up()
@@ -65,9 +85,9 @@ async def test_messages_arrive_whole_and_in_order() -> None:
         assert await child.death() == 0
 
 
-async def test_a_descriptor_is_handed_over() -> None:
+async def test_a_descriptor_is_handed_over(kind: Kind) -> None:
     ours, theirs = os.pipe()
-    async with started() as child:
+    async with started(kind) as child:
         assert child.tell({"write": "hello"}, theirs)
         os.close(theirs)
         child.tell({"exit": 0})
@@ -77,38 +97,38 @@ async def test_a_descriptor_is_handed_over() -> None:
 
 
 @pytest.mark.parametrize("code", [0, 1, 3, 255])
-async def test_an_exit_code_is_learnt(code: int) -> None:
-    async with started() as child:
+async def test_an_exit_code_is_learnt(kind: Kind, code: int) -> None:
+    async with started(kind) as child:
         child.tell({"exit": code})
         assert await end_of(child) == code
 
 
 @pytest.mark.parametrize("signal", ["SIGKILL", "SIGSEGV", "SIGFPE"])
-async def test_a_signal_is_learnt(signal: str) -> None:
-    async with started() as child:
+async def test_a_signal_is_learnt(kind: Kind, signal: str) -> None:
+    async with started(kind) as child:
         child.tell({"signal": signal})
         assert describe_exit(await end_of(child)) == f"killed by {signal}"
 
 
-async def test_a_child_is_killed_whatever_it_does() -> None:
-    async with started() as child:
+async def test_a_child_is_killed_whatever_it_does(kind: Kind) -> None:
+    async with started(kind) as child:
         child.tell({"burn_s": 3600})
         child.kill()
         assert await end_of(child) == -9
 
 
 async def test_a_module_that_does_not_exist_is_a_death(capfd: pytest.CaptureFixture[str]) -> None:
-    child = Child("no_such_module", SPEC, (), engine_block())
+    child = interpreter(engine_block(), "no_such_module")
     child.start()
     assert await child.hear() is None
     assert await child.death() == 1
     assert "no_such_module" in capfd.readouterr().err
 
 
-async def test_the_ledger_knows_the_process_and_keeps_its_cpu() -> None:
+async def test_the_ledger_knows_the_process_and_keeps_its_cpu(kind: Kind) -> None:
     block = engine_block()
     for seconds in (0.2, 0.4):
-        async with started(block) as child:
+        async with started(kind, block) as child:
             assert block.state(PID).get() == child.pid > 0
             child.tell({"burn_s": 0.2, "exit": 0})
             await end_of(child)
@@ -116,8 +136,8 @@ async def test_the_ledger_knows_the_process_and_keeps_its_cpu() -> None:
         assert block.state(CPU_BASE_S).get() >= seconds
 
 
-async def test_a_child_can_be_started_again() -> None:
-    async with started() as child:
+async def test_a_child_can_be_started_again(kind: Kind) -> None:
+    async with started(kind) as child:
         first = child.pid
         child.tell({"exit": 1})
         assert await end_of(child) == 1
@@ -128,8 +148,8 @@ async def test_a_child_can_be_started_again() -> None:
         assert await end_of(child) == 0
 
 
-async def test_a_dead_child_hears_nothing() -> None:
-    async with started() as child:
+async def test_a_dead_child_hears_nothing(kind: Kind) -> None:
+    async with started(kind) as child:
         child.tell({"exit": 0})
         assert await child.hear() is None
         assert not child.tell({"say": 1})
@@ -139,8 +159,8 @@ async def test_a_dead_child_hears_nothing() -> None:
         child.kill()
 
 
-async def test_a_child_before_its_birth_is_nobody() -> None:
-    child = Child("toy_child", SPEC, (), engine_block())
+async def test_a_child_before_its_birth_is_nobody(kind: Kind) -> None:
+    child = kind(engine_block())
     assert child.pid == 0
     assert not child.tell({"say": 1})
     assert await child.death() == 0

@@ -14,9 +14,11 @@ from inferctl.arena.wire import Control
 
 def main() -> None:
     control = Control(socket.socket(fileno=int(sys.argv[1])))
-    control.send(
-        {"event": "told", "spec": control.receive(), "session": os.getsid(0) == os.getpid()}
-    )
+    live(control, control.receive())
+
+
+def live(control: Control, spec: dict[str, Any] | None = None) -> None:
+    control.send({"event": "told", "spec": spec, "session": os.getsid(0) == os.getpid()})
     while (message := control.receive()) is not None:
         obey(control, message)
 

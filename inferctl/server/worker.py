@@ -1,4 +1,4 @@
-"""`python -m inferctl.server CONTROL_FD`: an HTTP worker."""
+"""An HTTP worker: a process that answers until the supervisor says drain or hangs up."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import asyncio
 import gc
 import logging
 import math
-import signal
 import socket
 import sys
 import time
@@ -41,18 +40,12 @@ from inferctl.server.timeouts import Timeouts
 from inferctl.server.workplace import Workplace
 
 
-def main() -> None:
+def serve(spec: WorkerSpec, control: Control) -> None:
     """Serve until the supervisor says drain or hangs up."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)  # the supervisor decides when to stop
     # What a client sends must not fill stderr; bugs are errors.
     logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
-    control = Control(socket.socket(fileno=int(sys.argv[1])))
-    message = control.receive()
-    if message is None:
-        return
     try:
-        worker = Worker(WorkerSpec.model_validate(message), control)
+        worker = Worker(spec, control)
     except InferctlError as error:
         control.send({"event": "failed", "error": str(error)})
         sys.exit(error.exit_code)
@@ -141,7 +134,7 @@ class SupervisedServer(uvicorn.Server):
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Leave the signals alone; `main` ignores them."""
+        """Leave the signals alone: they are ignored."""
         yield
 
 
@@ -155,7 +148,3 @@ def _served(number: int, model: ModelSpec, spec: WorkerSpec, ledger: Ledger) -> 
 def _decode_threads(workers: int) -> int:
     """A thread more than this worker's share of the cores: one may wait for memory."""
     return max(1, available_cores() // workers) + 1
-
-
-if __name__ == "__main__":
-    main()
