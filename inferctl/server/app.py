@@ -16,6 +16,7 @@ from inferctl.server.asgi import Message, Receive, Scope, Send
 from inferctl.server.call import Call, Reply, as_headers, problem
 from inferctl.server.logs import RequestLog
 from inferctl.server.predict import Predict
+from inferctl.server.rest import Voice
 
 # Probes and scrapes come every few seconds for ever; they are not requests worth a log line.
 UNLOGGED = frozenset(("/livez", "/readyz", "/healthz", "/metrics"))
@@ -24,9 +25,10 @@ UNLOGGED = frozenset(("/livez", "/readyz", "/healthz", "/metrics"))
 class App:
     """The worker's ASGI application."""
 
-    def __init__(self, predict: Predict, rest: FastAPI, log: RequestLog) -> None:
+    def __init__(self, predict: Predict, rest: FastAPI, voice: Voice, log: RequestLog) -> None:
         self._predict = predict
         self._rest = rest
+        self._voice = voice
         self._log = log
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -66,7 +68,7 @@ class App:
                 message["headers"] = [*message["headers"], *as_headers(call.head())]
             await send(message)
 
-        scope["state"] = {"call": call}
+        scope["state"] = {"call": call, "voice": self._voice}
         try:
             await self._rest(scope, receive, send_with_headers)
         except Exception:  # noqa: BLE001 - the outermost loop: it was answered, and raised again

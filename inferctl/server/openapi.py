@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from inferctl.server.served import ServedModel
+from inferctl.server.offer import Offer
 from inferctl.tasks.base import JSON, Task
 
 Document = dict[str, Any]
@@ -46,20 +46,18 @@ PROBLEM: Document = {
 }
 
 
-def add_predict_paths(
-    document: Document, models: Sequence[ServedModel], default: ServedModel | None
-) -> Document:
+def add_predict_paths(document: Document, offers: Sequence[Offer]) -> Document:
     """Add `/predict` and each model's `/models/{name}/predict`, with exact schemas."""
     pairs: list[tuple[type[BaseModel], Any]] = [(Problem, "serialization")]
-    for model in models:
-        pairs += [(model.task.request, "validation"), (model.task.answer, "serialization")]
+    for offer in offers:
+        pairs += [(offer.task.request, "validation"), (offer.task.answer, "serialization")]
     names, definitions = models_json_schema(pairs, ref_template=REF)
     schemas = document.setdefault("components", {}).setdefault("schemas", {})
     schemas.update(definitions["$defs"])
-    for model in models:
-        operation = _operation(model, names)
-        document["paths"][f"/models/{model.name}/predict"] = {"post": operation}
-        if model is default:
+    for offer in offers:
+        operation = _operation(offer, names)
+        document["paths"][f"/models/{offer.name}/predict"] = {"post": operation}
+        if offer.settings.default:
             document["paths"]["/predict"] = {
                 "post": operation
                 | {
@@ -70,8 +68,8 @@ def add_predict_paths(
     return document
 
 
-def _operation(model: ServedModel, names: Any) -> Document:
-    task = model.task
+def _operation(offer: Offer, names: Any) -> Document:
+    task = offer.task
     raw_schema = (
         {"type": "string"}
         if "text/plain" in task.media_types
@@ -84,8 +82,8 @@ def _operation(model: ServedModel, names: Any) -> Document:
     answer = {JSON: {"schema": names[task.answer, "serialization"]}}
     return {
         "parameters": _parameters(task),
-        "operationId": f"predict_{model.name}",
-        "summary": f"{model.manifest.task} by {model.name} version {model.manifest.version}",
+        "operationId": f"predict_{offer.name}",
+        "summary": f"{offer.manifest.task} by {offer.name} version {offer.manifest.version}",
         "tags": ["predict"],
         "requestBody": {"required": True, "content": content},
         "responses": {

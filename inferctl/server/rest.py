@@ -1,10 +1,14 @@
-"""Every route but the hot ones: state, metrics, models, documentation."""
+"""Every route but the hot ones: state, metrics, models, documentation.
+
+It is made before there are workers, once for all of them: what it says of a worker it takes from
+the request's scope.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
-from typing import Any
+from typing import Any, NamedTuple
 
 from fastapi import FastAPI, Request, Response
 from pydantic import BaseModel
@@ -16,8 +20,8 @@ from inferctl.server.call import BUG, problem
 from inferctl.server.docs import add_docs
 from inferctl.server.health import Health, State
 from inferctl.server.metrics import CONTENT_TYPE, Exposition
+from inferctl.server.offer import ModelDescription, Offer
 from inferctl.server.openapi import PROBLEM, add_predict_paths
-from inferctl.server.served import ModelDescription, ServedModel
 
 
 class Live(BaseModel):
@@ -38,11 +42,18 @@ class Models(BaseModel):
     models: list[ModelDescription]
 
 
-def build_rest(
-    models: Mapping[str, ServedModel], default: ServedModel | None, state: State,
-    exposition: Exposition, *, docs: bool,
-) -> FastAPI:  # fmt: skip
-    """FastAPI with every route but the hot ones, and the document of all of them."""
+class Voice(NamedTuple):
+    """What a worker has to say of itself, and of the service."""
+
+    state: State
+    exposition: Exposition
+
+
+def build_rest(offers: Sequence[Offer], *, docs: bool) -> FastAPI:
+    """FastAPI with every route but the hot ones, and the document of all of them.
+
+    Its requests need `call` and `voice` in their scope's state.
+    """
     rest = FastAPI(
         title="inferctl",
         version=__version__,
@@ -50,13 +61,13 @@ def build_rest(
         redoc_url=None,
         openapi_url="/openapi.json" if docs else None,
     )
-    _add_state_routes(rest, state, exposition)
-    _add_model_routes(rest, models)
+    _add_state_routes(rest)
+    _add_model_routes(rest, {offer.name: offer for offer in offers})
     for kind in (HTTPException, InferctlError, Exception):
         rest.add_exception_handler(kind, _answer_problem)
     if docs:
         add_docs(rest)
-        document = add_predict_paths(rest.openapi(), list(models.values()), default)
+        document = add_predict_paths(rest.openapi(), offers)
         _without_fastapis_errors(document)
         rest.openapi = lambda: document  # type: ignore[method-assign] # FastAPI's documented way
     return rest
@@ -69,7 +80,12 @@ def _without_fastapis_errors(document: dict[str, Any]) -> None:
         document["components"]["schemas"].pop(name, None)
 
 
-def _add_state_routes(rest: FastAPI, state: State, exposition: Exposition) -> None:
+def _voice(request: Request) -> Voice:
+    voice: Voice = request.scope["state"]["voice"]
+    return voice
+
+
+def _add_state_routes(rest: FastAPI) -> None:
     @rest.get("/livez", tags=["state"], summary="200 while the process answers")
     async def livez() -> Live:
         return Live(live=True)
@@ -80,13 +96,14 @@ def _add_state_routes(rest: FastAPI, state: State, exposition: Exposition) -> No
         summary="200 when every model is warm",
         responses={503: {"model": Ready, "description": "loading, draining, or no engine"}},
     )
-    async def readyz(response: Response) -> Ready:
-        response.status_code = 200 if state.ready else 503
-        return Ready(ready=state.ready)
+    async def readyz(request: Request, response: Response) -> Ready:
+        ready = _voice(request).state.ready
+        response.status_code = 200 if ready else 503
+        return Ready(ready=ready)
 
     @rest.get("/health", tags=["state"], summary="the state in full")
-    async def health() -> Health:
-        return state.health()
+    async def health(request: Request) -> Health:
+        return _voice(request).state.health()
 
     @rest.get(
         "/metrics",
@@ -95,14 +112,15 @@ def _add_state_routes(rest: FastAPI, state: State, exposition: Exposition) -> No
         response_class=Response,
         responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
     )
-    async def metrics() -> Response:
+    async def metrics(request: Request) -> Response:
+        exposition = _voice(request).exposition
         return Response(exposition.render(), media_type=CONTENT_TYPE.decode("ascii"))
 
 
-def _add_model_routes(rest: FastAPI, models: Mapping[str, ServedModel]) -> None:
+def _add_model_routes(rest: FastAPI, offers: Mapping[str, Offer]) -> None:
     @rest.get("/models", tags=["models"], summary="what is served")
     async def list_models() -> Models:
-        return Models(models=[model.describe() for model in models.values()])
+        return Models(models=[offer.describe() for offer in offers.values()])
 
     @rest.get(
         "/models/{name}",
@@ -111,9 +129,9 @@ def _add_model_routes(rest: FastAPI, models: Mapping[str, ServedModel]) -> None:
         responses={404: {"description": "no such model", "content": PROBLEM}},
     )
     async def get_model(name: str) -> ModelDescription:
-        if name not in models:
+        if name not in offers:
             raise NotFound("no such model", hint="GET /models lists them")
-        return models[name].describe()
+        return offers[name].describe()
 
 
 async def _answer_problem(request: Request, error: Exception) -> Response:

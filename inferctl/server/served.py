@@ -1,4 +1,4 @@
-"""One model as a worker sees it: its task, its slots, its gate and its counters."""
+"""One model as a worker serves it: its slots, its gate and its counters."""
 
 from __future__ import annotations
 
@@ -6,52 +6,31 @@ import math
 import random
 import time
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel
 
 from inferctl.arena.ledger import OUTCOMES, Ledger
 from inferctl.arena.slots import FreeSlots, ModelArena
-from inferctl.arena.spec import ModelSpec
-from inferctl.bundles.manifest import Tensor
 from inferctl.errors import Overloaded, TooLarge
 from inferctl.server.gate import Gate
-from inferctl.settings import LimitsSettings
-from inferctl.tasks.base import JSON, Array, Prepared
-from inferctl.tasks.registry import task_for
-
-
-class ModelDescription(BaseModel):
-    """`GET /models/{name}`; `default` is whether /predict leads to it."""
-
-    name: str
-    version: int
-    task: str
-    default: bool
-    labels: tuple[str, ...]
-    inputs: tuple[Tensor, ...]
-    outputs: tuple[Tensor, ...]
-    precision: str
-    limits: LimitsSettings
-    content_types: tuple[str, ...]
-    example: dict[str, Any]
+from inferctl.server.offer import Offer
+from inferctl.tasks.base import Array, Prepared
 
 
 class ServedModel:
     """`number` is the model's place in the service; the same in every process."""
 
     def __init__(
-        self, number: int, spec: ModelSpec, arena: ModelArena, worker: int, ledger: Ledger
+        self, number: int, offer: Offer, arena: ModelArena, worker: int, ledger: Ledger
     ) -> None:
         self.number = number
-        self.manifest = manifest = spec.manifest
-        self.settings = spec.settings
+        self.offer = offer
+        self.manifest = manifest = offer.manifest
+        self.settings = offer.settings
+        self.task = offer.task
         self.arena = arena
-        self.task = task_for(Path(spec.bundle), manifest, spec.settings)
-        self.gate = Gate(spec.settings.limits.max_concurrent)
+        self.gate = Gate(offer.settings.limits.max_concurrent)
         self._token_inputs = {t.name for t in manifest.inputs if "tokens" in t.shape}
         self._outputs = tuple(arena.outputs.items())
         # Plain memory reads and writes of single numbers faster than numpy.
@@ -60,7 +39,7 @@ class ServedModel:
         self._deadline_s, self.submitted_s = _seconds(arena.deadline_s), _seconds(arena.submitted_s)
         self._started_s, self._finished_s = _seconds(arena.started_s), _seconds(arena.finished_s)
         self._free = FreeSlots(arena.slots_of(worker))
-        self._max_queue_rows = spec.settings.limits.max_queue_rows
+        self._max_queue_rows = offer.settings.limits.max_queue_rows
         self._fair_share = min(self._max_queue_rows // arena.workers, self._free.left)
         self.name = name = manifest.name
         self.version = manifest.version
@@ -153,23 +132,6 @@ class ServedModel:
         """A request was answered."""
         self._requests[outcome].add()
         self._latency_seconds.observe(latency_s)
-
-    def describe(self) -> ModelDescription:
-        """What /models says of it."""
-        manifest = self.manifest
-        return ModelDescription(
-            name=manifest.name,
-            version=manifest.version,
-            task=manifest.task,
-            default=self.settings.default,
-            labels=manifest.labels,
-            inputs=manifest.inputs,
-            outputs=manifest.outputs,
-            precision=manifest.precision,
-            limits=self.settings.limits,
-            content_types=(JSON, *self.task.media_types),
-            example=self.task.example(),
-        )
 
 
 def _index(slots: Sequence[int]) -> slice | Sequence[int]:

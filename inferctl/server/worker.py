@@ -9,7 +9,7 @@ import math
 import socket
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -32,38 +32,49 @@ from inferctl.server.health import State
 from inferctl.server.link import EngineLink
 from inferctl.server.logs import RequestLog
 from inferctl.server.metrics import Exposition
+from inferctl.server.offer import Offer
 from inferctl.server.predict import Predict
 from inferctl.server.protocol import Protocol
-from inferctl.server.rest import build_rest
+from inferctl.server.rest import Voice, build_rest
 from inferctl.server.served import ServedModel
 from inferctl.server.timeouts import Timeouts
 from inferctl.server.workplace import Workplace
 
 
-def serve(spec: WorkerSpec, control: Control) -> None:
-    """Serve until the supervisor says drain or hangs up."""
-    # What a client sends must not fill stderr; bugs are errors.
-    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
-    try:
-        worker = Worker(spec, control)
-    except InferctlError as error:
-        control.send({"event": "failed", "error": str(error)})
-        sys.exit(error.exit_code)
-    # What was made so far stays: the collector need not look at it again.
-    gc.freeze()
-    uvloop.run(worker.serve())
-    worker.log.close()
+class Prototype:
+    """What every worker of a service has in common: made once, before they are forked."""
+
+    def __init__(self, models: Sequence[ModelSpec], *, docs: bool) -> None:
+        """Load what the tasks need. Raises BundleError."""
+        self.offers = [_offer(model) for model in models]
+        self.rest = build_rest(self.offers, docs=docs)
+        # What a client sends must not fill stderr; bugs are errors.
+        logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
+
+    def serve(self, spec: WorkerSpec, control: Control) -> None:
+        """Be a worker until the supervisor says drain or hangs up."""
+        try:
+            worker = Worker(self, spec, control)
+        except InferctlError as error:
+            control.send({"event": "failed", "error": str(error)})
+            sys.exit(error.exit_code)
+        # What was made so far stays: the collector need not look at it again.
+        gc.freeze()
+        uvloop.run(worker.serve())
+        worker.log.close()
 
 
 class Worker:
     """Everything one HTTP process holds."""
 
-    def __init__(self, spec: WorkerSpec, control: Control) -> None:
+    def __init__(self, prototype: Prototype, spec: WorkerSpec, control: Control) -> None:
         self._control = control
         ledger = Ledger(map_memory(spec.ledger_fd), [m.name for m in spec.models], spec.workers)
         block = ledger.blocks[spec.process]
         block.reset_gauges()
-        models = [_served(number, model, spec, ledger) for number, model in enumerate(spec.models)]
+        models = [
+            _served(number, offer, spec, ledger) for number, offer in enumerate(prototype.offers)
+        ]
         by_name = {model.name: model for model in models}
         self.link = EngineLink(models)
         self.state = State(ledger, self.link, models, time.monotonic())
@@ -80,12 +91,12 @@ class Worker:
             spec.workers,
         )
         predict = Predict(by_name, default, work)
-        rest = build_rest(by_name, default, self.state, Exposition(ledger), docs=spec.server.docs)
+        voice = Voice(self.state, Exposition(ledger))
         idle = Timeouts(spec.server.keep_alive_s, Protocol.timeout_keep_alive_handler)
         self._socket = socket.socket(fileno=spec.listen_fd)
         self._server = SupervisedServer(
             uvicorn.Config(
-                App(predict, rest, self.log),
+                App(predict, prototype.rest, voice, self.log),
                 http=partial(Connection, predict, idle),  # type: ignore[arg-type] # it is called, no more
                 ws="none",
                 lifespan="off",
@@ -101,8 +112,6 @@ class Worker:
     async def serve(self) -> None:
         """Listen, and obey the supervisor."""
         asyncio.get_running_loop().add_reader(self._control.fileno(), self._obey)
-        if self._control.pending:  # it came together with the spec
-            self._obey()
         self._control.send({"event": "ready"})
         await self._server.serve([self._socket])
 
@@ -138,11 +147,16 @@ class SupervisedServer(uvicorn.Server):
         yield
 
 
-def _served(number: int, model: ModelSpec, spec: WorkerSpec, ledger: Ledger) -> ServedModel:
+def _offer(model: ModelSpec) -> Offer:
     if model.manifest.text:
         check_file(Path(model.bundle), model.manifest, TOKENIZER_FILE)
+    return Offer(model)
+
+
+def _served(number: int, offer: Offer, spec: WorkerSpec, ledger: Ledger) -> ServedModel:
+    model = spec.models[number]
     arena = ModelArena(model.manifest, model.slots, spec.workers, map_memory(model.arena_fd))
-    return ServedModel(number, model, arena, spec.index, ledger)
+    return ServedModel(number, offer, arena, spec.index, ledger)
 
 
 def _decode_threads(workers: int) -> int:

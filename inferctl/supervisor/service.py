@@ -25,7 +25,7 @@ from inferctl.supervisor.backoff import Backoff
 from inferctl.supervisor.child import Child, Fork, Interpreter, describe_exit
 from inferctl.supervisor.listen import listen
 from inferctl.supervisor.specs import model_specs
-from inferctl.supervisor.worker import import_code, work
+from inferctl.supervisor.worker import Nursery
 
 log = structlog.get_logger()
 
@@ -56,10 +56,11 @@ class Service:
             shared,
             self._ledger.blocks[Ledger.ENGINE],
         )
+        self._nursery = Nursery(specs, docs=server.docs)
         self._workers = [
             Fork(
                 "worker",
-                partial(work, WorkerSpec(
+                partial(self._nursery.work, WorkerSpec(
                     models=specs, workers=workers, ledger_fd=ledger_fd,
                     process=Ledger.FIRST_WORKER + index, index=index, listen_fd=sock.fileno(),
                     server=server, logs=settings.logs,
@@ -87,7 +88,7 @@ class Service:
         children = [self._engine, *self._workers]
         try:
             self._engine.start()
-            import_code()
+            self._nursery.prepare()
             for worker in self._workers:
                 worker.start()
             await self._first_ready()

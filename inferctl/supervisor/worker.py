@@ -1,26 +1,37 @@
-"""How a worker begins: its code is imported here, once, and every fork has it."""
+"""Where workers come from: the supervisor makes what they have in common, and forks them of it."""
 
 from __future__ import annotations
 
-from inferctl.arena.spec import WorkerSpec
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from inferctl.arena.spec import ModelSpec, WorkerSpec
 from inferctl.arena.wire import Control
 from inferctl.naming import name_process
 from inferctl.supervisor.fork import freeze
 
-WORKER = "inferctl-worker"
+if TYPE_CHECKING:
+    from inferctl.server.worker import Prototype
 
 
-def import_code() -> None:
-    """Make the supervisor what workers can be forked of."""
-    # Not at the top: it takes as long as the engine takes to start, beside which it can be done.
-    import inferctl.server.worker  # noqa: F401, PLC0415
+class Nursery:
+    """Their code, imported, and what depends on the models alone: tokenizers, schemas, routes."""
 
-    freeze()
+    _prototype: Prototype
 
+    def __init__(self, models: Sequence[ModelSpec], *, docs: bool) -> None:
+        self._models = models
+        self._docs = docs
 
-def work(spec: WorkerSpec, control: Control) -> None:
-    """The life of a worker, in its own process."""
-    from inferctl.server.worker import serve  # noqa: PLC0415
+    def prepare(self) -> None:
+        """Make it; before the first fork. Raises BundleError."""
+        # Not at the top: it takes as long as the engine takes to start, beside which it is done.
+        from inferctl.server.worker import Prototype  # noqa: PLC0415
 
-    name_process(WORKER)
-    serve(spec, control)
+        self._prototype = Prototype(self._models, docs=self._docs)
+        freeze()
+
+    def work(self, spec: WorkerSpec, control: Control) -> None:
+        """The life of a worker, in its own process."""
+        name_process("inferctl-worker")
+        self._prototype.serve(spec, control)

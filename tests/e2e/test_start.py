@@ -58,13 +58,13 @@ def test_cuda_asked_for_and_not_there(models: Path, tmp_path: Path) -> None:
     assert "--device auto" in the_one_line(result)
 
 
-def test_a_changed_graph_is_not_served(models: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("file", ["shapes/1/model.onnx", "sentiment/1/tokenizer.json"])
+def test_a_changed_file_is_not_served(models: Path, tmp_path: Path, file: str) -> None:
     copy = tmp_path / "models"
     shutil.copytree(models, copy)
-    graph = copy / "shapes" / "1" / "model.onnx"
-    damaged = bytearray(graph.read_bytes())
+    damaged = bytearray((copy / file).read_bytes())
     damaged[len(damaged) // 2] ^= 1
-    graph.write_bytes(damaged)
+    (copy / file).write_bytes(damaged)
 
     result = inferctl("serve", str(copy), "--port", "0", folder=tmp_path)
 

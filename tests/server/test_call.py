@@ -46,14 +46,14 @@ def test_the_ids_of_two_forks_and_their_parent_differ() -> None:
     assert len({request_id[:8] for request_id in (parent, first, second)}) == 3
 
 
-def in_a_fork(say: Callable[[], str]) -> str:
+def in_a_fork(say: Callable[[], bytes]) -> bytes:
     ours, theirs = os.pipe()
     pid = os.fork()
     if pid == 0:
-        os.write(theirs, say().encode())
+        os.write(theirs, say())
         os._exit(0)
     os.close(theirs)
-    with os.fdopen(ours) as said:
+    with os.fdopen(ours, "rb") as said:
         text = said.read()
     assert os.waitpid(pid, 0)[1] == 0
     return text

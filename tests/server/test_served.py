@@ -14,7 +14,6 @@ from inferctl.errors import Overloaded, TooLarge
 from inferctl.server import served
 from inferctl.tasks.base import Prepared
 from tests.tasks.tinybundles import (
-    LABELS,
     MAX_TOKENS,
     classifier,
     detector,
@@ -191,21 +190,6 @@ def test_the_outputs_of_one_row_are_read_from_its_slot_in_place() -> None:
     model.arena.outputs["scores"][4] = 0.5
     assert outputs["scores"].tolist() == [[0.5] * 4]
     assert not model.outputs([3])["scores"].any()
-
-
-def test_a_model_describes_itself() -> None:
-    (model,) = make_models(classifier(), settings=few_slots(max_pixels=99))
-    described = model.describe().model_dump(mode="json")
-    assert (described["name"], described["version"]) == ("animals", 3)
-    assert described["task"] == "image-classification"
-    assert described["labels"] == list(LABELS)
-    assert described["inputs"] == [{"name": "image", "dtype": "uint8", "shape": ["rows", 8, 8, 3]}]
-    assert described["outputs"] == [{"name": "scores", "dtype": "float32", "shape": ["rows", 3]}]
-    assert described["limits"]["max_pixels"] == 99
-    assert described["content_types"] == [
-        "application/json", "image/jpeg", "image/png", "image/webp",
-    ]  # fmt: skip
-    assert described["example"] == model.task.example()
 
 
 def test_the_gate_is_as_wide_as_the_settings_say() -> None:

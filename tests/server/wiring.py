@@ -25,8 +25,9 @@ from inferctl.server.health import State
 from inferctl.server.link import EngineLink
 from inferctl.server.logs import RequestLog
 from inferctl.server.metrics import Exposition
+from inferctl.server.offer import Offer
 from inferctl.server.predict import Predict
-from inferctl.server.rest import build_rest
+from inferctl.server.rest import Voice, build_rest
 from inferctl.server.served import ServedModel
 from inferctl.server.workplace import Workplace
 from inferctl.settings import LimitsSettings, ModelSettings, ServerSettings
@@ -66,7 +67,7 @@ def make_models(
         )
         memory = mmap.mmap(-1, arena_bytes(manifest, spec.slots))
         arena = ModelArena(manifest, spec.slots, workers, memory)
-        models.append(ServedModel(number, spec, arena, 0, ledger))
+        models.append(ServedModel(number, Offer(spec), arena, 0, ledger))
     return models
 
 
@@ -232,8 +233,8 @@ async def working(
     default = next((model for model in models if model.settings.default), None)
     work = Workplace(link, log, state.is_loaded, server, decode_threads=2, workers=1)
     predict = Predict(by_name, default, work)
-    rest = build_rest(by_name, default, state, Exposition(ledger), docs=server.docs)
-    app = App(predict, rest, log)
+    rest = build_rest([model.offer for model in models], docs=server.docs)
+    app = App(predict, rest, Voice(state, Exposition(ledger)), log)
     engine = FakeEngine(models, verdict, fill).connect(link)
     path = folder / "requests.log"
     worker = Worker(app, predict, work, models, link, engine, ledger, state, log, path)
