@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import io
+import os
 import sys
 from pathlib import Path
 from typing import TextIO, cast
@@ -27,8 +28,23 @@ class Unbreakable(io.TextIOBase):
         return len(text)
 
 
+def fill_standard_streams() -> None:
+    """Where stdin, stdout or stderr is closed, open nothing in its place.
+
+    Or a socket of ours would get its number, and every child would take it for that stream.
+    """
+    while (number := os.open(os.devnull, os.O_RDWR)) <= 2:
+        os.set_inheritable(number, True)
+        if number == 1:
+            sys.stdout = open(number, "w", closefd=False)  # noqa: SIM115 - to the end
+        elif number == 2:
+            sys.stderr = open(number, "w", closefd=False)  # noqa: SIM115 - to the end
+    os.close(number)
+
+
 def run_service(settings: Settings) -> None:
     """Serve until a signal, then exit. Raises StartError, BundleError or SettingsError."""
+    fill_standard_streams()
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import socket
 import subprocess
 import sys
+import time
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -22,6 +25,32 @@ def inferctl(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
         timeout=60,
         check=False,
     )
+
+
+@pytest.mark.parametrize("closed", ["<&-", "<&- >&- 2>&-"])
+def test_a_service_does_without_the_streams_it_was_not_given(
+    models: Path, tmp_path: Path, closed: str
+) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "inferctl", "serve", str(models), "--port", str(port)]
+    service = subprocess.Popen(["sh", "-c", f'exec "$@" {closed}', "sh", *command], cwd=tmp_path)
+    try:
+        wait_until_ready(port)
+    finally:
+        service.terminate()
+
+    assert service.wait(60) == 0
+
+
+def wait_until_ready(port: int) -> None:
+    give_up_s = time.monotonic() + 60
+    while time.monotonic() < give_up_s:
+        with contextlib.suppress(OSError):  # nobody is there yet, or it is not ready
+            urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=30).close()
+            return
+    raise AssertionError("the service does not become ready")
 
 
 def the_one_line(result: subprocess.CompletedProcess[str]) -> str:
