@@ -113,7 +113,8 @@ def metrics_page() -> str:
         + GENERATED
         + "`GET /metrics` on any worker answers for all processes; counters go on when a process\n"
         "is replaced. Two more come from the system, by `role` (supervisor, worker, engine):\n"
-        "`inferctl_process_cpu_seconds_total` and `inferctl_process_resident_memory_bytes`.\n\n"
+        "`inferctl_process_cpu_seconds_total` and `inferctl_process_resident_memory_bytes`, where\n"
+        "what processes share counts in each of them.\n\n"
         "| name | kind | labels | meaning | buckets or label values |\n|---|---|---|---|---|\n"
         + "\n".join(rows)
         + "\n"
