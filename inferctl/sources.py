@@ -34,8 +34,7 @@ Tree = dict[str, Any]
 class InEnvironment(Settings, BaseSettings):
     """The tree as pydantic-settings reads it from names; never made.
 
-    Apart from the tree, which every worker and the engine import: pydantic-settings is larger
-    than pydantic.
+    Apart from the tree, which the engine imports too: pydantic-settings is larger than pydantic.
     """
 
     model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, env_nested_delimiter=ENV_DELIMITER)

@@ -1,4 +1,7 @@
-"""What a child process is told at birth, as the first message on its control socket."""
+"""What a child process is told at birth.
+
+The engine hears it as the first message on its control socket; a worker, a fork, has it.
+"""
 
 from __future__ import annotations
 

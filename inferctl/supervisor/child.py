@@ -78,7 +78,8 @@ class Child(ABC):
         """
         if self._exit_code is not None:
             return self._exit_code
-        while (end := _end_of(self.pid)) is None:  # noqa: ASYNC110 - nothing tells of it everywhere
+        # Only Linux has a descriptor that tells of it, and the wait is a matter of microseconds.
+        while (end := _end_of(self.pid)) is None:  # noqa: ASYNC110
             await asyncio.sleep(END_POLL_S)
         status, usage = end
         self._exit_code = os.waitstatus_to_exitcode(status)

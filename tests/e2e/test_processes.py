@@ -67,6 +67,10 @@ def test_only_the_engine_maps_onnxruntime_and_nobody_torch(service: Service) -> 
         assert "libtorch" not in mapped(pid)
 
 
+def test_the_supervisor_has_no_thread_that_could_hold_a_lock_in_a_fork(service: Service) -> None:
+    assert len(list(Path(f"/proc/{service.process.pid}/task").iterdir())) == 1
+
+
 def descriptors(pid: int) -> list[str]:
     return [str(path.readlink()) for path in Path(f"/proc/{pid}/fd").iterdir()]
 
