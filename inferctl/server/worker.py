@@ -40,6 +40,9 @@ from inferctl.server.served import ServedModel
 from inferctl.server.timeouts import Timeouts
 from inferctl.server.workplace import Workplace
 
+# Objects that have come and not gone since the last look for cycles.
+COLLECT_EVERY = 10_000
+
 
 class Prototype:
     """What every worker of a service has in common: made once, before they are forked."""
@@ -58,8 +61,10 @@ class Prototype:
         except InferctlError as error:
             control.send({"event": "failed", "error": str(error)})
             sys.exit(error.exit_code)
-        # What was made so far stays: the collector need not look at it again.
+        # What was made so far stays: the collector need not look at it again. What a request makes
+        # goes with its last reference: cycles are few, and a wave of requests is none.
         gc.freeze()
+        gc.set_threshold(COLLECT_EVERY)
         uvloop.run(worker.serve())
         worker.log.close()
 
