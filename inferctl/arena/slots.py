@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from inferctl.arena.layout import column_bytes, columns
+from inferctl.arena.ledger import Cell
 from inferctl.bundles.manifest import Manifest
 
 Array = npt.NDArray[Any]
@@ -72,27 +73,29 @@ class ModelArena:
 class FreeSlots:
     """A worker's free slots of one model; the last one freed is the next one used.
 
-    Last in, first out keeps the touched pages few and warm in the cache.
+    Last in, first out keeps the touched pages few and warm in the cache. `in_use` counts the slots
+    between `take` and `give_back`, and `gauge` says so to the other processes.
     """
 
-    def __init__(self, slots: range) -> None:
+    def __init__(self, slots: range, gauge: Cell) -> None:
         self._free = list(reversed(slots))
-        self.total = len(slots)
+        self._gauge = gauge
+        self.in_use = 0
 
     def take(self, rows: int) -> list[int]:
         """As many free slots. Raises IndexError when there are fewer."""
-        return [self._free.pop() for _ in range(rows)]
+        slots = [self._free.pop() for _ in range(rows)]
+        self.in_use += rows
+        self._gauge.set(self.in_use)
+        return slots
 
     def give_back(self, slot: int) -> None:
         """Return a slot whose answer was read, or that was never sent."""
         self._free.append(slot)
+        self.in_use -= 1
+        self._gauge.set(self.in_use)
 
     @property
     def left(self) -> int:
         """Free slots."""
         return len(self._free)
-
-    @property
-    def in_use(self) -> int:
-        """Slots between `take` and `give_back`."""
-        return self.total - len(self._free)

@@ -7,7 +7,7 @@ import re
 import secrets
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import count
 from typing import Any
 from urllib.parse import parse_qsl
@@ -143,7 +143,7 @@ class Reply:
     body: bytes
     outcome: str = "ok"
     content_type: bytes = b"application/json"
-    extra: Headers = field(default_factory=list)
+    extra: Sequence[tuple[bytes, bytes]] = ()
 
     def head(self, call: Call) -> bytes:
         """All header lines of the answer but those of the connection."""

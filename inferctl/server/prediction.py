@@ -208,7 +208,8 @@ class Prediction:
         model.decode_seconds.observe(took_s)
         self._call.phases_ms.append(took_s * 1000)
         self._item = None
-        self._drop_body()
+        if self._held_bytes:
+            self._drop_body()
         self._prepared = prepared
         self._unanswered = prepared.rows
         if prepared.rows > 1:
@@ -261,7 +262,8 @@ class Prediction:
         self.over = True
         self._work.timeouts.end(self)
         self._parts.clear()
-        self._drop_body()
+        if self._held_bytes:
+            self._drop_body()
         for slot in self._slots:
             self._work.link.release(self._model, slot)
         if self._decoding:
@@ -276,9 +278,8 @@ class Prediction:
 
     def _drop_body(self) -> None:
         """It is decoded, or not wanted any more."""
-        if self._held_bytes:
-            held_bytes, self._held_bytes = self._held_bytes, 0
-            self._work.intake.release(held_bytes)
+        held_bytes, self._held_bytes = self._held_bytes, 0
+        self._work.intake.release(held_bytes)
 
     def _leave(self) -> None:
         self._inside = False

@@ -223,7 +223,7 @@ class Protocol(HttpToolsProtocol):
         self._stand_in.response_complete = True
         if self.transport.is_closing():
             return
-        keep = self._stand_in.keep_alive and self._has_its_body()
+        keep = self._stand_in.keep_alive and (self._call.body_received or self._body_is_left())
         end = b"\r\n" if keep else b"connection: close\r\n\r\n"
         status, head = STATUS_LINE[reply.status], reply.head(self._call)
         self.transport.write(b"".join((status, self._date(), head, end, reply.body)))
@@ -235,13 +235,10 @@ class Protocol(HttpToolsProtocol):
             self.server_state.total_requests += 1
             self._idle.begin(self, time.monotonic())
 
-    def _has_its_body(self) -> bool:
-        """Whether the next request can follow."""
-        if self._call.body_received:
-            return True
+    def _body_is_left(self) -> bool:
+        """Whether the body was left with the client: it will come, and another request after it."""
         if self._reception and self.flow.read_paused:
-            # It is on its way, and was left with the client. A client that is cut off while it
-            # sends does not see its answer.
+            # A client that is cut off while it sends does not see its answer.
             self._reception.forget()
             self.flow.resume_reading()
             return True

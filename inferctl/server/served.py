@@ -38,19 +38,22 @@ class ServedModel:
         self._cancelled, self._bulk = arena.cancelled.data, arena.bulk.data
         self._deadline_s, self.submitted_s = _seconds(arena.deadline_s), _seconds(arena.submitted_s)
         self._started_s, self._finished_s = _seconds(arena.started_s), _seconds(arena.finished_s)
-        self._free = FreeSlots(arena.slots_of(worker))
+        block = ledger.blocks[Ledger.FIRST_WORKER + worker]
+        self._free = FreeSlots(
+            arena.slots_of(worker), block.cell("inferctl_in_flight", manifest.name)
+        )
+        # A slot whose row's answer was read, or that was never sent, is free again.
+        self.give_back = self._free.give_back
         self._max_queue_rows = offer.settings.limits.max_queue_rows
         self._fair_share = min(self._max_queue_rows // arena.workers, self._free.left)
         self.name = name = manifest.name
         self.version = manifest.version
-        block = ledger.blocks[Ledger.FIRST_WORKER + worker]
         self.queue_seconds = block.histogram("inferctl_queue_seconds", name)
         self.decode_seconds = block.histogram("inferctl_decode_seconds", name)
         self._latency_seconds = block.histogram("inference_latency_seconds", name)
         self._requests = {
             outcome: block.cell("inference_requests_total", name, outcome) for outcome in OUTCOMES
         }
-        self._in_flight = block.cell("inferctl_in_flight", name)
         self._all_in_flight = [b.cell("inferctl_in_flight", name) for b in ledger.blocks]
         self._row_seconds = ledger.blocks[Ledger.ENGINE].cell("inferctl_row_seconds", name)
 
@@ -65,10 +68,8 @@ class ServedModel:
         # Even a queue that is full would be run in time: no need to look how full it is.
         if self._row_seconds.get() * self._max_queue_rows > deadline_s - time.monotonic():
             self._refuse_too_late(deadline_s)
-        in_use = self._free.in_use + rows
-        if in_use > self._fair_share:
+        if self._free.in_use + rows > self._fair_share:
             self._refuse_too_many(rows)
-        self._in_flight.set(in_use)
         return self._free.take(rows)
 
     def _refuse_too_many(self, rows: int) -> None:
@@ -87,11 +88,6 @@ class ServedModel:
 
     def _rows_in_flight(self) -> int:
         return int(sum(cell.get() for cell in self._all_in_flight))
-
-    def give_back(self, slot: int) -> None:
-        """The row's answer was read, or it was never sent."""
-        self._free.give_back(slot)
-        self._in_flight.set(self._free.in_use)
 
     def write(self, slots: Sequence[int], prepared: Prepared, deadline_s: float) -> None:
         """Put the rows into their slots; `deadline_s` is on the monotonic clock."""

@@ -11,6 +11,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from inferctl.arena.layout import ALIGNMENT, COLUMNS, arena_bytes
+from inferctl.arena.ledger import Cell
 from inferctl.arena.memory import create_memory, map_memory
 from inferctl.arena.slots import Array, FreeSlots, ModelArena
 from inferctl.bundles.manifest import Manifest
@@ -100,8 +101,12 @@ def test_slots_by_owner_keep_their_order(slots: list[int], expected: dict[int, l
     assert new_arena(image_manifest(), slots=12, workers=3).by_owner(slots) == expected
 
 
+def gauge() -> Cell:
+    return Cell(memoryview(bytearray(8)).cast("d"), 0)
+
+
 def test_the_last_slot_freed_is_the_next_one_used() -> None:
-    free = FreeSlots(range(4, 8))
+    free = FreeSlots(range(4, 8), gauge())
     assert free.take(3) == [4, 5, 6]
     free.give_back(5)
     free.give_back(4)
@@ -110,7 +115,7 @@ def test_the_last_slot_freed_is_the_next_one_used() -> None:
 
 
 def test_more_slots_than_are_left_are_not_to_be_taken() -> None:
-    free = FreeSlots(range(3))
+    free = FreeSlots(range(3), gauge())
     assert free.left == 3
     assert free.take(2) == [0, 1]
     assert free.left == 1
@@ -119,9 +124,10 @@ def test_more_slots_than_are_left_are_not_to_be_taken() -> None:
 
 
 def test_slots_in_use_are_those_taken() -> None:
-    free = FreeSlots(range(2))
-    assert free.in_use == 0
-    (slot,) = free.take(1)
-    assert free.in_use == 1
+    in_use = gauge()
+    free = FreeSlots(range(3), in_use)
+    assert (free.in_use, in_use.get()) == (0, 0)
+    slot, _ = free.take(2)
+    assert (free.in_use, in_use.get()) == (2, 2)
     free.give_back(slot)
-    assert (free.in_use, free.total) == (0, 2)
+    assert (free.in_use, in_use.get()) == (1, 1)
