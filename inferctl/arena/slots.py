@@ -73,29 +73,38 @@ class ModelArena:
 class FreeSlots:
     """A worker's free slots of one model; the last one freed is the next one used.
 
-    Last in, first out keeps the touched pages few and warm in the cache. `in_use` counts the slots
-    between `take` and `give_back`, and `gauge` says so to the other processes.
+    A row has its place long before it is written: it is reserved first, and which slot it is says
+    `take`. Last in, first out then keeps the touched pages few, and warm in the cache, however many
+    wait. `in_use` counts what was reserved and not freed since; `gauge` tells the other processes.
     """
 
     def __init__(self, slots: range, gauge: Cell) -> None:
         self._free = list(reversed(slots))
+        self._total = len(slots)
         self._gauge = gauge
         self.in_use = 0
 
-    def take(self, rows: int) -> list[int]:
-        """As many free slots. Raises IndexError when there are fewer."""
-        slots = [self._free.pop() for _ in range(rows)]
+    def reserve(self, rows: int) -> None:
+        """Hold places for rows, of which there must be so many `left`."""
         self.in_use += rows
         self._gauge.set(self.in_use)
-        return slots
+
+    def take(self, rows: int) -> list[int]:
+        """The slots of rows that were reserved."""
+        return [self._free.pop() for _ in range(rows)]
+
+    def cancel(self, rows: int) -> None:
+        """Free places that were reserved and not taken."""
+        self.in_use -= rows
+        self._gauge.set(self.in_use)
 
     def give_back(self, slot: int) -> None:
-        """Return a slot whose answer was read, or that was never sent."""
+        """Free a slot that was taken, and whose answer was read or that was never sent."""
         self._free.append(slot)
         self.in_use -= 1
         self._gauge.set(self.in_use)
 
     @property
     def left(self) -> int:
-        """Free slots."""
-        return len(self._free)
+        """Places that can be reserved."""
+        return self._total - self.in_use

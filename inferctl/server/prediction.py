@@ -59,8 +59,8 @@ class Prediction:
 
     __slots__ = (
         "_call", "_deadline_s", "_decoding", "_held_bytes", "_inside", "_item", "_model", "_parts",
-        "_phase_begun_s", "_prepared", "_read", "_read_on", "_respond", "_slots", "_unanswered",
-        "_work", "over", "refusal",
+        "_phase_begun_s", "_places", "_prepared", "_read", "_read_on", "_respond", "_slots",
+        "_unanswered", "_work", "over", "refusal",
     )  # fmt: skip
 
     def __init__(
@@ -77,6 +77,8 @@ class Prediction:
         self._read_on: Callable[[], None] | None = None
         self._held_bytes = 0
         self._parts: list[Body] = []
+        # Rows that were admitted, and have no slots yet.
+        self._places = 0
         self._slots: list[int] = []
         self._inside = False
         self._decoding: Future[Prepared] | None = None
@@ -144,7 +146,7 @@ class Prediction:
         self._call.body_received = True
         if self.refusal:
             raise self.refusal
-        if not self._slots:
+        if not self._places:
             self._admit()
         parts = self._parts
         read = self._read or reader(self._call, self._model)
@@ -161,7 +163,8 @@ class Prediction:
         """Take a place in the queue. Raises Overloaded or Unavailable."""
         if not self._work.is_loaded():
             raise Unavailable("the models are still loading", hint="wait for /readyz")
-        self._slots = self._model.admit(1, self._deadline_s)
+        self._model.admit(1, self._deadline_s)
+        self._places = 1
 
     # It is worked on.
 
@@ -213,7 +216,8 @@ class Prediction:
         self._prepared = prepared
         self._unanswered = prepared.rows
         if prepared.rows > 1:
-            self._slots += model.admit(prepared.rows - 1, self._deadline_s, held=1)
+            model.admit(prepared.rows - 1, self._deadline_s, held=1)
+        self._slots, self._places = model.take(prepared.rows), 0
         model.write(self._slots, prepared, self._deadline_s)
         self._work.link.submit(model, self._slots, self)
 
@@ -264,6 +268,8 @@ class Prediction:
         self._parts.clear()
         if self._held_bytes:
             self._drop_body()
+        if self._places:
+            self._model.cancel(self._places)
         for slot in self._slots:
             self._work.link.release(self._model, slot)
         if self._decoding:

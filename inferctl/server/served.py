@@ -42,8 +42,9 @@ class ServedModel:
         self._free = FreeSlots(
             arena.slots_of(worker), block.cell("inferctl_in_flight", manifest.name)
         )
-        # A slot whose row's answer was read, or that was never sent, is free again.
-        self.give_back = self._free.give_back
+        # Slots of rows that were admitted; their ways back, with and without a slot.
+        self.take, self.give_back = self._free.take, self._free.give_back
+        self.cancel = self._free.cancel
         self._max_queue_rows = offer.settings.limits.max_queue_rows
         self._fair_share = min(self._max_queue_rows // arena.workers, self._free.left)
         self.name = name = manifest.name
@@ -57,8 +58,8 @@ class ServedModel:
         self._all_in_flight = [b.cell("inferctl_in_flight", name) for b in ledger.blocks]
         self._row_seconds = ledger.blocks[Ledger.ENGINE].cell("inferctl_row_seconds", name)
 
-    def admit(self, rows: int, deadline_s: float, held: int = 0) -> list[int]:
-        """Slots for new rows. Raises Overloaded when they do not fit in, or not in time.
+    def admit(self, rows: int, deadline_s: float, held: int = 0) -> None:
+        """Reserve places for new rows. Raises Overloaded when they do not fit in, or not in time.
 
         Raises TooLarge when they and those that their request `held` already are more than the
         queue can ever hold.
@@ -70,7 +71,7 @@ class ServedModel:
             self._refuse_too_late(deadline_s)
         if self._free.in_use + rows > self._fair_share:
             self._refuse_too_many(rows)
-        return self._free.take(rows)
+        self._free.reserve(rows)
 
     def _refuse_too_many(self, rows: int) -> None:
         """More than a fair share is taken while the others leave room."""

@@ -22,9 +22,9 @@ EXAMPLE_PNG_B64 = (
 
 @dataclass(frozen=True, slots=True)
 class ImageItem:
-    """An encoded image and the options of its request."""
+    """An encoded image, in base64 if it is a string, and the options of its request."""
 
-    data: Body
+    data: Body | str
     options: Any
 
 
@@ -69,7 +69,9 @@ class ImageTask(Task):
     def read_json(self, body: Body) -> ImageItem:
         """Parse `{"image_b64": …, options…}`."""
         request: Any = parse_json(self.request, body)
-        return ImageItem(decode_base64(request.image_b64), request)
+        # The options live until the answer; the image must not live with them.
+        options = {name: getattr(request, name) for name in self.options.model_fields}
+        return ImageItem(request.image_b64, self.options.model_construct(**options))
 
     def read_raw(self, body: Body, query: Mapping[str, str]) -> ImageItem:
         """Take an encoded image; its options come from the query string."""
@@ -77,8 +79,9 @@ class ImageTask(Task):
 
     def preprocess(self, item: ImageItem) -> Prepared:
         """Decode and resize to the model's input."""
+        data = decode_base64(item.data) if isinstance(item.data, str) else item.data
         pixels: Pixels = decode_image(
-            item.data, self._input, self._limits.max_pixels, self._runtime.decode
+            data, self._input, self._limits.max_pixels, self._runtime.decode
         )
         context = ImageContext(item.options, pixels.sent_width, pixels.sent_height)
         return Prepared({self._tensor: pixels.array[None]}, 1, context)

@@ -107,27 +107,35 @@ def gauge() -> Cell:
 
 def test_the_last_slot_freed_is_the_next_one_used() -> None:
     free = FreeSlots(range(4, 8), gauge())
-    assert free.take(3) == [4, 5, 6]
+    assert hold(free, 3) == [4, 5, 6]
     free.give_back(5)
     free.give_back(4)
-    assert free.take(1) == [4]
-    assert free.take(2) == [5, 7]
+    assert hold(free, 1) == [4]
+    assert hold(free, 2) == [5, 7]
 
 
-def test_more_slots_than_are_left_are_not_to_be_taken() -> None:
-    free = FreeSlots(range(3), gauge())
-    assert free.left == 3
-    assert free.take(2) == [0, 1]
-    assert free.left == 1
-    with pytest.raises(IndexError):
-        free.take(2)
+def hold(free: FreeSlots, rows: int) -> list[int]:
+    free.reserve(rows)
+    return free.take(rows)
 
 
-def test_slots_in_use_are_those_taken() -> None:
+def test_places_are_held_from_their_reservation_on() -> None:
     in_use = gauge()
     free = FreeSlots(range(3), in_use)
-    assert (free.in_use, in_use.get()) == (0, 0)
-    slot, _ = free.take(2)
-    assert (free.in_use, in_use.get()) == (2, 2)
+    free.reserve(2)
+    assert (free.left, free.in_use, in_use.get()) == (1, 2, 2)
+    (slot,) = free.take(1)
+    assert (free.left, free.in_use, in_use.get()) == (1, 2, 2)
     free.give_back(slot)
-    assert (free.in_use, in_use.get()) == (1, 1)
+    assert (free.left, free.in_use, in_use.get()) == (2, 1, 1)
+    free.cancel(1)
+    assert (free.left, free.in_use, in_use.get()) == (3, 0, 0)
+
+
+def test_however_many_wait_few_slots_are_touched() -> None:
+    free = FreeSlots(range(100), gauge())
+    free.reserve(100)
+    for _ in range(100):
+        (slot,) = free.take(1)
+        assert slot == 0
+        free.give_back(slot)

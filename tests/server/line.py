@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from inferctl.server.served import ServedModel
 from tests.tasks.tinybundles import classifier, detector
 
 from .loop import look_once
-from .wiring import SLOTS, FakeEngine, Row, make_models
+from .wiring import SLOTS, FakeEngine, Row, hold, make_models
 
 Started = tuple[int, asyncio.Future[None]]
 
@@ -43,7 +42,7 @@ class Line:
     engine: FakeEngine
 
     def start(self) -> Started:
-        [slot] = self.model.admit(1, math.inf)
+        [slot] = hold(self.model, 1)
         return slot, self.submit(self.model, slot)
 
     def submit(self, model: ServedModel, *slots: int) -> asyncio.Future[None]:
@@ -64,7 +63,7 @@ class Line:
         taken: list[int] = []
         try:
             while True:
-                taken += self.model.admit(1, math.inf)
+                taken += hold(self.model, 1)
         except Overloaded:
             assert len(set(taken)) == len(taken)
         for slot in reversed(taken):

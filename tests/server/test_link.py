@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
 import random
 
 import pytest
@@ -13,7 +12,7 @@ from inferctl.errors import DeadlineExceeded, RequestError, RowFailed
 
 from .line import line, rows
 from .loop import look_once
-from .wiring import SLOTS
+from .wiring import SLOTS, hold
 
 
 async def test_a_row_that_is_done_is_told() -> None:
@@ -77,7 +76,7 @@ async def test_a_finished_row_frees_its_slot_on_release() -> None:
 
 async def test_a_row_that_was_never_submitted_frees_its_slot_on_release() -> None:
     async with line() as it:
-        it.link.release(it.model, *it.model.admit(1, math.inf))
+        it.link.release(it.model, *hold(it.model, 1))
         assert it.free() == SLOTS
 
 
@@ -106,7 +105,7 @@ async def test_a_row_released_too_early_dies_with_its_engine() -> None:
 
 async def test_a_request_hears_of_each_of_its_rows() -> None:
     async with line() as it:
-        slots = it.model.admit(3, math.inf)
+        slots = hold(it.model, 3)
         answered = it.submit(it.model, *slots)
         assert [await it.engine.next() for _ in slots] == [(0, slot) for slot in slots]
         for slot in reversed(slots):
@@ -118,7 +117,7 @@ async def test_a_request_hears_of_each_of_its_rows() -> None:
 
 async def test_a_request_of_which_one_row_failed_hears_nothing_of_the_rows_it_released() -> None:
     async with line() as it:
-        slots = first, second, third = it.model.admit(3, math.inf)
+        slots = first, second, third = hold(it.model, 3)
         answered = it.submit(it.model, *slots)
         it.engine.answer((0, second), Verdict.FAILED)
         with pytest.raises(RowFailed):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import mmap
 import socket
 import time
@@ -73,6 +74,12 @@ def make_models(
 
 def few_slots(**limits: Any) -> ModelSettings:
     return ModelSettings(limits=LimitsSettings(**limits))
+
+
+def hold(model: ServedModel, rows: int, deadline_s: float = math.inf, held: int = 0) -> list[int]:
+    """Slots of rows that are admitted."""
+    model.admit(rows, deadline_s, held)
+    return model.take(rows)
 
 
 Row = tuple[int, int]

@@ -60,8 +60,10 @@ def test_options_of_another_task_are_refused() -> None:
 
 @pytest.mark.parametrize("value", ["cat picture", "https://example.org/cat.png", "/etc/passwd\n"])
 def test_an_image_that_is_not_base64_is_malformed(value: str) -> None:
+    task = task_of(detector())
+    item = task.read_json(json.dumps({"image_b64": value}).encode())
     with pytest.raises(RequestError, match="image_b64 is not base64") as caught:
-        task_of(detector()).read_json(json.dumps({"image_b64": value}).encode())
+        task.preprocess(item)
     assert value not in str(caught.value)
 
 
