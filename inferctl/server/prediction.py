@@ -266,6 +266,7 @@ class Prediction:
         self.over = True
         self._work.timeouts.end(self)
         self._parts.clear()
+        self._item = None
         if self._held_bytes:
             self._drop_body()
         if self._places:

@@ -259,4 +259,5 @@ class Protocol(HttpToolsProtocol):
         self._idle.end(self)
         if self._prediction:
             self._prediction.abandon()
+        self._reception = None  # a connection is a cycle, and may lie about for long
         super().connection_lost(exc)

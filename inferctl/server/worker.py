@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import gc
 import logging
 import math
@@ -42,6 +43,9 @@ from inferctl.server.workplace import Workplace
 
 # Objects that have come and not gone since the last look for cycles.
 COLLECT_EVERY = 10_000
+# glibc's number for the size from which an object has pages of its own, see malloc.h.
+M_MMAP_THRESHOLD = -3
+OWN_PAGES_BYTES = 64 * 1024
 
 
 class Prototype:
@@ -65,6 +69,7 @@ class Prototype:
         # goes with its last reference: cycles are few, and a wave of requests is none.
         gc.freeze()
         gc.set_threshold(COLLECT_EVERY)
+        _return_memory_at_once()
         uvloop.run(worker.serve())
         worker.log.close()
 
@@ -162,6 +167,16 @@ def _served(number: int, offer: Offer, spec: WorkerSpec, ledger: Ledger) -> Serv
     model = spec.models[number]
     arena = ModelArena(model.manifest, model.slots, spec.workers, map_memory(model.arena_fd))
     return ServedModel(number, offer, arena, spec.index, ledger)
+
+
+def _return_memory_at_once() -> None:
+    """Let bodies and images have pages of their own, which go back to the system when they go.
+
+    Among smaller objects they would leave holes, and a process stays as large as it once was.
+    """
+    libc = ctypes.CDLL(None)
+    if hasattr(libc, "mallopt"):
+        libc.mallopt(M_MMAP_THRESHOLD, OWN_PAGES_BYTES)
 
 
 def _decode_threads(workers: int) -> int:
