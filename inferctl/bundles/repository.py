@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +16,15 @@ class Bundle:
 
     path: Path
     manifest: Manifest
+
+
+@dataclass(frozen=True, slots=True)
+class Shelved:
+    """A version as it lies in a models folder: its bundle, or why it cannot be served."""
+
+    path: Path
+    bundle: Bundle | None
+    problem: BundleError | None = None
 
 
 def open_bundle(path: Path) -> Bundle:
@@ -53,29 +63,55 @@ def find_bundles(root: Path) -> list[Bundle]:
     `root` is a bundle, a model folder (`<version>/` inside) or a models folder
     (`<name>/<version>/` inside). Raises BundleError when there is none, or one is damaged.
     """
+    root = _folder(root)
+    if (root / MANIFEST_FILE).is_file():
+        return [open_bundle(root)]
+    return [_open_in_place(versions[-1]) for versions in _versions(root).values()]
+
+
+def list_bundles(root: Path) -> list[Shelved]:
+    """Every version of every model below `root`, a models folder or a model folder; by name, then
+    version. Raises BundleError when there is none; a damaged one is listed with its problem.
+    """
+    return [
+        _shelved(folder) for versions in _versions(_folder(root)).values() for folder in versions
+    ]
+
+
+def _folder(root: Path) -> Path:
+    """An existing folder with a name of its own. Raises BundleError."""
     if not root.is_dir():
         raise BundleError(
             "no such folder of models", where=str(root), hint="make one with `inferctl export`"
         )
-    if (root / MANIFEST_FILE).is_file():
-        return [open_bundle(root)]
-    if not root.name.strip("."):  # `.` and `..` have no name to hold against the manifest
-        root = root.resolve()
-    newest: dict[str, Path] = {}
-    for path in sorted(root.glob(f"*/{MANIFEST_FILE}")) + sorted(root.glob(f"*/*/{MANIFEST_FILE}")):
-        folder = path.parent
-        if not folder.name.isdecimal():
-            continue
-        model = folder.parent.name
-        if model not in newest or int(folder.name) > int(newest[model].name):
-            newest[model] = folder
-    if not newest:
+    # `.` and `..` have no name to hold against the manifest.
+    return root if root.name.strip(".") else root.resolve()
+
+
+def _versions(root: Path) -> dict[str, list[Path]]:
+    """Version folders by model, both ascending. Raises BundleError when there are none."""
+    by_model: defaultdict[str, list[Path]] = defaultdict(list)
+    for depth in ("*", "*/*"):
+        for path in root.glob(f"{depth}/{MANIFEST_FILE}"):
+            if path.parent.name.isdecimal():
+                by_model[path.parent.parent.name].append(path.parent)
+    if not by_model:
         raise BundleError(
             "no bundle found: expected <name>/<version>/manifest.json",
             where=str(root),
             hint="make one with `inferctl export`",
         )
-    return [_open_in_place(newest[model]) for model in sorted(newest)]
+    return {
+        model: sorted(by_model[model], key=lambda folder: int(folder.name))
+        for model in sorted(by_model)
+    }
+
+
+def _shelved(folder: Path) -> Shelved:
+    try:
+        return Shelved(folder, _open_in_place(folder))
+    except BundleError as problem:
+        return Shelved(folder, None, problem)
 
 
 def _open_in_place(folder: Path) -> Bundle:

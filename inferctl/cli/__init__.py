@@ -11,6 +11,7 @@ from inferctl.cli.bench import bench
 from inferctl.cli.config import config
 from inferctl.cli.demo import demo
 from inferctl.cli.export import export
+from inferctl.cli.models import models
 from inferctl.cli.serve import serve
 
 app = typer.Typer(
@@ -22,5 +23,5 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (export, serve, bench, demo, config):
+for command in (export, models, serve, bench, demo, config):
     app.command()(command)

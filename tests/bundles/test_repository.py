@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from inferctl.bundles.manifest import GRAPH_FILE, MANIFEST_FILE
-from inferctl.bundles.repository import find_bundles, open_bundle
+from inferctl.bundles.repository import find_bundles, list_bundles, open_bundle
 from inferctl.errors import BundleError
 from tests.graphs import image_fields, image_graph, write_bundle
 
@@ -157,3 +157,27 @@ def test_an_empty_folder_holds_no_bundle(tmp_path: Path) -> None:
 def test_a_folder_that_is_not_there_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BundleError, match="no such folder of models"):
         find_bundles(tmp_path / "absent")
+
+
+def test_every_version_is_listed_by_name_and_number(tmp_path: Path) -> None:
+    for name, version in (("b", 10), ("a", 1), ("b", 9), ("b", 2)):
+        put(tmp_path, name, version)
+    listed = [
+        (shelved.path.parent.name, int(shelved.path.name)) for shelved in list_bundles(tmp_path)
+    ]
+    assert listed == [("a", 1), ("b", 2), ("b", 9), ("b", 10)]
+    assert all(shelved.bundle and not shelved.problem for shelved in list_bundles(tmp_path))
+
+
+def test_a_damaged_version_is_listed_with_its_problem(tmp_path: Path) -> None:
+    good, bad = put(tmp_path, "a", 1), put(tmp_path, "a", 2)
+    (bad / GRAPH_FILE).write_bytes(b"other")
+    first, second = list_bundles(tmp_path)
+    assert (first.path, first.problem) == (good, None)
+    assert second.bundle is None
+    assert "is not what was exported" in str(second.problem)
+
+
+def test_an_empty_folder_has_nothing_to_list(tmp_path: Path) -> None:
+    with pytest.raises(BundleError, match="no bundle found"):
+        list_bundles(tmp_path)
