@@ -26,6 +26,10 @@ _FACTORY_HELP = (
     "return logits (rows, classes); detectors return boxes (rows, k, 4) as xyxy in 0..1, scores "
     "(rows, k) descending and int64 labels (rows, k)."
 )
+_TRUST_HELP = (
+    "Unpickle a checkpoint that is more than tensors. Whoever made the file can run any code "
+    "on this machine as you: only for files you made yourself."
+)
 _DOING = {
     "load": "Loading the checkpoint",
     "export": "Drawing the graph",
@@ -36,7 +40,11 @@ _DOING = {
 
 def export(
     checkpoint: Annotated[
-        Path, typer.Argument(help="A state dict (.pt, .safetensors) or a Hugging Face directory.")
+        Path,
+        typer.Argument(
+            help="A state dict (.pt, .ckpt, .safetensors or their index), a TorchScript or "
+            "torch.export file, or a Hugging Face directory."
+        ),
     ],
     factory: Annotated[
         str | None,
@@ -64,6 +72,10 @@ def export(
     weights_key: Annotated[
         str | None, typer.Option(help="Entry of the checkpoint that holds the weights.")
     ] = None,
+    trust_pickle: Annotated[
+        bool,
+        typer.Option("--unsafe-load-pickle-and-trust-its-author", help=_TRUST_HELP),
+    ] = False,
     card: Annotated[Path | None, typer.Option(help="README.md to put into the bundle.")] = None,
     output: Annotated[Path, typer.Option(help="Folder of models.")] = Path("models"),
     force: Annotated[bool, typer.Option("--force", help="Replace an existing version.")] = False,
@@ -90,6 +102,7 @@ def export(
         tokenizer=tokenizer,
         max_tokens=max_tokens,
         weights_key=weights_key,
+        trust_pickle=trust_pickle,
         card=card,
         output=output,
         force=force,

@@ -6,7 +6,7 @@ import pickle
 import re
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -14,7 +14,11 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from inferctl.errors import CheckpointError, UntrustedCheckpoint, UsageError
-from inferctl.export.foreign import FOREIGN_ERRORS, clean, first_line, type_of
+from inferctl.export.archive import damaged
+from inferctl.export.foreign import FOREIGN_ERRORS, clean, type_of
+from inferctl.export.lightning import is_lightning, plain_hyperparameters
+from inferctl.export.pickles import imported_names, is_ordinary
+from inferctl.export.sharded import read_shards
 from inferctl.export.sniff import Kind
 
 # Averaged weights come first: who keeps them, evaluates them.
@@ -32,40 +36,50 @@ NESTED_KEYS = (
     "weights",
     "shadow",
 )
+# Long, so that nobody passes it by habit; no setting has it.
+TRUST_FLAG = "--unsafe-load-pickle-and-trust-its-author"
 _MAX_DEPTH = 4
+_MAX_NAMES = 6
 _GLOBAL = re.compile(r"GLOBAL ([\w.]+)")
 
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """A flat state dict as the file names it, and what a person should know of how it was found."""
+    """A flat state dict as the file names it, and what a person should know of how it was found.
+
+    `lightning`: the names begin with the attributes of a LightningModule, of which the model is
+    one. `hyperparameters` are what it was built with.
+    """
 
     tensors: dict[str, Tensor]
     notes: tuple[str, ...] = ()
+    lightning: bool = False
+    hyperparameters: Mapping[str, object] = field(default_factory=dict)
 
 
 def load_weights(path: Path, kind: Kind, key: str | None = None) -> Weights:
-    """Read the tensors of a torch.save or safetensors file; `key` names the nested dict to use.
+    """Read the tensors of torch.save or safetensors files; `key` names the nested dict to use.
 
     Raises UntrustedCheckpoint when loading would run code, CheckpointError when the file is damaged
     or holds no weights, UsageError when `key` is not in it.
     """
-    if kind is Kind.SAFETENSORS:
+    if kind in (Kind.SAFETENSORS, Kind.SHARDED):
         if key is not None:
             raise UsageError(
                 "a safetensors file has no nested weights",
                 where="--weights-key",
                 hint="leave it out",
             )
-        content: object = _read_safetensors(path)
-    else:
-        content = _read_torch(path)
-    return find_weights(content, key, where=str(path))
+        tensors = _read_safetensors(path) if kind is Kind.SAFETENSORS else read_shards(path)
+        return find_weights(tensors, key, where=str(path))
+    return find_weights(read_torch(path), key, where=str(path))
 
 
 def find_weights(content: object, key: str | None, *, where: str) -> Weights:
     """Descend from what a file holds to its state dict, preferring averaged weights."""
     notes: list[str] = []
+    lightning = is_lightning(content)
+    hyperparameters = plain_hyperparameters(content) if lightning else {}
     if key is not None:
         content = _at_key(content, key)
     for _ in range(_MAX_DEPTH):
@@ -89,17 +103,21 @@ def find_weights(content: object, key: str | None, *, where: str) -> Weights:
     ignored = sorted(set(entries) - set(tensors))
     if ignored:
         notes.append(f"ignored {len(ignored)} entries that are not tensors, such as {ignored[0]!r}")
-    return Weights(tensors, tuple(clean(note) for note in notes))
+    return Weights(tensors, tuple(clean(note) for note in notes), lightning, hyperparameters)
 
 
 def _read_safetensors(path: Path) -> dict[str, Tensor]:
     try:
         return load_file(path, device="cpu")
     except FOREIGN_ERRORS as error:
-        raise _damaged(path, error) from None
+        raise damaged(path, error) from None
 
 
-def _read_torch(path: Path) -> object:
+def read_torch(path: Path) -> object:
+    """Read a torch.save file of plain values and tensors.
+
+    Raises UntrustedCheckpoint when that would take more, CheckpointError when it is damaged.
+    """
     try:
         # By a path named .safetensors, torch.load would not look at the content.
         with path.open("rb") as stream, warnings.catch_warnings():
@@ -109,29 +127,34 @@ def _read_torch(path: Path) -> object:
     except pickle.UnpicklingError as error:
         raise _untrusted(path, str(error)) from None
     except FOREIGN_ERRORS as error:
-        raise _damaged(path, error) from None
+        raise damaged(path, error) from None
     return content
+
+
+def shown_names(names: tuple[str, ...]) -> str:
+    """List what a pickle imports in one clean line, the first six by name."""
+    more = f" and {len(names) - _MAX_NAMES} more" if len(names) > _MAX_NAMES else ""
+    return clean(", ".join(names[:_MAX_NAMES])) + more
 
 
 def _untrusted(path: Path, text: str) -> UntrustedCheckpoint:
     found = _GLOBAL.search(text)
-    what = (
-        f"loading it would import and call {found[1]}"
-        if found
-        else "it holds more than plain tensors, or is damaged"
-    )
+    try:
+        with path.open("rb") as stream:
+            names = imported_names(stream)
+    except OSError:
+        names = ()
+    # What the loader stumbled over is always named, also when the list did not see it.
+    if not names and found and not is_ordinary(found[1]):
+        names = (found[1],)
+    named = shown_names(names)
     return UntrustedCheckpoint(
-        what,
+        f"loading it would import and call {named}"
+        if named
+        else "it holds more than plain tensors, or is damaged",
         where=str(path),
-        hint="save only `model.state_dict()` (plain tensors) with torch.save or as safetensors",
-    )
-
-
-def _damaged(path: Path, error: Exception) -> CheckpointError:
-    return CheckpointError(
-        f"it is cut short or damaged: {first_line(error)}",
-        where=str(path),
-        hint="copy or download it again",
+        hint="save only `model.state_dict()` (plain tensors) with torch.save or as safetensors; "
+        f"if its author may run code on this machine, {TRUST_FLAG}",
     )
 
 

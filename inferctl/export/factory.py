@@ -3,76 +3,44 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from torch import nn
 
-from inferctl.bundles.manifest import ImageInput, Task, TextInput
 from inferctl.errors import InferctlError, UsageError
-from inferctl.export.checkpoint import load_weights
-from inferctl.export.fit import fit_weights
-from inferctl.export.foreign import FOREIGN_ERRORS, first_line, type_of
-from inferctl.export.loaded import LoadedModel, file_sha256, name_from, read_card
-from inferctl.export.request import ExportRequest
-from inferctl.export.sniff import Kind
-from inferctl.export.tokens import TokenizerFile, read_tokenizer
+from inferctl.export.foreign import FOREIGN_ERRORS, clean, first_line, type_of
 
 # A module without a `__main__` guard parses its own arguments when it is imported, and exits.
-_CALL_ERRORS: tuple[type[BaseException], ...] = (*FOREIGN_ERRORS, SystemExit)
+CALL_ERRORS: tuple[type[BaseException], ...] = (*FOREIGN_ERRORS, SystemExit)
 
 
-def load_with_factory(request: ExportRequest, kind: Kind) -> LoadedModel:
-    """Build the module by `request.factory` and load the checkpoint file into it.
-
-    Raises UsageError when a flag is missing or the factory does not work, CheckpointError when the
-    weights cannot be read or do not fit.
-    """
-    task = _task(request)
-    spec = _factory(request)
-    tokenizer = None if request.tokenizer is None else read_tokenizer(request.tokenizer)
-    image = _image_input(request) if task != "text-classification" else None
-    text = _text_input(request, tokenizer) if task == "text-classification" else None
-    card = read_card(request.card)
-    sha256 = file_sha256(request.checkpoint)
-    weights = load_weights(request.checkpoint, kind, request.weights_key)
-    module = build_module(spec)
-    notes = weights.notes + fit_weights(module, weights, where=str(request.checkpoint))
-    return LoadedModel(
-        module=module,
-        task=task,
-        name=request.name or name_from(request.checkpoint),
-        labels=request.labels,
-        weights=request.checkpoint,
-        sha256=sha256,
-        notes=notes,
-        image=image,
-        mean=request.mean,
-        std=request.std,
-        text=text,
-        tokenizer=tokenizer.data if tokenizer else None,
-        card=card,
-    )
-
-
-def build_module(spec: str) -> nn.Module:
+def build_module(
+    spec: str, offered: Mapping[str, object] | None = None
+) -> tuple[nn.Module, tuple[str, ...]]:
     """Import `package.module:function`, call it, and put the module on the CPU in float32, eval.
 
-    The current directory can be imported from. Raises UsageError when any step fails.
+    Of the values `offered` by the checkpoint, those are passed that the function has a parameter
+    for; the notes say which. The current directory can be imported from. Raises UsageError when any
+    step fails.
     """
     factory = _import_factory(spec)
+    passed = _asked_for(factory, offered or {})
     try:
-        module = factory()
+        module = factory(**passed)
     except InferctlError:
         raise
-    except _CALL_ERRORS as error:
+    except CALL_ERRORS as error:
         raise UsageError(
             f"the factory fails: {type(error).__name__}: {first_line(error)}",
             where=spec,
-            hint="it must work when called without arguments",
+            hint=f"it was called with {_listed(passed)} of the checkpoint's hyper_parameters"
+            if passed
+            else "it must work when called without arguments",
         ) from None
     if not isinstance(module, nn.Module):
         raise UsageError(
@@ -80,10 +48,34 @@ def build_module(spec: str) -> nn.Module:
             where=spec,
             hint="return the model itself, such as `return Net()`",
         )
-    return module.cpu().float().eval()
+    notes = (f"passed hyper_parameters to the factory: {_listed(passed)}",) if passed else ()
+    return module.cpu().float().eval(), notes
 
 
-def _import_factory(spec: str) -> Callable[[], Any]:
+def import_from_here() -> None:
+    """Let modules be imported from the current directory, as `python -m` does."""
+    here = str(Path.cwd())
+    if here not in sys.path:
+        # The console script's folder is first on the path, the person's project is not on it.
+        sys.path.insert(0, here)
+
+
+def _asked_for(factory: Callable[..., Any], offered: Mapping[str, object]) -> dict[str, object]:
+    """What of `offered` the factory names as a parameter; `**kwargs` asks for nothing."""
+    try:
+        parameters = inspect.signature(factory).parameters.values() if offered else ()
+    except (TypeError, ValueError):
+        # Callables written in C may have no signature.
+        return {}
+    named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    return {p.name: offered[p.name] for p in parameters if p.kind in named and p.name in offered}
+
+
+def _listed(passed: Mapping[str, object]) -> str:
+    return clean(", ".join(f"{name}={value!r}" for name, value in passed.items()))
+
+
+def _import_factory(spec: str) -> Callable[..., Any]:
     module_name, _, function = spec.partition(":")
     if not module_name or not function.isidentifier():
         raise UsageError(
@@ -91,16 +83,13 @@ def _import_factory(spec: str) -> Callable[[], Any]:
             where="--factory",
             hint="write package.module:function",
         )
-    here = str(Path.cwd())
-    if here not in sys.path:
-        # The console script's folder is first on the path, the person's project is not on it.
-        sys.path.insert(0, here)
+    import_from_here()
     try:
         module = importlib.import_module(module_name)
         factory = getattr(module, function, None)
     except InferctlError:
         raise
-    except _CALL_ERRORS as error:
+    except CALL_ERRORS as error:
         raise UsageError(
             f"cannot import {module_name}: {type(error).__name__}: {first_line(error)}",
             where="--factory",
@@ -123,59 +112,3 @@ def _offer(module: ModuleType) -> str:
     own = [n for n, v in public.items() if getattr(v, "__module__", "") == module.__name__]
     names = (own or list(public))[:5]
     return f"it has {', '.join(names)}" if names else "it has no functions at all"
-
-
-def _task(request: ExportRequest) -> Task:
-    if request.task is not None:
-        return request.task
-    if request.tokenizer is not None:
-        return "text-classification"
-    raise UsageError(
-        "a state dict does not say what it predicts",
-        where="--task",
-        hint="pass --task image-detection, image-classification or text-classification",
-    )
-
-
-def _factory(request: ExportRequest) -> str:
-    if request.factory is None:
-        raise UsageError(
-            "a state dict has weights but no model",
-            where=str(request.checkpoint),
-            hint="pass --factory package.module:function, which returns the nn.Module",
-        )
-    if not request.labels:
-        raise UsageError(
-            "a state dict has no label names",
-            where="--labels",
-            hint="pass --labels cat,dog or a file",
-        )
-    return request.factory
-
-
-def _image_input(request: ExportRequest) -> ImageInput:
-    if request.image_size is None:
-        raise UsageError(
-            "the size of the model's input is not known",
-            where="--image-size",
-            hint="pass the size it was trained with, such as --image-size 224",
-        )
-    height, width = request.image_size
-    return ImageInput(height=height, width=width)
-
-
-def _text_input(request: ExportRequest, tokenizer: TokenizerFile | None) -> TextInput:
-    if tokenizer is None:
-        raise UsageError(
-            "a text model needs its tokenizer", where="--tokenizer", hint="pass its tokenizer.json"
-        )
-    max_tokens = request.max_tokens or tokenizer.max_length
-    if max_tokens is None:
-        raise UsageError(
-            "the longest text is not known",
-            where="--max-tokens",
-            hint="pass what it was trained with",
-        )
-    return TextInput(
-        max_tokens=max_tokens, pad_id=tokenizer.pad_id or 0, vocab_size=tokenizer.vocab_size
-    )

@@ -23,7 +23,12 @@ def fit_weights(module: nn.Module, weights: Weights, *, where: str) -> tuple[str
     `num_batches_tracked` may be missing), or when a weight is NaN.
     """
     own = module.state_dict(keep_vars=True)
-    tensors, notes = strip_prefixes(weights.tensors, set(own), where=where)
+    tensors = weights.tensors
+    notes: tuple[str, ...] = ()
+    if weights.lightning:
+        tensors, notes = _take_attribute(tensors, set(own))
+    tensors, stripped = strip_prefixes(tensors, set(own), where=where)
+    notes += stripped
     missing = _missing(own, tensors)
     unexpected = [name for name in tensors if name not in own]
     harmless = [name for name in unexpected if _is_harmless(name)]
@@ -65,6 +70,30 @@ def strip_prefixes(
             notes.append(f"stripped {prefix!r} from {carriers} keys")
             tensors, found = shorter, True
     return tensors, tuple(notes)
+
+
+def _take_attribute(
+    tensors: dict[str, Tensor], own: set[str]
+) -> tuple[dict[str, Tensor], tuple[str, ...]]:
+    """Keep the weights of the attribute that the model is, when one fits better than all do.
+
+    A LightningModule also holds losses and metrics with weights of their own.
+    """
+    best = tensors
+    notes: tuple[str, ...] = ()
+    most = _fitting(strip_prefixes(tensors, own)[0], own)
+    for prefix in sorted({name.partition(".")[0] + "." for name in tensors}):
+        inner = {n.removeprefix(prefix): v for n, v in tensors.items() if n.startswith(prefix)}
+        count = _fitting(strip_prefixes(inner, own)[0], own)
+        if count <= most:
+            continue
+        most, best = count, inner
+        notes = (f"stripped {prefix!r} from {len(inner)} keys",)
+        rest = [name for name in tensors if not name.startswith(prefix)]
+        if rest:
+            left = f"left aside {len(rest)} weights of other attributes, such as {rest[0]!r}"
+            notes += (clean(left),)
+    return best, notes
 
 
 def _fitting(tensors: dict[str, Tensor], own: set[str]) -> int:

@@ -13,6 +13,7 @@ _MAX_CHARS = 300
 _ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _EXCEPTION_SUMMARY = "## Exception summary"
+_SCRIPT_SUMMARY = "failed in the TorchScript interpreter"
 _CLASS_PREFIX = re.compile(r"^<class '[^']+'>: ")
 
 
@@ -26,7 +27,8 @@ def first_line(error: BaseException) -> str:
     """Return the first line of an error's text, or the name of its class when it has none.
 
     A line that only announces the next one ("Error(s) in loading:") brings it along. The exporter's
-    errors begin with advice; what happened is the first line of their summary.
+    errors begin with advice; what happened is the first line of their summary. TorchScript's begin
+    with a traceback; what happened is their last line.
     """
     text = _ANSI.sub("", str(error))
     if _EXCEPTION_SUMMARY in text:
@@ -35,6 +37,8 @@ def first_line(error: BaseException) -> str:
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     if not lines:
         return type(error).__name__
+    if _SCRIPT_SUMMARY in lines[0]:
+        lines = lines[-1:]
     return clean(" ".join(lines[:2]) if lines[0].endswith(":") else lines[0]).rstrip(".")
 
 

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
-import logging
-import warnings
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,9 +16,12 @@ from inferctl.bundles.manifest import Tensor
 from inferctl.errors import CheckpointError, InferctlError, VerificationError
 from inferctl.export.foreign import FOREIGN_ERRORS, first_line
 from inferctl.export.loaded import MAX_WEIGHT_BYTES, LoadedModel
+from inferctl.export.quiet import quiet
 from inferctl.export.samples import Feeds, example
 from inferctl.export.wrap import OUTPUT_NAMES, run_example, wrap
 
+# The newest that torch's older exporter writes itself, without converting.
+_SCRIPT_OPSET = 18
 _DTYPES = {torch.float32: "float32", torch.int64: "int64", torch.uint8: "uint8"}
 
 
@@ -142,22 +141,12 @@ def _export(
     names: tuple[str, ...],
     loaded: LoadedModel,
 ) -> onnx.ModelProto:
-    rows = torch.export.Dim("rows")
-    free: dict[int, object] = {0: rows}
-    if loaded.text is not None:
-        free[1] = torch.export.Dim("tokens", max=loaded.text.max_tokens)
+    # torch.export cannot look into TorchScript; torch's older exporter is made for it.
+    scripted = isinstance(loaded.module, torch.jit.ScriptModule)
+    draw = _export_script if scripted else _export_module
     try:
-        with _quiet():
-            program = torch.onnx.export(
-                module,
-                tensors,
-                input_names=names,
-                output_names=OUTPUT_NAMES[loaded.task],
-                dynamo=True,
-                dynamic_shapes=tuple(dict(free) for _ in tensors),
-                external_data=False,
-                verbose=False,
-            )
+        with quiet():
+            return draw(module, tensors, names, loaded)
     except InferctlError:
         raise
     except FOREIGN_ERRORS as error:
@@ -166,9 +155,55 @@ def _export(
             where=type(loaded.module).__name__,
             hint="keep Python branches on tensor values and operators unknown to ONNX out of it",
         ) from None
+
+
+def _export_module(
+    module: nn.Module,
+    tensors: tuple[torch.Tensor, ...],
+    names: tuple[str, ...],
+    loaded: LoadedModel,
+) -> onnx.ModelProto:
+    free: dict[int, object] = {0: torch.export.Dim("rows")}
+    if loaded.text is not None:
+        free[1] = torch.export.Dim("tokens", max=loaded.text.max_tokens)
+    program = torch.onnx.export(
+        module,
+        tensors,
+        input_names=names,
+        output_names=OUTPUT_NAMES[loaded.task],
+        dynamo=True,
+        dynamic_shapes=tuple(dict(free) for _ in tensors),
+        external_data=False,
+        verbose=False,
+    )
     assert program is not None  # dynamo=True always returns one
     proto: onnx.ModelProto = program.model_proto
     return proto
+
+
+def _export_script(
+    module: nn.Module,
+    tensors: tuple[torch.Tensor, ...],
+    names: tuple[str, ...],
+    loaded: LoadedModel,
+) -> onnx.ModelProto:
+    outputs = OUTPUT_NAMES[loaded.task]
+    free = {name: _axes(tensor.ndim, name) for name, tensor in zip(names, tensors, strict=True)}
+    free |= dict.fromkeys(outputs, ("rows",))
+    # Traced here: the exporter's own tracing does not know modules inside the one it is given.
+    traced = torch.jit.trace(module, tensors, check_trace=False)  # type: ignore[no-untyped-call]
+    file = io.BytesIO()
+    torch.onnx.export(
+        traced,
+        tensors,
+        file,  # type: ignore[arg-type]  # it writes into streams too
+        input_names=names,
+        output_names=outputs,
+        dynamo=False,
+        dynamic_axes={name: dict(enumerate(axes)) for name, axes in free.items()},
+        opset_version=_SCRIPT_OPSET,
+    )
+    return onnx.load_model_from_string(file.getvalue())
 
 
 def _serialise(proto: onnx.ModelProto) -> bytes:
@@ -176,25 +211,3 @@ def _serialise(proto: onnx.ModelProto) -> bytes:
         return bytes(proto.SerializeToString())
     except (EncodeError, ValueError):
         raise CheckpointError("the graph is larger than the 2 GB that an ONNX file holds") from None
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Swallow what the exporter says: prints, warnings of its own, graphs shown on failure.
-
-    Whoever shows progress meanwhile has bound the real stderr before.
-    """
-    before = logging.root.manager.disable
-    logging.disable(logging.CRITICAL)
-    try:
-        with (
-            contextlib.redirect_stdout(io.StringIO()),
-            contextlib.redirect_stderr(io.StringIO()),
-            warnings.catch_warnings(),
-        ):
-            warnings.simplefilter("ignore", FutureWarning)
-            warnings.simplefilter("ignore", DeprecationWarning)
-            warnings.simplefilter("ignore", UserWarning)
-            yield
-    finally:
-        logging.disable(before)

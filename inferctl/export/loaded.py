@@ -10,6 +10,7 @@ from torch import nn
 
 from inferctl.bundles.manifest import NAME_PATTERN, File, ImageInput, Task, TextInput
 from inferctl.errors import CheckpointError, UsageError
+from inferctl.export.sniff import INDEX_FILE
 
 # The largest a single ONNX file can be: protobuf's limit of 2 GiB, less room for the graph.
 MAX_WEIGHT_BYTES = 2_000_000_000
@@ -22,7 +23,8 @@ class LoadedModel:
 
     Image modules take float32 [rows, 3, height, width], normalised; text modules take `input_ids`
     and `attention_mask`, int64 [rows, tokens]. Classifiers return logits [rows, labels], detectors
-    `boxes`, `scores`, `labels`. `sha256` is that of the file `weights`.
+    `boxes`, `scores`, `labels`. `sha256` is that of the file `weights`; of an index, of it and its
+    shards in the order of their names.
     """
 
     module: nn.Module
@@ -53,6 +55,8 @@ class LoadedModel:
 
 def name_from(path: Path) -> str:
     """Derive a model's name from a file or folder name; raises UsageError when nothing is left."""
+    if path.name == INDEX_FILE:
+        path = path.resolve().parent
     stem = path.resolve().name if path.is_dir() else path.stem
     name = re.sub(r"[^a-z0-9._-]+", "-", stem.lower()).strip("-._")[:64]
     if not re.fullmatch(NAME_PATTERN, name):

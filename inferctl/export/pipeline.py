@@ -22,13 +22,15 @@ from inferctl.bundles.manifest import (
     Manifest,
 )
 from inferctl.export.compare import Tolerance
-from inferctl.export.factory import load_with_factory
+from inferctl.export.described import load_described
 from inferctl.export.graph import Graph, draw_graph
 from inferctl.export.huggingface import load_huggingface
 from inferctl.export.loaded import LoadedModel, name_from
+from inferctl.export.pickled import check_pickle
 from inferctl.export.publish import check_target, next_version, publish
 from inferctl.export.report import report_json
 from inferctl.export.request import ExportRequest
+from inferctl.export.sharded import index_of
 from inferctl.export.sniff import Kind, sniff
 from inferctl.export.verify import Check, verify_graph
 
@@ -95,9 +97,14 @@ def export_bundle(
 
 def load(request: ExportRequest, kind: Kind) -> LoadedModel:
     """Load what `sniff` found; raises CheckpointError or UsageError."""
+    if request.trust_pickle:
+        check_pickle(kind)
     if kind is Kind.HF_DIRECTORY:
-        return load_huggingface(request)
-    return load_with_factory(request, kind)
+        if request.factory is None or not index_of(request.checkpoint).is_file():
+            return load_huggingface(request)
+        # The weights are safetensors like any other; the factory says what they belong to.
+        kind = Kind.SHARDED
+    return load_described(request, kind)
 
 
 def choose_target(request: ExportRequest, name: str) -> Path:

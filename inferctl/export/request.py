@@ -19,8 +19,8 @@ class ExportRequest:
     """Everything `inferctl export` was told; `None` means: find out from the checkpoint.
 
     `image_size` is height, width in pixels. `mean` and `std` are per channel (R, G, B) of values in
-    0..1. `atol` and `rtol` bound |ONNX - PyTorch| by `atol + rtol * |PyTorch|`. Raises UsageError
-    when a value cannot be meant.
+    0..1. `atol` and `rtol` bound |ONNX - PyTorch| by `atol + rtol * |PyTorch|`. `trust_pickle` runs
+    the code in a pickle. Raises UsageError when a value cannot be meant.
     """
 
     checkpoint: Path
@@ -35,6 +35,7 @@ class ExportRequest:
     tokenizer: Path | None = None
     max_tokens: int | None = None
     weights_key: str | None = None
+    trust_pickle: bool = False
     card: Path | None = None
     output: Path = Path("models")
     force: bool = False

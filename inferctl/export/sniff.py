@@ -22,6 +22,15 @@ _HEAD_BYTES = 512
 _END_OF_DIRECTORY = b"PK\x05\x06"
 _ZIP64_LOCATOR = b"PK\x06\x07"
 
+# What save_pretrained calls the index of weights that it wrote in several files.
+INDEX_FILE = "model.safetensors.index.json"
+MAX_INDEX_BYTES = 16 * 1024 * 1024
+# TorchScript compresses its source and nothing else.
+_MAX_SOURCE_BYTES = 64 * 1024 * 1024
+
+_GIVE = (
+    "give a torch.save, TorchScript, torch.export or safetensors file, or a Hugging Face directory"
+)
 _SAVE_WEIGHTS = "save `model.state_dict()` and pass --factory package.module:function"
 # (the file's first bytes, what it is, what to do)
 _FOREIGN_HEADS: tuple[tuple[bytes, str, str], ...] = (
@@ -42,6 +51,9 @@ class Kind(Enum):
     TORCH_LEGACY = "a torch.save file of the old format"
     SAFETENSORS = "a safetensors file"
     HF_DIRECTORY = "a Hugging Face directory"
+    SHARDED = "an index of safetensors files"
+    TORCHSCRIPT = "a TorchScript archive"
+    PT2 = "a torch.export program"
 
 
 def sniff(path: Path) -> Kind:
@@ -63,7 +75,7 @@ def sniff(path: Path) -> Kind:
         raise CheckpointError(
             "no such checkpoint",
             where=str(path),
-            hint="name a torch.save or safetensors file, or a Hugging Face directory",
+            hint=_GIVE,
         ) from None
     except OSError as error:
         raise CheckpointError(f"cannot read it: {error.strerror}", where=str(path)) from None
@@ -72,8 +84,10 @@ def sniff(path: Path) -> Kind:
 def _sniff_directory(path: Path) -> Kind:
     if (path / "config.json").is_file():
         return Kind.HF_DIRECTORY
+    if (path / INDEX_FILE).is_file():
+        return Kind.SHARDED
     raise CheckpointError(
-        "a directory without config.json is not a Hugging Face model",
+        f"a directory without config.json or {INDEX_FILE} is no model",
         where=str(path),
         hint="name the weights file in it, or save with `model.save_pretrained(directory)`",
     )
@@ -91,12 +105,19 @@ def _sniff_file(path: Path, head: bytes, size: int) -> Kind:
         return _sniff_safetensors(path, head, size)
     if head[0] == 0x80:
         return Kind.TORCH_LEGACY
+    if head.lstrip().startswith(b"{") and _is_index(path):
+        return Kind.SHARDED
     what = "a text file" if _is_text(head) else "not a format that is known here"
     raise CheckpointError(
         f"it is {what}",
         where=str(path),
-        hint="give a torch.save or safetensors file, or a Hugging Face directory",
+        hint=_GIVE,
     )
+
+
+def _is_index(path: Path) -> bool:
+    with path.open("rb") as stream:
+        return b'"weight_map"' in stream.read(MAX_INDEX_BYTES)
 
 
 def _looks_like_safetensors(head: bytes) -> bool:
@@ -121,24 +142,42 @@ def _sniff_zip(path: Path, size: int) -> Kind:
             records = archive.infolist()
     except (zipfile.BadZipFile, ValueError, NotImplementedError, struct.error):
         raise _truncated(path, "a zip archive") from None
+    if records and min(record.header_offset for record in records) > 0:
+        # The directory is that of an archive inside this one, whose own is cut off.
+        raise _truncated(path, "a zip archive")
     kind = _zip_kind({record.filename for record in records}, path)
-    expanded = sum(record.file_size for record in records)
-    stored = all(record.compress_type == zipfile.ZIP_STORED for record in records)
-    if not stored or expanded > size * MAX_EXPANSION:
-        raise CheckpointError(
-            "its records are compressed, which torch.save never does",
-            where=str(path),
-            hint="save it again with torch.save or as safetensors",
-        )
+    _check_expansion(records, kind, path, size)
     return kind
+
+
+def _check_expansion(records: list[zipfile.ZipInfo], kind: Kind, path: Path, size: int) -> None:
+    source: list[zipfile.ZipInfo] = []
+    rest: list[zipfile.ZipInfo] = []
+    for record in records:
+        is_source = kind is Kind.TORCHSCRIPT and "/code/" in record.filename
+        (source if is_source else rest).append(record)
+    stored = all(record.compress_type == zipfile.ZIP_STORED for record in rest)
+    if not stored or sum(record.file_size for record in rest) > size * MAX_EXPANSION:
+        raise CheckpointError(
+            "its records are compressed, which torch never does",
+            where=str(path),
+            hint="save it again with torch or as safetensors",
+        )
+    if sum(record.file_size for record in source) > _MAX_SOURCE_BYTES:
+        raise CheckpointError("it holds more source code than any model has", where=str(path))
 
 
 def _zip_kind(names: set[str], path: Path) -> Kind:
     tails = {name.partition("/")[2] for name in names}
     if "constants.pkl" in tails or any(tail.startswith("code/") for tail in tails):
-        what, hint = "a TorchScript archive", _SAVE_WEIGHTS
-    elif "archive_format" in tails | names or any(tail.startswith("models/") for tail in tails):
-        what, hint = "a torch.export program (.pt2)", _SAVE_WEIGHTS
+        return Kind.TORCHSCRIPT
+    if "archive_format" in tails and any(tail.startswith("models/") for tail in tails):
+        return Kind.PT2
+    if "serialized_exported_program.json" in names:
+        what, hint = (
+            "a torch.export program of an old format",
+            "save it again with torch 2.9 or newer",
+        )
     elif "data.pkl" in tails:
         return Kind.TORCH_ZIP
     elif names and all(name.endswith(".npy") for name in names):

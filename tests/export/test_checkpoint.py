@@ -6,7 +6,6 @@ import io
 import os
 import pickle
 import struct
-import warnings
 import zipfile
 from pathlib import Path
 
@@ -22,6 +21,7 @@ from inferctl.export.checkpoint import Weights, find_weights, load_weights
 from inferctl.export.sniff import Kind, sniff
 
 from .conftest import save_torch
+from .kinds import lightning_content
 
 STATE = {"weight": torch.zeros(40, 40), "bias": torch.ones(40)}
 
@@ -68,13 +68,21 @@ class Evil:
         return os.system, (f"touch {self.marker}",)
 
 
-@pytest.mark.parametrize("kind", ["zip", "legacy", "raw", "module", "namespace"])
+@pytest.mark.parametrize(
+    "kind", ["zip", "legacy", "raw", "module", "evil module", "lightning", "namespace"]
+)
 def test_a_checkpoint_that_would_run_code_is_refused_and_not_run(tmp_path: Path, kind: str) -> None:
     path, marker = tmp_path / "evil.pt", tmp_path / "marker"
     if kind == "raw":
         path.write_bytes(pickle.dumps(Evil(marker), protocol=2))
     elif kind == "module":
         torch.save(nn.Linear(2, 2), path)
+    elif kind == "evil module":
+        module = nn.Linear(2, 2)
+        module.extra = Evil(marker)
+        torch.save(module, path)
+    elif kind == "lightning":
+        torch.save(lightning_content(STATE, hook=Evil(marker)), path)
     elif kind == "namespace":
         torch.save({"state_dict": STATE, "args": io.BytesIO()}, path)
     else:
@@ -117,21 +125,27 @@ def test_a_truncated_checkpoint_says_so(tmp_path: Path, kind: str, part: float) 
     assert "again" in caught.value.hint
 
 
-def test_scripted_and_exported_programs_are_named(tmp_path: Path) -> None:
-    script = zipped(tmp_path / "script.pt", ["m/constants.pkl", "m/code/a.py", "m/data.pkl"])
-    program = zipped(tmp_path / "program.pt2", ["p/archive_format", "p/models/model.json"])
-    with pytest.raises(CheckpointError, match=r"a TorchScript archive .*model.state_dict\(\)"):
-        sniff(script)
-    with pytest.raises(CheckpointError, match=r"torch\.export program"):
-        sniff(program)
+def test_an_exported_program_of_an_old_format_is_named(tmp_path: Path) -> None:
+    old = zipped(tmp_path / "old.pt2", ["serialized_exported_program.json", "version"])
+    with pytest.raises(CheckpointError, match=r"an old format .*save it again with torch"):
+        sniff(old)
 
 
-def test_a_real_torchscript_file_is_named(tmp_path: Path) -> None:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        torch.jit.save(torch.jit.trace(nn.Linear(2, 2), torch.zeros(1, 2)), tmp_path / "script.pt")
-    with pytest.raises(CheckpointError, match="TorchScript"):
-        sniff(tmp_path / "script.pt")
+def test_only_the_source_of_a_script_may_be_compressed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "script.pt"
+    names = ["m/constants.pkl", "m/code/a.py"]
+    zipped(path, names, b"\0" * 1000, zipfile.ZIP_DEFLATED)
+    with pytest.raises(CheckpointError, match="its records are compressed"):
+        sniff(path)
+    zipped(path, names[:1])
+    with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("m/code/a.py", b"\0" * 100_000)
+    assert sniff(path) is Kind.TORCHSCRIPT
+    monkeypatch.setattr(sniff_module, "_MAX_SOURCE_BYTES", 99_999)
+    with pytest.raises(CheckpointError, match="more source code"):
+        sniff(path)
 
 
 @pytest.mark.parametrize(
@@ -221,9 +235,11 @@ def test_what_is_no_file_is_refused_without_opening_it(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(CheckpointError, match="not a plain file"):
         sniff(tmp_path / "pipe")
-    with pytest.raises(CheckpointError, match=r"no such checkpoint .*; name a torch\.save"):
+    with pytest.raises(CheckpointError, match=r"no such checkpoint .*; give a torch\.save"):
         sniff(tmp_path / "none")
-    with pytest.raises(CheckpointError, match=r"without config\.json"):
+    with pytest.raises(
+        CheckpointError, match=r"without config\.json or model\.safetensors\.index\.json"
+    ):
         sniff(tmp_path)
     with pytest.raises(CheckpointError, match="cannot read it"):
         sniff(tmp_path / ("x" * 300))

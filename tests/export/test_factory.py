@@ -8,10 +8,9 @@ import pytest
 import torch
 
 from inferctl.errors import CheckpointError, UsageError
-from inferctl.export.factory import build_module, load_with_factory
-from inferctl.export.sniff import Kind
+from inferctl.export.factory import build_module
 
-from .conftest import MakeRequest, factory
+from .conftest import factory
 
 
 def test_a_factory_is_imported_from_the_current_directory(
@@ -22,7 +21,7 @@ def test_a_factory_is_imported_from_the_current_directory(
     (tmp_path / "ownproject.py").write_text(
         "import torch\ndef build():\n    return torch.nn.Linear(2, 2).double().train()\n"
     )
-    module = build_module("ownproject:build")
+    module, _ = build_module("ownproject:build")
     assert not module.training
     assert next(module.parameters()).dtype == torch.float32
 
@@ -67,33 +66,17 @@ def test_the_functions_of_a_module_are_offered(
         build_module("offeringnothing:build")
 
 
-@pytest.mark.parametrize(
-    ("parts", "text"),
-    [
-        ({"task": None}, "does not say what it predicts"),
-        ({"factory": None}, "has weights but no model"),
-        ({"labels": ()}, "no label names"),
-        ({"image_size": None}, "--image-size"),
-        ({"task": "text-classification"}, "needs its tokenizer"),
-        ({"card": Path("missing.md")}, "cannot read the card"),
-        ({"checkpoint": Path("ÄÖ.pt")}, "no name can be made|no such|cannot read"),
-    ],
-)
-def test_a_missing_flag_is_asked_for(
-    classify: MakeRequest, parts: dict[str, object], text: str
-) -> None:
-    with pytest.raises((UsageError, CheckpointError), match=text):
-        load_with_factory(classify(**parts), Kind.TORCH_ZIP)
-
-
-def test_a_card_is_no_place_for_megabytes(classify: MakeRequest, tmp_path: Path) -> None:
-    card = tmp_path / "README.md"
-    card.write_bytes(b"x" * 1_000_001)
-    with pytest.raises(UsageError, match="over 1 MB"):
-        load_with_factory(classify(card=card), Kind.TORCH_ZIP)
-
-
-def test_a_text_model_needs_its_longest_text(classify: MakeRequest, store: Path) -> None:
-    request = classify(task=None, tokenizer=store / "tokenizer.json")
-    with pytest.raises(UsageError, match="--max-tokens"):
-        load_with_factory(request, Kind.TORCH_ZIP)
+def test_values_are_offered_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A positional-only parameter and `**kwargs` ask for nothing."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "asking.py").write_text(
+        "import torch\n"
+        "def build(hidden=1, /, width=1, *, depth=1, **others):\n"
+        "    assert not others\n"
+        "    return torch.nn.Linear(width + depth, hidden)\n"
+    )
+    offered = {"hidden": 9, "width": 2, "depth": 3, "lr": 0.1}
+    module, notes = build_module("asking:build", offered)
+    assert module.weight.shape == (1, 5)
+    assert notes == ("passed hyper_parameters to the factory: width=2, depth=3",)
+    assert build_module("asking:build")[1] == ()
