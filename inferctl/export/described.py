@@ -101,6 +101,8 @@ def _check_flags(request: ExportRequest, kind: Kind) -> None:
                 f"{kind.value} has no nested weights", where="--weights-key", hint="leave it out"
             )
     elif request.factory is None and not request.trust_pickle:
+        # A factory does not help where the weights cannot be read, as those of a pickled module.
+        load_weights(request.checkpoint, kind, request.weights_key)
         raise UsageError(
             "a state dict has weights but no model",
             where=str(request.checkpoint),

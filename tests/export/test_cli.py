@@ -17,8 +17,9 @@ from inferctl import export as package
 from inferctl.bundles.repository import open_bundle
 from inferctl.errors import InferctlError, UsageError, VerificationError
 from inferctl.export import ExportResult
+from inferctl.export.checkpoint import TRUST_FLAG
 
-from . import tinymodels
+from . import kinds, tinymodels
 from .conftest import factory
 
 # `inferctl.cli.export` is also the name of the function in it.
@@ -88,6 +89,45 @@ def test_a_failure_is_one_line_an_exit_code_and_no_bundle(
     assert not (project / "models").exists()
 
 
+@pytest.mark.parametrize(
+    ("kind", "cut", "code", "text"),
+    [
+        ("scripted", None, 0, ""),
+        ("program", None, 0, ""),
+        ("scripted", 0.9, 4, "cut short or damaged"),
+        ("program", 0.9, 4, "cut short or damaged"),
+        ("pickled", None, 4, "would import and call tests.export.tinymodels.Classifier"),
+    ],
+)
+def test_a_whole_model_needs_no_project(
+    store: Path, tmp_path: Path, kind: str, cut: float | None, code: int, text: str
+) -> None:
+    if kind == "pickled":
+        path = kinds.save_torch(kinds.classifier(), tmp_path / "whole.pt")
+    else:
+        path = kinds.save(kind, tmp_path)
+    if cut:
+        path.write_bytes(path.read_bytes()[: int(path.stat().st_size * cut)])
+    _, _, _, *others = flags(store, "none")
+    done = inferctl(path, *others, cwd=tmp_path)
+    said = [line for line in done.stderr.splitlines() if line.strip() and "✓" not in line]
+    assert (done.returncode, len(said)) == (code, bool(code)), done.stderr
+    assert text in "".join(said)
+    assert (tmp_path / "models").exists() == (code == 0)
+
+
+def test_trust_is_one_line_before_the_stages(store: Path, project: Path) -> None:
+    make = "import project, torch; torch.save(project.Classifier(), 'whole.pt')"
+    subprocess.run([sys.executable, "-c", make], cwd=project, check=True)
+    _, _, _, *others = flags(store, "none")
+    done = inferctl("whole.pt", *others, TRUST_FLAG, cwd=project)
+    assert done.returncode == 0, done.stderr
+    said = [line for line in done.stderr.splitlines() if line.strip() and "✓" not in line]
+    assert len(said) == 1
+    assert "trusting the author of whole.pt (sha256 " in said[0]
+    assert "project.Classifier" in said[0]
+
+
 def test_the_exporters_own_words_stay_out_of_the_terminal(store: Path, project: Path) -> None:
     done = inferctl(*flags(store, "Branching"), cwd=project)
     lines = [line for line in done.stderr.splitlines() if line.strip()]
@@ -149,6 +189,9 @@ def test_flags_become_one_request(
     assert (request.mean, request.std) == ((0.5, 0.5, 0.5), (1.0, 2.0, 3.0))
     assert request.labels == ("a", "b")
     assert request.output == Path("models")
+    assert not request.trust_pickle
+    assert invoke("file.pt", TRUST_FLAG) is None
+    assert requests[1].trust_pickle
 
 
 @pytest.mark.parametrize(

@@ -23,9 +23,12 @@ def pickled(tmp_path: Path) -> Path:
     return save_torch(kinds.classifier(), tmp_path / "whole.pt")
 
 
-def test_a_pickled_module_is_refused_with_its_classes(classify: MakeRequest, pickled: Path) -> None:
+@pytest.mark.parametrize("spec", [None, factory("classifier")])
+def test_a_pickled_module_is_refused_with_its_classes(
+    classify: MakeRequest, pickled: Path, spec: str | None
+) -> None:
     with pytest.raises(UntrustedCheckpoint) as caught:
-        export_bundle(classify(checkpoint=pickled))
+        export_bundle(classify(checkpoint=pickled, factory=spec))
     text = str(caught.value)
     assert "would import and call tests.export.tinymodels.Classifier, torch.nn.modules" in text
     assert TRUST_FLAG in text
