@@ -145,8 +145,8 @@ def _untrusted(path: Path, text: str) -> UntrustedCheckpoint:
     except OSError:
         names = ()
     # What the loader stumbled over is always named, also when the list did not see it.
-    if not names and found and not is_ordinary(found[1]):
-        names = (found[1],)
+    if found and found[1] not in names and not is_ordinary(found[1]):
+        names = (found[1], *names)
     named = shown_names(names)
     return UntrustedCheckpoint(
         f"loading it would import and call {named}"

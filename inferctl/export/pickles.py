@@ -50,7 +50,7 @@ def _pickle_of(file: BinaryIO) -> BinaryIO:
             for name in archive.namelist():
                 if name.partition("/")[2] == "data.pkl":
                     return io.BytesIO(archive.read(name))
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError):
+    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError):
         pass
     return io.BytesIO()
 

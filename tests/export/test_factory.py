@@ -80,3 +80,8 @@ def test_values_are_offered_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert module.weight.shape == (1, 5)
     assert notes == ("passed hyper_parameters to the factory: width=2, depth=3",)
     assert build_module("asking:build")[1] == ()
+
+
+def test_a_callable_without_a_signature_is_offered_nothing() -> None:
+    with pytest.raises(UsageError, match=r"returns a dict, not an nn\.Module"):
+        build_module("builtins:dict", {"classes": 3})

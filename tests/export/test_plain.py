@@ -144,6 +144,13 @@ REFUSED: dict[str, Callable[[Records, str], None]] = {
     "expression": evil_expression("{call}"),
     "expression in an argument": evil_expression("Max({call}, 2)"),
     "expression in a text": evil_expression('Max("{call}", 2)'),
+    "a lambda for a size": evil_expression("(lambda: 2)()"),
+    "no expression": evil_expression("2 +"),
+    "object that is no tensor": in_program(
+        lambda m: m["graph"]["nodes"][0]["inputs"].append(
+            {"name": "x", "arg": {"as_custom_obj": {"name": "x", "class_fqn": "evil.Thing"}}}
+        )
+    ),
     "attribute in an expression": evil_expression("Symbol('s0').func.mro()"),
     "a function of torch": evil_target("torch.os.system"),
     "a method of an operator": evil_target("torch.ops.aten.relu.default.__class__"),
@@ -255,3 +262,28 @@ def test_a_part_that_is_damaged_is_named(program: Path, name: str, data: bytes) 
     records = {**read_records(program), name: data}
     with pytest.raises(CheckpointError, match="damaged"):
         plain_records(records, where="model.pt2")
+
+
+@pytest.mark.parametrize("tree", ["", "[1]", "[1, {}]", "[1, 3]"])
+def test_a_tree_of_inputs_that_is_damaged_is_named(program: Path, tree: str) -> None:
+    records = read_records(program)
+    edited(
+        records,
+        PROGRAM,
+        lambda d: d["graph_module"]["module_call_graph"][0]["signature"].update(out_spec=tree),
+    )
+    with pytest.raises(CheckpointError, match="damaged"):
+        plain_records(records, where="model.pt2")
+
+
+def test_a_program_that_torch_does_not_take_is_damaged(program: Path, tmp_path: Path) -> None:
+    def unknown_operator(records: Records, _: str) -> None:
+        target = "torch.ops.aten.no_such_operator.default"
+        edited(
+            records, PROGRAM, lambda d: d["graph_module"]["graph"]["nodes"][0].update(target=target)
+        )
+
+    path = evil_archive(program, tmp_path / "model.pt2", unknown_operator, tmp_path / "marker")
+    with pytest.raises(CheckpointError, match="cut short or damaged: ") as caught:
+        load_program(path, "image-classification", IMAGE)
+    assert "\n" not in str(caught.value)
