@@ -22,6 +22,7 @@ from PIL.JpegImagePlugin import JpegImageFile
 from inferctl.bundles.manifest import ImageInput
 from inferctl.errors import RequestError, TooLarge, Unprocessable, UnsupportedMedia
 from inferctl.tasks.base import Body
+from inferctl.tasks.framing import SWAPS_SIDES, frame
 
 FORMATS = ("JPEG", "PNG", "WEBP")
 MAX_SIDE = 16_384
@@ -39,14 +40,13 @@ ORIENTATIONS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-SWAPS_SIDES = (
-    Image.Transpose.TRANSPOSE,
-    Image.Transpose.ROTATE_270,
-    Image.Transpose.TRANSVERSE,
-    Image.Transpose.ROTATE_90,
-)
 
-RESAMPLING = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
+RESAMPLING = {
+    "nearest": Image.Resampling.NEAREST,
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+    "lanczos": Image.Resampling.LANCZOS,
+}
 
 # Our own check knows the configured limit, and answers instead of warning.
 Image.MAX_IMAGE_PIXELS = None
@@ -82,7 +82,7 @@ def decode_base64(text: str) -> bytes:
 def decode_image(
     data: Body, to: ImageInput, max_pixels: int, decode: Literal["fast", "exact"]
 ) -> Pixels:
-    """Decode, orient and resize an image to `to.height` x `to.width`.
+    """Decode, orient and resize an image to `to.height` x `to.width`, or its centre (`to.resize`).
 
     `fast` lets the JPEG decoder skip detail the resize would throw away: 1/255 off on average,
     up to 50 at an edge.
@@ -115,17 +115,17 @@ def _check_size(image: Image.Image, max_pixels: int) -> None:
 
 def _decode(image: Image.Image, to: ImageInput, decode: str) -> Pixels:
     width, height = image.size
-    target = (to.width, to.height)
     if not _is_jpeg(image):
         # A PNG's EXIF may lie behind its pixels: looking for it would swallow their damage.
         image.load()
     turn = _turn(image)
+    framed = frame(image.size, to, turn)
     if turn in SWAPS_SIDES:
         width, height = height, width
-        target = (to.height, to.width)
     if decode == "fast" and _is_jpeg(image):
-        image.draft("RGB", target)
-    rgb = _to_rgb(image).resize(target, RESAMPLING[to.resample])
+        image.draft("RGB", framed.whole)
+    whole = _to_rgb(image)
+    rgb = whole.resize(framed.target, RESAMPLING[to.resample], framed.box(whole.size))
     # Turning the small image is cheaper than turning the large one.
     return Pixels(np.asarray(rgb if turn is None else rgb.transpose(turn)), width, height)
 

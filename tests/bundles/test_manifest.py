@@ -50,6 +50,14 @@ def test_what_was_written_is_read(fields: dict[str, Any], tmp_path: Path) -> Non
     assert manifest.model_dump(mode="json", exclude_unset=True) == fields
 
 
+def test_an_image_that_does_not_say_how_it_is_resized_is_stretched(tmp_path: Path) -> None:
+    """Manifests of before there was anything else say nothing of it."""
+    fields = image_fields(image={"height": 2, "width": 3})
+    image = read_manifest(write(tmp_path, fields)).image
+    assert image is not None
+    assert (image.resize, image.short_side, image.resample) == ("stretch", None, "bilinear")
+
+
 def test_only_text_has_tokens() -> None:
     assert text_manifest().max_tokens == MAX_TOKENS
     assert image_manifest().max_tokens == 1
@@ -68,7 +76,11 @@ def test_only_text_has_tokens() -> None:
         ({"surprise": 1}, "surprise"),
         ({"image": {"height": 0, "width": 2}}, "image.height"),
         ({"image": {"height": 2, "width": 16_385}}, "image.width"),
-        ({"image": {"height": 2, "width": 2, "resize": "crop"}}, "image.resize"),
+        ({"image": {"height": 2, "width": 2, "resize": "letterbox"}}, "image.resize"),
+        ({"image": {"height": 2, "width": 2, "resample": "hamming"}}, "image.resample"),
+        ({"image": {"height": 2, "width": 2, "resize": "crop"}}, "image"),
+        ({"image": {"height": 2, "width": 2, "short_side": 2}}, "image"),
+        ({"image": {"height": 2, "width": 3, "resize": "crop", "short_side": 2}}, "image"),
         ({"image": {"height": 2, "width": 2, "mean": 0}}, "image.mean"),
         ({"inputs": [tensor(dtype="float64")]}, "inputs.0.dtype"),
         ({"inputs": [tensor(shape=["rows", 0])]}, "inputs.0.shape.1"),
@@ -114,6 +126,13 @@ def test_what_does_not_fit_is_named_on_one_line(
             "the last tokens bucket must be text.max_tokens",
         ),
         (image_fields(labels=[]), "task image-classification needs labels"),
+        (
+            image_fields(
+                task="image-detection",
+                image={"height": 2, "width": 2, "resize": "crop", "short_side": 3},
+            ),
+            "task image-detection needs the whole image",
+        ),
         (text_fields(labels=[]), "task text-classification needs labels"),
         (tensor_fields(image={"height": 2, "width": 2}), "task tensor has no image"),
         (tensor_fields(text=text_fields()["text"]), "task tensor has no image, no text"),

@@ -185,7 +185,7 @@ def test_bytes_behind_the_image_do_no_harm() -> None:
     assert np.array_equal(decoded(data + b"\0junk" * 200).array, decoded(data).array)
 
 
-@pytest.mark.parametrize("resample", ["bilinear", "bicubic"])
+@pytest.mark.parametrize("resample", decode_module.RESAMPLING)
 def test_the_manifest_s_filter_is_used(resample: str) -> None:
     image = photo(100, 80)
     to = ImageInput(height=16, width=16, resample=resample)  # type: ignore[arg-type]

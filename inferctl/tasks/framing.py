@@ -1,0 +1,90 @@
+"""Which part of an image becomes the model's row, in the coordinates that the decoder works in.
+
+Only what the row needs is ever resized: an image of 16,384 x 1 pixels whose short side becomes 256
+would be 4 million pixels wide.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from PIL import Image
+
+from inferctl.bundles.manifest import ImageInput
+
+Size = tuple[int, int]
+Turn = Image.Transpose | None
+
+SWAPS_SIDES = (
+    Image.Transpose.TRANSPOSE,
+    Image.Transpose.ROTATE_270,
+    Image.Transpose.TRANSVERSE,
+    Image.Transpose.ROTATE_90,
+)
+# Whether the stored picture's x and y run against the upright one's.
+_MIRRORED: dict[Turn, tuple[bool, bool]] = {
+    None: (False, False),
+    Image.Transpose.FLIP_LEFT_RIGHT: (True, False),
+    Image.Transpose.ROTATE_180: (True, True),
+    Image.Transpose.FLIP_TOP_BOTTOM: (False, True),
+    Image.Transpose.TRANSPOSE: (False, False),
+    Image.Transpose.ROTATE_270: (False, True),
+    Image.Transpose.TRANSVERSE: (True, True),
+    Image.Transpose.ROTATE_90: (True, False),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """The stored image scaled to `whole`, of which `target` pixels from `offset` on are the row.
+
+    All are (x, y) in the orientation that the image is stored in, before it is turned upright.
+    """
+
+    whole: Size
+    offset: Size
+    target: Size
+
+    def box(self, size: Size) -> tuple[float, float, float, float]:
+        """The part of an image of `size` that the row shows, whatever its decoder made of it."""
+        (left, right), (top, bottom) = (
+            (start * side / whole, min(side, (start + length) * side / whole))
+            for start, length, side, whole in zip(
+                self.offset, self.target, size, self.whole, strict=True
+            )
+        )
+        return left, top, right, bottom
+
+
+def frame(size: Size, to: ImageInput, turn: Turn) -> Frame:
+    """Frame a stored image of `size` (width, height) that `turn` makes upright."""
+    upright = _swapped(size) if turn in SWAPS_SIDES else size
+    whole = _whole(upright, to)
+    target = (to.width, to.height)
+    offset = ((whole[0] - to.width) // 2, (whole[1] - to.height) // 2)
+    if turn in SWAPS_SIDES:
+        whole, target, offset = _swapped(whole), _swapped(target), _swapped(offset)
+    x, y = (
+        side - length - start if mirrored else start
+        for side, length, start, mirrored in zip(
+            whole, target, offset, _MIRRORED[turn], strict=True
+        )
+    )
+    return Frame(whole, (x, y), target)
+
+
+def _whole(upright: Size, to: ImageInput) -> Size:
+    """The size of the whole image, width first, of which the centre is taken."""
+    if to.short_side is None:
+        return to.width, to.height
+    if to.resize == "stretch-crop":
+        return to.short_side, to.short_side
+    width, height = upright
+    # The longer side is cut off to a whole number, as torchvision and transformers do.
+    if width <= height:
+        return to.short_side, int(to.short_side * height / width)
+    return int(to.short_side * width / height), to.short_side
+
+
+def _swapped(pair: Size) -> Size:
+    return pair[1], pair[0]
