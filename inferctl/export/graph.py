@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,19 +22,27 @@ from inferctl.export.samples import Feeds, example
 from inferctl.export.wrap import OUTPUT_NAMES, run_example, wrap
 
 # The newest that torch's older exporter writes itself, without converting.
-_SCRIPT_OPSET = 18
+_TRACED_OPSET = 18
 _DTYPES = {torch.float32: "float32", torch.int64: "int64", torch.uint8: "uint8"}
+# module, example inputs, their names, what is exported -> the graph
+Exporter = Callable[
+    [nn.Module, tuple[torch.Tensor, ...], tuple[str, ...], LoadedModel], onnx.ModelProto
+]
 
 
 @dataclass(frozen=True, slots=True)
 class Graph:
-    """An ONNX file in memory, its tensors by contract, and the module it was drawn from."""
+    """An ONNX file in memory, its tensors by contract, and the module it was drawn from.
+
+    `notes` say how it was drawn where that was not as usual.
+    """
 
     model: bytes
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
     opset: int
     module: nn.Module
+    notes: tuple[str, ...] = ()
 
     def reference(self, feeds: Feeds) -> dict[str, npt.NDArray[np.generic]]:
         """Run the PyTorch module on what the graph is fed; arrays by output name."""
@@ -61,10 +70,9 @@ def draw_graph(loaded: LoadedModel) -> Graph:
     feeds = example(loaded)
     tensors = tuple(torch.from_numpy(array) for array in feeds.values())
     outputs = run_example(module, tensors, loaded)
-    proto = _export(module, tensors, tuple(feeds), loaded)
-    strip_origins(proto)
     axes = {name: _axes(array.ndim, name) for name, array in feeds.items()}
-    check_axes(proto, axes)
+    proto, notes = _draw(module, tensors, axes, loaded)
+    strip_origins(proto)
     opset = next(entry.version for entry in proto.opset_import if entry.domain in ("", "ai.onnx"))
     return Graph(
         model=_serialise(proto),
@@ -78,6 +86,7 @@ def draw_graph(loaded: LoadedModel) -> Graph:
         ),
         opset=opset,
         module=module,
+        notes=notes,
     )
 
 
@@ -135,18 +144,36 @@ def _tensor(name: str, dtype: str, shape: tuple[int | str, ...]) -> Tensor:
     return Tensor.model_validate({"name": name, "dtype": dtype, "shape": shape})
 
 
-def _export(
+def _draw(
     module: nn.Module,
     tensors: tuple[torch.Tensor, ...],
-    names: tuple[str, ...],
+    axes: dict[str, tuple[str, ...]],
+    loaded: LoadedModel,
+) -> tuple[onnx.ModelProto, tuple[str, ...]]:
+    """The graph with free axes, and a note on how it was drawn if that is out of the ordinary."""
+    # torch.export cannot look into TorchScript; torch's older exporter is made for it.
+    if isinstance(loaded.module, torch.jit.ScriptModule):
+        return _drawn(_export_traced, module, tensors, axes, loaded), ()
+    try:
+        return _drawn(_export_module, module, tensors, axes, loaded), ()
+    except VerificationError as error:
+        if not loaded.traceable:
+            raise
+        note = f"drawn by torch's legacy exporter, because with the new one {error.what}"
+    return _drawn(_export_traced, module, tensors, axes, loaded), (note,)
+
+
+def _drawn(
+    export: Exporter,
+    module: nn.Module,
+    tensors: tuple[torch.Tensor, ...],
+    axes: dict[str, tuple[str, ...]],
     loaded: LoadedModel,
 ) -> onnx.ModelProto:
-    # torch.export cannot look into TorchScript; torch's older exporter is made for it.
-    scripted = isinstance(loaded.module, torch.jit.ScriptModule)
-    draw = _export_script if scripted else _export_module
+    """What an exporter makes of the model, with its axes checked. Raises VerificationError."""
     try:
         with quiet():
-            return draw(module, tensors, names, loaded)
+            proto = export(module, tensors, tuple(axes), loaded)
     except InferctlError:
         raise
     except FOREIGN_ERRORS as error:
@@ -155,6 +182,8 @@ def _export(
             where=type(loaded.module).__name__,
             hint="keep Python branches on tensor values and operators unknown to ONNX out of it",
         ) from None
+    check_axes(proto, axes)
+    return proto
 
 
 def _export_module(
@@ -181,12 +210,13 @@ def _export_module(
     return proto
 
 
-def _export_script(
+def _export_traced(
     module: nn.Module,
     tensors: tuple[torch.Tensor, ...],
     names: tuple[str, ...],
     loaded: LoadedModel,
 ) -> onnx.ModelProto:
+    """Draw by watching one run: what branches on values keeps the branch that it took."""
     outputs = OUTPUT_NAMES[loaded.task]
     free = {name: _axes(tensor.ndim, name) for name, tensor in zip(names, tensors, strict=True)}
     free |= dict.fromkeys(outputs, ("rows",))
@@ -201,7 +231,7 @@ def _export_script(
         output_names=outputs,
         dynamo=False,
         dynamic_axes={name: dict(enumerate(axes)) for name, axes in free.items()},
-        opset_version=_SCRIPT_OPSET,
+        opset_version=_TRACED_OPSET,
     )
     return onnx.load_model_from_string(file.getvalue())
 

@@ -24,7 +24,8 @@ class LoadedModel:
     Image modules take float32 [rows, 3, height, width], normalised; text modules take `input_ids`
     and `attention_mask`, int64 [rows, tokens]. Classifiers return logits [rows, labels], detectors
     `boxes`, `scores`, `labels`. `sha256` is that of the file `weights`; of an index, of it and its
-    shards in the order of their names.
+    shards in the order of their names. `traceable`: no branch of the module depends on values, so
+    that its graph may be drawn by watching it run once.
     """
 
     module: nn.Module
@@ -40,6 +41,7 @@ class LoadedModel:
     text: TextInput | None = None
     tokenizer: bytes | None = None
     card: bytes | None = None
+    traceable: bool = False
 
     @property
     def parameters(self) -> int:

@@ -6,7 +6,7 @@ import hashlib
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -80,6 +80,7 @@ def export_bundle(
         loaded = load(request, kind)
     with clock.stage("export"):
         graph = draw_graph(loaded)
+        loaded = replace(loaded, notes=loaded.notes + graph.notes)
     with clock.stage("verify"):
         checks = verify_graph(graph, loaded, tolerance)
     with clock.stage("publish"):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import onnx
 import pytest
 import torch
@@ -10,8 +12,13 @@ from onnx import TensorProto, helper
 from inferctl.errors import CheckpointError, VerificationError
 from inferctl.export import ExportResult
 from inferctl.export import graph as graph_module
+from inferctl.export.compare import Tolerance
 from inferctl.export.graph import check_axes, draw_graph, strip_origins
+from inferctl.export.verify import verify_graph
 from inferctl.export.wrap import run_example
+
+from . import tinymodels
+from .conftest import settle
 
 
 def model(first: object) -> onnx.ModelProto:
@@ -38,6 +45,45 @@ def test_origins_are_stripped_in_every_subgraph() -> None:
     proto = model("rows")
     strip_origins(proto)
     assert b"/home/me" not in proto.SerializeToString()
+
+
+def test_only_a_model_that_may_be_traced_is_drawn_by_the_legacy_exporter(
+    published: dict[str, ExportResult],
+) -> None:
+    branching = replace(
+        published["image-classification"].loaded, module=settle(tinymodels.Branching())
+    )
+    with pytest.raises(VerificationError, match="cannot be drawn as a graph"):
+        draw_graph(branching)
+
+    graph = draw_graph(replace(branching, traceable=True))
+    (note,) = graph.notes
+    assert note.startswith("drawn by torch's legacy exporter, because with the new one the model")
+    assert graph.outputs == published["image-classification"].manifest.outputs
+    assert graph.opset == 17
+
+
+def test_rows_that_tracing_fixed_are_found_by_running(published: dict[str, ExportResult]) -> None:
+    """The legacy exporter names the axis free even where the graph inside it is not."""
+    loaded = replace(
+        published["image-classification"].loaded,
+        module=settle(tinymodels.RowLoop()),
+        traceable=True,
+    )
+    graph = draw_graph(loaded)
+    assert graph.notes
+    with pytest.raises(VerificationError, match="sample 1 picture"):
+        verify_graph(graph, loaded, Tolerance(1e-4, 1e-3))
+
+
+def test_a_model_that_no_exporter_can_draw_says_so(published: dict[str, ExportResult]) -> None:
+    loaded = replace(
+        published["image-classification"].loaded,
+        module=settle(tinymodels.NotDrawable()),
+        traceable=True,
+    )
+    with pytest.raises(VerificationError, match=r"cannot be drawn as a graph: .*no ONNX form"):
+        draw_graph(loaded)
 
 
 def test_a_model_over_two_gigabytes_is_refused_early(

@@ -142,6 +142,15 @@ class BrokenInExport(Classifier):
         return super().forward(x)
 
 
+class NotDrawable(Classifier):
+    """Runs, but neither exporter can draw it."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if torch.compiler.is_exporting() or torch.onnx.is_in_onnx_export():
+            raise OwnError("there is no ONNX form of it")
+        return super().forward(x)
+
+
 def exiting() -> nn.Module:
     raise SystemExit(2)
 
