@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -13,20 +12,16 @@ from safetensors.torch import load_file, save_file
 
 from inferctl.errors import CheckpointError, UsageError
 from inferctl.export import ExportRequest
-from inferctl.export.huggingface import _max_tokens, load_huggingface
+from inferctl.export.huggingface import load_huggingface
+from inferctl.export.huggingface.config import Directory
+from inferctl.export.huggingface.text import longest_text
 
-Edit = Callable[[dict[str, object]], object]
+from .families import edit_config
 
 
 @pytest.fixture
 def bert(store: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(store / "bert", tmp_path / "My Bert"))
-
-
-def edit_config(folder: Path, **changes: object) -> Path:
-    path = folder / "config.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
-    return folder
 
 
 def edit_weights(folder: Path, edit: Callable[[dict[str, torch.Tensor]], object]) -> Path:
@@ -121,6 +116,9 @@ def test_a_damaged_configuration_is_refused(bert: Path, content: str, text: str)
     [
         ({"factory": "a:b"}, "--factory"),
         ({"weights_key": "ema"}, "--weights-key"),
+        ({"image_size": (8, 8)}, "--image-size"),
+        ({"mean": (0.5, 0.5, 0.5)}, "--mean"),
+        ({"std": (0.5, 0.5, 0.5)}, "--std"),
         ({"task": "image-detection"}, "--task"),
         ({"max_tokens": 41}, "only 40 positions"),
     ],
@@ -141,5 +139,5 @@ def test_the_longest_text_is_what_model_and_tokenizer_agree_on(bert: Path) -> No
 
 def test_positions_that_start_after_the_padding_are_not_counted(bert: Path) -> None:
     config = {"model_type": "roberta", "max_position_embeddings": 514, "pad_token_id": 1}
-    assert _max_tokens(ExportRequest(bert), config, bert) == 512
-    assert _max_tokens(ExportRequest(bert), {"n_positions": 64}, bert) == 64
+    for settings, longest in ((config, 512), ({"n_positions": 64}, 64)):
+        assert longest_text(Directory(bert, settings, ExportRequest(bert))) == longest

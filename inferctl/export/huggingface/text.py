@@ -1,0 +1,85 @@
+"""Sequence classifiers: tokens in, one label out."""
+
+from __future__ import annotations
+
+import transformers
+from torch import Tensor, nn
+
+from inferctl.bundles.manifest import TOKENIZER_FILE, TextInput
+from inferctl.errors import CheckpointError, UsageError
+from inferctl.export.huggingface.config import Directory, number, read_json
+from inferctl.export.huggingface.weights import WEIGHTS_FILE, load_module
+from inferctl.export.loaded import LoadedModel, file_sha256
+from inferctl.export.request import MAX_TOKENS_LIMIT
+from inferctl.export.tokens import read_tokenizer
+
+# Longer texts cost quadratically more; who wants them says --max-tokens.
+_DEFAULT_MAX_TOKENS = 512
+# These count positions from pad_token_id + 1, so that many of the table's rows are never used.
+_OFFSET_POSITIONS = ("roberta", "xlm-roberta", "xlm-roberta-xl", "camembert", "longformer", "mpnet")
+
+
+class SequenceClassifier(nn.Module):
+    """Positional tensors in, logits [rows, labels] out, for any Hugging Face classifier."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """Logits of int64 [rows, tokens] ids and mask."""
+        logits: Tensor = self.model(input_ids=input_ids, attention_mask=attention_mask).logits
+        return logits
+
+
+def load_text_classifier(directory: Directory) -> LoadedModel:
+    """Load a sequence classifier with its tokenizer.json.
+
+    Raises CheckpointError when it is incomplete or the two do not fit, UsageError for flags that
+    contradict them.
+    """
+    directory.refuse_flags("image_size")
+    request, config = directory.request, directory.config
+    labels = directory.labels(at_least=2)
+    tokenizer = read_tokenizer(request.tokenizer or directory.path / TOKENIZER_FILE)
+    if tokenizer.vocab_size > number(config, "vocab_size", tokenizer.vocab_size):
+        raise CheckpointError(
+            f"the tokenizer has {tokenizer.vocab_size} tokens, the model {config['vocab_size']}",
+            where=str(directory.path),
+            hint="use the tokenizer.json the model was trained with",
+        )
+    card = directory.card()
+    model, notes = load_module(directory.path, transformers.AutoModelForSequenceClassification)
+    return LoadedModel(
+        module=SequenceClassifier(model).eval(),
+        task="text-classification",
+        name=directory.name,
+        labels=labels,
+        weights=directory.path / WEIGHTS_FILE,
+        sha256=file_sha256(directory.path / WEIGHTS_FILE),
+        notes=notes,
+        text=TextInput(
+            max_tokens=longest_text(directory),
+            pad_id=number(config, "pad_token_id", tokenizer.pad_id or 0),
+            vocab_size=tokenizer.vocab_size,
+        ),
+        tokenizer=tokenizer.data,
+        card=card,
+    )
+
+
+def longest_text(directory: Directory) -> int:
+    """How many tokens model, tokenizer and person agree on; raises UsageError when they cannot."""
+    request, config = directory.request, directory.config
+    positions = number(config, "n_positions", MAX_TOKENS_LIMIT)
+    longest = number(config, "max_position_embeddings", positions)
+    if config.get("model_type") in _OFFSET_POSITIONS:
+        longest -= number(config, "pad_token_id", 1) + 1
+    longest = min(longest, MAX_TOKENS_LIMIT)
+    if request.max_tokens is not None:
+        if request.max_tokens > longest:
+            raise UsageError(f"the model has only {longest} positions", where="--max-tokens")
+        return request.max_tokens
+    settings = directory.file("tokenizer_config.json")
+    trained = number(read_json(settings), "model_max_length", longest) if settings else longest
+    return min(longest, trained, _DEFAULT_MAX_TOKENS)
