@@ -220,11 +220,12 @@ def _export_traced(
     outputs = OUTPUT_NAMES[loaded.task]
     free = {name: _axes(tensor.ndim, name) for name, tensor in zip(names, tensors, strict=True)}
     free |= dict.fromkeys(outputs, ("rows",))
-    # Traced here: the exporter's own tracing does not know modules inside the one it is given.
-    traced = torch.jit.trace(module, tensors, check_trace=False)  # type: ignore[no-untyped-call]
+    if isinstance(loaded.module, torch.jit.ScriptModule):
+        # The exporter's own tracing does not know script modules inside the one it is given.
+        module = torch.jit.trace(module, tensors, check_trace=False)  # type: ignore[no-untyped-call]
     file = io.BytesIO()
     torch.onnx.export(
-        traced,
+        module,
         tensors,
         file,  # type: ignore[arg-type]  # it writes into streams too
         input_names=names,

@@ -60,7 +60,7 @@ def test_only_a_model_that_may_be_traced_is_drawn_by_the_legacy_exporter(
     (note,) = graph.notes
     assert note.startswith("drawn by torch's legacy exporter, because with the new one the model")
     assert graph.outputs == published["image-classification"].manifest.outputs
-    assert graph.opset == 17
+    assert graph.opset == 18
 
 
 def test_rows_that_tracing_fixed_are_found_by_running(published: dict[str, ExportResult]) -> None:
