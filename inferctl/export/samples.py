@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -11,15 +12,19 @@ from PIL import Image
 
 from inferctl.bundles.manifest import ImageInput, TextInput
 from inferctl.errors import CheckpointError
-from inferctl.export.loaded import LoadedModel
 from inferctl.export.tokens import encode, parse_tokenizer
 
 Feeds = dict[str, npt.NDArray[np.generic]]
 Ids = npt.NDArray[np.int64]
 
 BATCH_SIZES = (1, 2, 5)
+# Rows of which a variant's agreement with fp32 is told, and which static int8 is calibrated on
+# where there is nothing better; in batches of `_MORE_AT_ONCE`.
+MORE_ROWS = 64
+_MORE_AT_ONCE = 8
 _EXAMPLE_ROWS = 2
 _LENGTHS = (7, 33)
+_TIMED_TOKENS = 64
 _SEED = 20_240
 _SENTENCES = (
     "The film was long, but I would watch it again tomorrow.",
@@ -31,17 +36,47 @@ _SENTENCES = (
 )
 
 
+class Described(Protocol):
+    """What samples are made from: a loaded checkpoint, or a bundle."""
+
+    @property
+    def name(self) -> str:
+        """Name of the model."""
+
+    @property
+    def image(self) -> ImageInput | None:
+        """Input of an image model."""
+
+    @property
+    def text(self) -> TextInput | None:
+        """Input of a text model."""
+
+    @property
+    def tokenizer(self) -> bytes | None:
+        """The tokenizer.json of a text model."""
+
+
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """A batch to compare on; `tokens` is the padded length of a text batch."""
+    """A batch to compare on; `tokens` is the padded length of a text batch.
+
+    Its last `padding_rows` hold no token at all. What a model answers to nothing is not defined (a
+    mean over no words is 0 / 0), and a server refuses such texts; the other rows must not notice.
+    """
 
     name: str
     rows: int
     tokens: int | None
     feeds: Feeds
+    padding_rows: int = 0
+
+    @property
+    def defined_rows(self) -> int:
+        """How many rows, from the first on, must have an answer."""
+        return self.rows - self.padding_rows
 
 
-def example(loaded: LoadedModel) -> Feeds:
+def example(loaded: Described) -> Feeds:
     """The batch of two rows that the graph is drawn with."""
     random = np.random.default_rng(_SEED)
     if loaded.image is not None:
@@ -51,13 +86,14 @@ def example(loaded: LoadedModel) -> Feeds:
     return _texts(text, sentences, _EXAMPLE_ROWS, length, random)
 
 
-def samples(loaded: LoadedModel) -> Iterator[Sample]:
-    """The batches to verify with, the same in every run."""
+def samples(loaded: Described) -> Iterator[Sample]:
+    """The batches to verify with, the same in every run; the edges of what is sent come last."""
     random = np.random.default_rng(_SEED + 1)
     if loaded.image is not None:
         for rows in BATCH_SIZES:
             feeds: Feeds = {"image": _pictures(loaded.image, rows, random)}
             yield Sample(f"{_count(rows, 'picture')}", rows, None, feeds)
+        yield _black_and_white(loaded.image)
         return
     text, sentences = _text_parts(loaded)
     lengths = _lengths(text.max_tokens)
@@ -71,6 +107,31 @@ def samples(loaded: LoadedModel) -> Iterator[Sample]:
             length,
             _texts(text, sentences, rows, length, random),
         )
+    yield from _text_edges(text, sentences, lengths[0], random)
+
+
+def more_samples(loaded: Described, seed: int) -> Iterator[Sample]:
+    """`MORE_ROWS` more rows of the same kind, others for each `seed`."""
+    random = np.random.default_rng(_SEED + seed)
+    for first in range(0, MORE_ROWS, _MORE_AT_ONCE):
+        rows = f"{first + 1} to {first + _MORE_AT_ONCE}"
+        if loaded.image is not None:
+            feeds: Feeds = {"image": _pictures(loaded.image, _MORE_AT_ONCE, random)}
+            yield Sample(f"pictures {rows}", _MORE_AT_ONCE, None, feeds)
+            continue
+        text, sentences = _text_parts(loaded)
+        length = int(random.choice(_lengths(text.max_tokens)))
+        feeds = _texts(text, sentences, _MORE_AT_ONCE, length, random)
+        yield Sample(f"texts {rows}", _MORE_AT_ONCE, length, feeds)
+
+
+def timed_feeds(loaded: Described, rows: int) -> Feeds:
+    """A batch to measure speed with; texts have 64 tokens, or as many as they may, none padded."""
+    random = np.random.default_rng(_SEED)
+    if loaded.image is not None:
+        return {"image": _pictures(loaded.image, rows, random)}
+    text, _ = _text_parts(loaded)
+    return _full_texts(text, rows, min(_TIMED_TOKENS, text.max_tokens), random)
 
 
 def _count(number: int, noun: str) -> str:
@@ -97,9 +158,35 @@ def _pictures(image: ImageInput, rows: int, random: np.random.Generator) -> npt.
     return pictures
 
 
-def _text_parts(loaded: LoadedModel) -> tuple[TextInput, list[list[int]]]:
+def _black_and_white(image: ImageInput) -> Sample:
+    """The edges of a picture: every value at its lowest, and every value at its highest."""
+    pictures = np.zeros((2, image.height, image.width, 3), np.uint8)
+    pictures[1] = 255
+    return Sample("a black and a white picture", 2, None, {"image": pictures})
+
+
+def _text_edges(
+    text: TextInput, sentences: list[list[int]], length: int, random: np.random.Generator
+) -> Iterator[Sample]:
+    """One token; as many as there may be, none of them padding; a row that holds nothing."""
+    yield Sample("1 text of 1 token", 1, 1, _full_texts(text, 1, 1, random))
+    if text.max_tokens > 1:
+        feeds = _full_texts(text, 1, text.max_tokens, random)
+        yield Sample(f"the longest text, {text.max_tokens} tokens", 1, text.max_tokens, feeds)
+    feeds = _texts(text, sentences, 2, length, random)
+    feeds["input_ids"][1], feeds["attention_mask"][1] = text.pad_id, 0
+    yield Sample("a text beside an empty one", 2, length, feeds, padding_rows=1)
+
+
+def _full_texts(text: TextInput, rows: int, length: int, random: np.random.Generator) -> Feeds:
+    """Texts of random words without padding."""
+    ids = np.array([_random_ids(text, length, random) for _ in range(rows)], np.int64)
+    return {"input_ids": ids, "attention_mask": np.ones_like(ids)}
+
+
+def _text_parts(loaded: Described) -> tuple[TextInput, list[list[int]]]:
     if loaded.text is None or loaded.tokenizer is None:
-        raise CheckpointError("a text model needs its tokenizer", where=str(loaded.weights))
+        raise CheckpointError("a text model needs its tokenizer", where=loaded.name)
     tokenizer = parse_tokenizer(loaded.tokenizer)
     tokenizer.no_padding()
     tokenizer.no_truncation()

@@ -12,7 +12,7 @@ from inferctl.export import verify as verify_module
 from inferctl.export.compare import Difference, Tolerance
 from inferctl.export.graph import Graph, draw_graph
 from inferctl.export.samples import Feeds
-from inferctl.export.verify import open_session, verify_graph
+from inferctl.export.verify import open_model, verify_graph
 
 TOLERANCE = Tolerance(1e-4, 1e-3)
 Published = dict[str, ExportResult]
@@ -25,7 +25,7 @@ def drawn(published: Published) -> Graph:
 
 def test_what_is_no_graph_is_refused() -> None:
     with pytest.raises(VerificationError, match="the graph is not valid"):
-        open_session(b"\x08\x01\xff")
+        open_model(b"\x08\x01\xff")
 
 
 def test_a_graph_without_the_promised_output_is_refused(published: Published, drawn: Graph) -> None:
