@@ -15,7 +15,6 @@ from rich.table import Table
 from tokenizers import Tokenizer
 
 from benchmarks.bodies import CALIBRATION_SEED, SEED, text_bodies, vision_bodies
-from benchmarks.int8 import dynamic_int8, static_int8
 from benchmarks.nets import MEAN, STD, minilm_folder, text_net, vision_net
 from benchmarks.peers.work import Array, load
 from benchmarks.workloads import LABELS, PARTS, WORKLOADS, Assets, Workload, bundle_files
@@ -24,6 +23,7 @@ from inferctl.errors import UsageError
 from inferctl.export.graph import draw_graph
 from inferctl.export.loaded import LoadedModel
 from inferctl.export.publish import publish
+from inferctl.export.quantise import dynamic_int8, static_int8
 from inferctl.tasks.decode import decode_base64, decode_image
 
 MAX_PIXELS = 1_000_000

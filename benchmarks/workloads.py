@@ -134,6 +134,7 @@ def manifest_of(name: str, files: Mapping[str, bytes], opset: int) -> Manifest:
             "name": name,
             "version": 1,
             **PARTS[WORKLOADS[name].base],
+            "precision": "fp32" if name == WORKLOADS[name].base else "int8",
             "opset": opset,
             "producer": f"inferctl {__version__} benchmarks",
             "created_at": CREATED_AT,

@@ -37,10 +37,13 @@ ALLOWED: dict[str, set[str]] = {
     "ui": set(),
     "server": FOUNDATION | {"arena", "bundles", "cores", "tasks", "ui", ""},
     "supervisor": FOUNDATION | {"arena", "bundles", "cores", "naming", "server"},
-    "export": FOUNDATION | {"bundles", ""},
+    # Calibration decodes pictures as the server will, and a check reads whole requests' bodies.
+    "export": FOUNDATION | {"bundles", "tasks", ""},
+    "check": FOUNDATION | {"bundles", "tasks", "export"},
     "bench": FOUNDATION | {"cores", ""},
     "demo": FOUNDATION,
-    "cli": FOUNDATION | {"sources", "bundles", "supervisor", "export", "bench", "demo", "cli", ""},
+    "cli": FOUNDATION
+    | {"sources", "bundles", "supervisor", "export", "check", "bench", "demo", "cli", ""},
     "__main__": {"errors", "cli"},
     "": set(),
 }

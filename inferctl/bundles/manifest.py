@@ -20,6 +20,7 @@ CARD_FILE = "README.md"
 NAME_PATTERN = r"^[a-z0-9][a-z0-9._-]{0,63}$"
 
 Task = Literal["image-detection", "image-classification", "text-classification", "tensor"]
+Precision = Literal["fp32", "fp16", "int8"]
 Dim = Annotated[int, Field(ge=1)] | Literal["rows", "tokens"]
 DType = Literal["uint8", "int32", "int64", "float16", "float32"]
 
@@ -130,7 +131,7 @@ class Manifest(Part):
     image: ImageInput | None = None
     text: TextInput | None = None
     buckets: Buckets = Buckets()
-    precision: Literal["fp32"] = "fp32"
+    precision: Precision = "fp32"
     opset: int
     producer: str
     created_at: str

@@ -14,8 +14,9 @@ from inferctl.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from typing import Literal
 
-    from inferctl.bundles.manifest import Task
+    from inferctl.bundles.manifest import Precision, Task
     from inferctl.export import ExportResult
 
 _TASKS = ("image-detection", "image-classification", "text-classification")
@@ -34,6 +35,7 @@ _DOING = {
     "load": "Loading the checkpoint",
     "export": "Drawing the graph",
     "verify": "Comparing it with PyTorch",
+    "convert": "Converting it, and comparing with fp32",
     "publish": "Writing the bundle",
 }
 
@@ -81,6 +83,18 @@ def export(
     force: Annotated[bool, typer.Option("--force", help="Replace an existing version.")] = False,
     atol: Annotated[float, typer.Option(help="Absolute difference to PyTorch allowed.")] = 1e-4,
     rtol: Annotated[float, typer.Option(help="Relative difference to PyTorch allowed.")] = 1e-3,
+    precision: Annotated[
+        str,
+        typer.Option(help="fp32, fp16, int8, or auto: the fastest that stays within --max-drop."),
+    ] = "fp32",
+    target: Annotated[str, typer.Option(help="What auto chooses for: cpu or cuda.")] = "cpu",
+    calibration_data: Annotated[
+        Path | None,
+        typer.Option(help="Folder of pictures to calibrate int8 with. [generated ones]"),
+    ] = None,
+    max_drop: Annotated[
+        float, typer.Option(help="Share of rows that may answer otherwise than in fp32.")
+    ] = 0.01,
 ) -> None:
     """Turn a checkpoint into a bundle whose ONNX graph was compared with PyTorch."""
     if task is not None and task not in _TASKS:
@@ -108,6 +122,10 @@ def export(
         force=force,
         atol=atol,
         rtol=rtol,
+        precision=cast("Precision", precision),
+        target=cast("Literal['cpu', 'cuda']", target),
+        calibration_data=calibration_data,
+        max_drop=max_drop,
     )
     with _progress() as on_stage:
         result = export_bundle(request, on_stage)
@@ -215,6 +233,11 @@ def _print_summary(result: ExportResult) -> None:
     from inferctl.export.report import summary_table
 
     table = summary_table(
-        result.path, result.manifest, result.loaded, result.checks, result.seconds
+        result.path,
+        result.manifest,
+        result.loaded,
+        result.checks,
+        result.seconds,
+        result.conversion,
     )
     Console(file=sys.stdout).print(table)

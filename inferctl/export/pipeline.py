@@ -20,6 +20,7 @@ from inferctl.bundles.manifest import (
     Buckets,
     File,
     Manifest,
+    Precision,
 )
 from inferctl.export.compare import Tolerance
 from inferctl.export.described import load_described
@@ -27,14 +28,16 @@ from inferctl.export.graph import Graph, draw_graph
 from inferctl.export.huggingface import load_huggingface
 from inferctl.export.loaded import LoadedModel, name_from
 from inferctl.export.pickled import check_pickle
+from inferctl.export.precision import Conversion, convert
 from inferctl.export.publish import check_target, next_version, publish
-from inferctl.export.report import report_json
+from inferctl.export.report import card, report_json
 from inferctl.export.request import ExportRequest
 from inferctl.export.sharded import index_of
 from inferctl.export.sniff import Kind, sniff
 from inferctl.export.verify import Check, verify_graph
 
-STAGES = ("load", "export", "verify", "publish")
+# "convert" only where another precision than fp32 is asked for.
+STAGES = ("load", "export", "verify", "convert", "publish")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +49,7 @@ class ExportResult:
     loaded: LoadedModel
     checks: tuple[Check, ...]
     seconds: dict[str, float]
+    conversion: Conversion | None = None
 
 
 @dataclass(slots=True)
@@ -83,17 +87,23 @@ def export_bundle(
         loaded = replace(loaded, notes=loaded.notes + graph.notes)
     with clock.stage("verify"):
         checks = verify_graph(graph, loaded, tolerance)
+    conversion = None
+    if request.precision != "fp32":
+        with clock.stage("convert"):
+            conversion = convert(graph, loaded, request)
+        graph = replace(graph, model=conversion.model)
     with clock.stage("publish"):
         files = {
             GRAPH_FILE: graph.model,
-            REPORT_FILE: report_json(loaded, checks, tolerance, clock.seconds),
+            REPORT_FILE: report_json(graph, loaded, checks, tolerance, clock.seconds, conversion),
             **({TOKENIZER_FILE: loaded.tokenizer} if loaded.tokenizer is not None else {}),
-            **({CARD_FILE: loaded.card} if loaded.card is not None else {}),
+            **({CARD_FILE: card(loaded.card, conversion)} if loaded.card is not None else {}),
         }
-        manifest = describe(graph, loaded, int(target.name), files)
+        precision = conversion.precision if conversion else "fp32"
+        manifest = describe(graph, loaded, int(target.name), files, precision)
         document = manifest.model_dump_json(indent=2, exclude_none=True) + "\n"
         publish(target, {**files, MANIFEST_FILE: document.encode()}, force=request.force)
-    return ExportResult(target, manifest, loaded, checks, clock.seconds)
+    return ExportResult(target, manifest, loaded, checks, clock.seconds, conversion)
 
 
 def load(request: ExportRequest, kind: Kind) -> LoadedModel:
@@ -116,7 +126,13 @@ def choose_target(request: ExportRequest, name: str) -> Path:
     return target
 
 
-def describe(graph: Graph, loaded: LoadedModel, version: int, files: dict[str, bytes]) -> Manifest:
+def describe(
+    graph: Graph,
+    loaded: LoadedModel,
+    version: int,
+    files: dict[str, bytes],
+    precision: Precision = "fp32",
+) -> Manifest:
     """Write down what a server must know of the bundle."""
     return Manifest(
         name=loaded.name,
@@ -128,6 +144,7 @@ def describe(graph: Graph, loaded: LoadedModel, version: int, files: dict[str, b
         image=loaded.image,
         text=loaded.text,
         buckets=Buckets(tokens=token_buckets(loaded.text.max_tokens) if loaded.text else ()),
+        precision=precision,
         opset=graph.opset,
         producer=f"inferctl {__version__}",
         created_at=datetime.now(UTC).isoformat(timespec="seconds"),

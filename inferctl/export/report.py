@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import platform
 from collections.abc import Mapping
@@ -14,19 +15,26 @@ from rich.table import Table
 from rich.text import Text
 
 from inferctl.bundles.manifest import GRAPH_FILE, Manifest
+from inferctl.export.agreement import LIMITS
 from inferctl.export.compare import Tolerance
+from inferctl.export.graph import Graph
 from inferctl.export.loaded import LoadedModel
-from inferctl.export.verify import RUNTIME_VERSION, Check
+from inferctl.export.precision import Conversion
+from inferctl.export.runtime import RUNTIME_VERSION
+from inferctl.export.verify import Check
 
 
 def report_json(
+    graph: Graph,
     loaded: LoadedModel,
     checks: tuple[Check, ...],
     tolerance: Tolerance,
     seconds: Mapping[str, float],
+    conversion: Conversion | None = None,
 ) -> bytes:
     """The content of `report.json`: what was compared, with what, and how long it took.
 
+    `graph` is the one that is published, which with a `conversion` is not the one of the checks.
     Names the checkpoint's file, never its folder: a bundle travels.
     """
     document = {
@@ -36,6 +44,9 @@ def report_json(
             "parameters": loaded.parameters,
             "notes": list(loaded.notes),
         },
+        "labels": loaded.labels,
+        "graph": {"sha256": hashlib.sha256(graph.model).hexdigest()},
+        "precision": _precision_entry(conversion) if conversion else None,
         "normalisation": {"mean": loaded.mean, "std": loaded.std} if loaded.image else None,
         "tolerance": asdict(tolerance),
         "checks": [_check_entry(check) for check in checks],
@@ -48,6 +59,32 @@ def report_json(
         },
     }
     return (json.dumps(document, indent=2) + "\n").encode()
+
+
+def card(text: bytes, conversion: Conversion | None) -> bytes:
+    """The model's card; of another precision than the card speaks of, it says so at its end."""
+    variant = conversion.variant if conversion else None
+    if variant is None:
+        return text
+    words = f"This bundle runs in {variant.how}. Against fp32: {variant.agreement.sentence()}."
+    return text.rstrip() + f"\n\n## Precision of this bundle\n\n{words}\n".encode()
+
+
+def _precision_entry(conversion: Conversion) -> dict[str, object]:
+    variant = conversion.variant
+    return {
+        "requested": conversion.requested,
+        "chosen": conversion.precision,
+        "how": variant.how if variant else "fp32",
+        "fp32_graph_sha256": conversion.fp32_sha256,
+        "max_drop": conversion.max_drop,
+        "limits": asdict(LIMITS[conversion.precision]),
+        "against_fp32": variant.agreement.document() if variant else None,
+        "kept_fp32": variant.kept_fp32 if variant else (),
+        "speed": [asdict(speed) for speed in conversion.speeds],
+        "refused": [{"variant": name, "reason": reason} for name, reason in conversion.refused],
+        "notes": conversion.notes,
+    }
 
 
 def _check_entry(check: Check) -> dict[str, object]:
@@ -70,6 +107,7 @@ def summary_table(
     loaded: LoadedModel,
     checks: tuple[Check, ...],
     seconds: Mapping[str, float],
+    conversion: Conversion | None = None,
 ) -> Table:
     """The closing table of the command: what was made, and how well it agrees with PyTorch."""
     table = Table(show_header=False, box=None, pad_edge=False)
@@ -78,7 +116,19 @@ def summary_table(
     for name, value in _facts(path, manifest, loaded, checks, seconds):
         # `Text` keeps square brackets in labels and names from being read as markup.
         table.add_row(name, Text(value))
+    for name, value in _precision_facts(conversion) if conversion else ():
+        table.add_row(name, Text(value))
     return table
+
+
+def _precision_facts(conversion: Conversion) -> list[tuple[str, str]]:
+    """What the precision costs and gains against fp32, and what else was looked at."""
+    facts = [("precision", conversion.variant.how if conversion.variant else "fp32")]
+    if conversion.variant:
+        facts.append(("against fp32", conversion.variant.agreement.sentence()))
+    facts += [("speed", speed.sentence()) for speed in conversion.speeds]
+    facts += [("refused", f"{name}: {reason}") for name, reason in conversion.refused]
+    return facts + [("note", note) for note in conversion.notes]
 
 
 def _facts(

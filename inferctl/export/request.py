@@ -6,12 +6,16 @@ import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
-from inferctl.bundles.manifest import NAME_PATTERN, Task
+from inferctl.bundles.manifest import NAME_PATTERN, Precision, Task
 from inferctl.errors import UsageError
+from inferctl.export.agreement import MAX_DROP
 
 MAX_TOKENS_LIMIT = 8192
 MAX_IMAGE_SIDE = 16_384
+PRECISIONS = ("fp32", "fp16", "int8", "auto")
+TARGETS = ("cpu", "cuda")
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +24,9 @@ class ExportRequest:
 
     `image_size` is height, width in pixels. `mean` and `std` are per channel (R, G, B) of values in
     0..1. `atol` and `rtol` bound |ONNX - PyTorch| by `atol + rtol * |PyTorch|`. `trust_pickle` runs
-    the code in a pickle. Raises UsageError when a value cannot be meant.
+    the code in a pickle. Of another precision than fp32, `max_drop` is the share of rows that may
+    answer otherwise, and `target` the device that `auto` chooses for. Raises UsageError when a value
+    cannot be meant.
     """
 
     checkpoint: Path
@@ -41,9 +47,14 @@ class ExportRequest:
     force: bool = False
     atol: float = 1e-4
     rtol: float = 1e-3
+    precision: Precision | Literal["auto"] = "fp32"
+    target: Literal["cpu", "cuda"] = "cpu"
+    calibration_data: Path | None = None
+    max_drop: float = MAX_DROP
 
     def __post_init__(self) -> None:
         _check_naming(self)
+        _check_precision(self)
         _check_inputs(self)
         if not all(math.isfinite(value) and value >= 0 for value in (self.atol, self.rtol)):
             raise UsageError(
@@ -76,3 +87,26 @@ def _check_inputs(request: ExportRequest) -> None:
         raise UsageError("a standard deviation must be a finite number above 0", where="--std")
     if request.max_tokens is not None and not 2 <= request.max_tokens <= MAX_TOKENS_LIMIT:
         raise UsageError(f"a text is 2 to {MAX_TOKENS_LIMIT} tokens long", where="--max-tokens")
+
+
+def _check_precision(request: ExportRequest) -> None:
+    if str(request.precision) == "bf16":
+        raise UsageError(
+            "bf16 cannot be exported: ONNX Runtime loads no graph whose Conv is in bfloat16",
+            where="--precision",
+            hint="use fp16",
+        )
+    for flag, value, known in (
+        ("--precision", request.precision, PRECISIONS),
+        ("--target", request.target, TARGETS),
+    ):
+        if value not in known:
+            raise UsageError(f"{value!r} is unknown", where=flag, hint=f"one of {', '.join(known)}")
+    if request.calibration_data is not None and request.precision == "fp32":
+        raise UsageError(
+            "fp32 needs no calibration",
+            where="--calibration-data",
+            hint="pass --precision int8 or auto, or leave it out",
+        )
+    if not 0 <= request.max_drop <= 1:
+        raise UsageError("a share is a number from 0 to 1", where="--max-drop")

@@ -13,12 +13,15 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from torch import nn
 from transformers import BertConfig, BertForSequenceClassification
 
+from inferctl.bundles.manifest import ImageInput
 from inferctl.export import ExportRequest, ExportResult, export_bundle
+from inferctl.export.loaded import LoadedModel
 
 from . import tinymodels
 
 WORDS = ("the", "film", "was", "long", "not", "bad", "terrible", "service", "food", "and", "cold")
 MakeRequest = Callable[..., ExportRequest]
+LoadTiny = Callable[[str], LoadedModel]
 
 
 def settle(module: nn.Module) -> nn.Module:
@@ -27,6 +30,19 @@ def settle(module: nn.Module) -> nn.Module:
     with torch.no_grad():
         for parameter in module.parameters():
             parameter.copy_(torch.randn(parameter.shape, generator=generator))
+    return module.eval()
+
+
+def calm(module: nn.Module) -> nn.Module:
+    """Random weights of a size that keeps values between layers where they were."""
+    generator = torch.Generator().manual_seed(3)
+    with torch.no_grad():
+        for parameter in module.parameters():
+            fan_in = parameter[0].numel() if parameter.ndim > 1 else 100
+            parameter.copy_(torch.randn(parameter.shape, generator=generator) * (2 / fan_in) ** 0.5)
+        head = getattr(module, "head", None)
+        if head is not None:
+            head.weight.mul_(8)
     return module.eval()
 
 
@@ -54,6 +70,8 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     save_torch(settle(tinymodels.Classifier()).state_dict(), folder / "classifier.pt")
     save_file(settle(tinymodels.Detector()).state_dict(), folder / "detector.safetensors")
     save_torch(settle(tinymodels.Words()).state_dict(), folder / "words.pt")
+    save_torch(calm(tinymodels.DeepClassifier()).state_dict(), folder / "deep.pt")
+    save_torch(calm(tinymodels.DeepDetector()).state_dict(), folder / "boxes.pt")
     write_tokenizer(folder / "tokenizer.json")
     write_bert(folder / "bert")
     return folder
@@ -74,6 +92,26 @@ def write_bert(folder: Path) -> Path:
     write_tokenizer(folder / "tokenizer.json")
     (folder / "README.md").write_text("# A tiny model\n")
     return folder
+
+
+@pytest.fixture(scope="session")
+def load_tiny() -> LoadTiny:
+    """Image models of `tinymodels` by name, with calm weights."""
+
+    def load(name: str) -> LoadedModel:
+        return LoadedModel(
+            module=calm(getattr(tinymodels, name)()),
+            task="image-detection" if "Detector" in name else "image-classification",
+            name="tiny",
+            labels=("cat", "dog", "owl"),
+            weights=Path("tiny.pt"),
+            sha256="0" * 64,
+            image=ImageInput(height=tinymodels.SIDE, width=tinymodels.SIDE),
+            mean=(0.5, 0.5, 0.5),
+            std=(0.25, 0.25, 0.25),
+        )
+
+    return load
 
 
 @pytest.fixture

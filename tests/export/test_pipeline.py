@@ -155,6 +155,7 @@ def test_stages_are_announced_in_order_and_an_old_target_is_refused(
         ("RowLoop", "rows axis is fixed at 2"),
         ("TwoRows", "rows axis is fixed at 2 .tensor scores"),
         ("NotFinite", "NaN or infinity"),
+        ("TrainingNorm", "against each row alone.; the model mixes the rows of a batch"),
     ],
 )
 def test_a_model_that_would_answer_otherwise_is_not_published(

@@ -37,6 +37,58 @@ class Detector(nn.Module):
         return sides.sigmoid().transpose(1, 2).gather(1, where), scores, index // cells
 
 
+class DeepClassifier(nn.Module):
+    """Three convolutions: enough for int8 to have something to do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(3, 8, 3, stride=2, padding=1)
+        self.second = nn.Conv2d(8, 16, 3, padding=1)
+        self.third = nn.Conv2d(16, 8, 3, padding=1)
+        self.head = nn.Linear(8, CLASSES)
+
+    def features(self, x: Tensor) -> Tensor:
+        x = self.second(self.first(x).relu()).relu()
+        return self.third(x).relu().mean((2, 3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.features(x))
+
+
+class Overflowing(DeepClassifier):
+    """Two layers in its middle reach values that fp16 does not have."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.features(x) * 3e4 * 3e4 / 9e8)
+
+
+class DeepDetector(nn.Module):
+    """Two convolutions, so that one is no prediction; its scores are spread over 0..1."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.trunk = nn.Conv2d(3, 8, 3, stride=2, padding=1)
+        self.conv = nn.Conv2d(8, CLASSES + 4, 3, stride=2)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        heat, sides = self.conv(self.trunk(x).relu()).flatten(2).split([CLASSES, 4], dim=1)
+        cells = heat.shape[2]
+        scores, index = heat.sigmoid().flatten(1).topk(DETECTIONS)
+        where = (index % cells).unsqueeze(-1).expand(-1, -1, 4)
+        corners = sides.sigmoid().transpose(1, 2).gather(1, where)
+        boxes = torch.cat([corners[..., :2] / 2, 0.5 + corners[..., 2:] / 2], -1)
+        return boxes, scores, index // cells
+
+
+class TrainingNorm(Classifier):
+    """A BatchNorm that was left in training mode, and stays there."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.conv(x)
+        x = nn.functional.batch_norm(x, None, None, self.norm.weight, self.norm.bias, True)
+        return self.head(x.relu().mean((2, 3)))
+
+
 class PixelDetector(Detector):
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         boxes, scores, labels = super().forward(x)

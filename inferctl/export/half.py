@@ -1,0 +1,139 @@
+"""The fp16 graph, and the few nodes that must stay in fp32: those whose values leave its range."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain
+
+import numpy as np
+import onnx
+from onnx import TensorProto
+
+from inferctl.errors import VerificationError
+from inferctl.export.halves import to_half
+from inferctl.export.runtime import Model
+from inferctl.export.samples import Sample
+
+# A conversion and a run over the samples each; a search that has not ended by then keeps the
+# smallest set that has been found to work.
+MAX_TRIALS = 80
+_ROWS_AT_ONCE = 2
+Works = Callable[[Collection[str]], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Half:
+    """An fp16 graph whose inputs and outputs are as before, and the nodes kept in fp32."""
+
+    model: bytes
+    kept: tuple[str, ...]
+    trials: int
+
+
+def named(model: bytes) -> onnx.ModelProto:
+    """The graph with a name of its own for every node, by which it can be kept."""
+    proto = onnx.load_from_string(model)
+    seen: set[str] = set()
+    for number, node in enumerate(proto.graph.node):
+        if not node.name or node.name in seen:
+            node.name = f"{node.op_type}_{number}"
+        seen.add(node.name)
+    return proto
+
+
+def smallest_kept(nodes: Sequence[str], works: Works, trials: int = MAX_TRIALS) -> tuple[str, ...]:
+    """The nodes to keep in fp32, none of which can be left out, by delta debugging.
+
+    `works` says whether a graph with these nodes kept does; with all of them it must. After
+    `trials` calls the smallest set that works so far is returned.
+    """
+    left = trials
+    kept, parts = list(nodes), 2
+    while len(kept) > 1:
+        size = -(-len(kept) // parts)
+        pieces = [kept[start : start + size] for start in range(0, len(kept), size)]
+        rests = [[name for name in kept if name not in set(piece)] for piece in pieces]
+        for number, trial in enumerate((*pieces, *(rests if len(pieces) > 2 else ()))):
+            if left <= 0:
+                return tuple(kept)
+            left -= 1
+            if works(trial):
+                kept = trial
+                parts = 2 if number < len(pieces) else max(parts - 1, 2)
+                break
+        else:
+            if size == 1:
+                break
+            parts = min(parts * 2, len(kept))
+    return tuple(kept)
+
+
+def half_precision(
+    model: bytes, samples: Sequence[Sample], accepts: Callable[[bytes], bool]
+) -> Half:
+    """Convert to fp16, and keep in fp32 what must be.
+
+    A graph works when none of its fp16 values is NaN or infinite on `samples`, and `accepts` it.
+    Raises VerificationError when it does not even with every node kept.
+    """
+    proto = named(model)
+    nodes = [node.name for node in proto.graph.node]
+    calls = 0
+
+    def works(kept: Collection[str]) -> bool:
+        nonlocal calls
+        calls += 1
+        half = to_half(proto, kept)
+        try:
+            return not overflows(half, samples) and accepts(_bytes(half))
+        except VerificationError:  # a node without an fp16 form: ONNX Runtime does not load it
+            return False
+
+    kept: tuple[str, ...] = ()
+    if not works(kept):
+        if not works(nodes):
+            raise VerificationError(
+                "the fp16 graph answers otherwise even with every node kept in fp32",
+                hint="export it with --precision fp32",
+            )
+        kept = smallest_kept(nodes, works)
+    return Half(_bytes(to_half(proto, kept)), kept, calls)
+
+
+def overflows(half: onnx.ModelProto, samples: Sequence[Sample]) -> bool:
+    """Whether a value in fp16 becomes NaN or infinite anywhere inside the graph.
+
+    The CPU may run fp16 nodes in fp32 and drop the rounding between them, which a GPU does not: so
+    every fp16 value is asked for by name.
+    """
+    opened = onnx.ModelProto()
+    opened.CopyFrom(half)
+    inner = list(_half_tensors(half))
+    opened.graph.output.extend(
+        onnx.helper.make_tensor_value_info(name, TensorProto.FLOAT16, None) for name in inner
+    )
+    if not inner:
+        return False
+    model = Model(opened.SerializeToString())
+    for sample in samples:
+        # A few rows at a time: every value inside the graph is held at once.
+        for first in range(0, sample.defined_rows, _ROWS_AT_ONCE):
+            rows = slice(first, min(first + _ROWS_AT_ONCE, sample.defined_rows))
+            feeds = {name: array[rows] for name, array in sample.feeds.items()}
+            found = model.run(inner, feeds, f"sample {sample.name}")
+            if not all(np.isfinite(array).all() for array in found.values()):
+                return True
+    return False
+
+
+def _half_tensors(model: onnx.ModelProto) -> Iterator[str]:
+    """Names of the tensors that nodes of the main graph make in fp16."""
+    kinds = {value.name: value.type.tensor_type.elem_type for value in model.graph.value_info}
+    for name in chain.from_iterable(node.output for node in model.graph.node):
+        if kinds.get(name) == TensorProto.FLOAT16:
+            yield name
+
+
+def _bytes(model: onnx.ModelProto) -> bytes:
+    return bytes(model.SerializeToString(deterministic=True))

@@ -1,0 +1,94 @@
+"""fp16: which nodes stay in fp32, and how they are found."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+import onnx
+import pytest
+
+from inferctl.errors import VerificationError
+from inferctl.export.graph import Graph, draw_graph
+from inferctl.export.half import half_precision, named, overflows, smallest_kept
+from inferctl.export.halves import to_half
+from inferctl.export.samples import samples
+
+from .conftest import LoadTiny
+
+NODES = [f"n{number}" for number in range(100)]
+
+
+class Needs:
+    """A graph that works when certain nodes are kept; counts how often it was tried."""
+
+    def __init__(self, *nodes: str) -> None:
+        self.nodes = set(nodes)
+        self.trials = 0
+
+    def __call__(self, kept: Collection[str]) -> bool:
+        self.trials += 1
+        return self.nodes <= set(kept)
+
+
+@pytest.mark.parametrize(
+    "nodes", [("n0",), ("n99",), ("n41", "n42"), ("n3", "n97"), ("n10", "n11", "n12")]
+)
+def test_the_smallest_set_is_found_in_few_trials(nodes: tuple[str, ...]) -> None:
+    needs = Needs(*nodes)
+    assert smallest_kept(NODES, needs) == nodes
+    assert needs.trials <= 80
+
+
+def test_a_search_that_takes_too_long_ends_with_what_works() -> None:
+    needs = Needs("n3", "n40", "n60", "n97")
+    kept = smallest_kept(NODES, needs, trials=12)
+    assert needs.trials <= 12
+    assert needs.nodes <= set(kept)
+
+
+def graph_of(load_tiny: LoadTiny, model: str) -> tuple[Graph, list]:
+    loaded = load_tiny(model)
+    return draw_graph(loaded), list(samples(loaded))
+
+
+def test_a_calm_model_is_fp16_throughout_between_its_ends(load_tiny: LoadTiny) -> None:
+    graph, batches = graph_of(load_tiny, "DeepClassifier")
+    half = half_precision(graph.model, batches, lambda model: True)
+    assert (half.kept, half.trials) == ((), 1)
+    proto = onnx.load_from_string(half.model)
+    assert [t.type.tensor_type.elem_type for t in proto.graph.output] == [onnx.TensorProto.FLOAT]
+    weights = {tensor.data_type for tensor in proto.graph.initializer if len(tensor.dims) == 4}
+    assert weights == {onnx.TensorProto.FLOAT16}
+    assert len(half.model) < 0.75 * len(graph.model)
+    onnx.checker.check_model(half.model)
+
+
+def test_layers_that_overflow_are_found_and_kept_in_fp32(load_tiny: LoadTiny) -> None:
+    graph, batches = graph_of(load_tiny, "Overflowing")
+    proto = named(graph.model)
+    assert overflows(to_half(proto, ()), batches)
+
+    half = half_precision(graph.model, batches, lambda model: True)
+
+    kinds = {node.name: node.op_type for node in proto.graph.node}
+    assert {kinds[name] for name in half.kept} <= {"Mul", "Div", "ReduceMean"}
+    assert "Mul" in {kinds[name] for name in half.kept}
+    assert not overflows(onnx.load_from_string(half.model), batches)
+
+
+def test_what_no_set_of_nodes_mends_is_refused(load_tiny: LoadTiny) -> None:
+    graph, batches = graph_of(load_tiny, "DeepClassifier")
+    with pytest.raises(VerificationError, match="even with every node kept in fp32"):
+        half_precision(graph.model, batches, lambda model: False)
+
+
+def test_nodes_get_names_of_their_own() -> None:
+    nodes = [
+        onnx.helper.make_node("Relu", [left], [right], name=name)
+        for left, right, name in (("a", "b", ""), ("b", "c", "same"), ("c", "d", "same"))
+    ]
+    ends = [onnx.helper.make_tensor_value_info(name, 1, [1]) for name in "ad"]
+    model = onnx.helper.make_model(onnx.helper.make_graph(nodes, "g", ends[:1], ends[1:]))
+    names = [node.name for node in named(model.SerializeToString()).graph.node]
+    assert len(set(names)) == 3
+    assert names[1] == "same"
