@@ -8,6 +8,7 @@ from __future__ import annotations
 import typer
 
 from inferctl.cli.bench import bench
+from inferctl.cli.check import check
 from inferctl.cli.config import config
 from inferctl.cli.demo import demo
 from inferctl.cli.export import export
@@ -23,5 +24,5 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (export, models, serve, bench, demo, config):
+for command in (export, check, models, serve, bench, demo, config):
     app.command()(command)

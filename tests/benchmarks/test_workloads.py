@@ -89,7 +89,9 @@ def test_a_bundle_of_a_workload_opens(tmp_path: Path) -> None:
     for file, data in written.items():
         (tmp_path / file).write_bytes(data)
 
-    assert open_bundle(tmp_path).manifest == Manifest.model_validate_json(written[MANIFEST_FILE])
+    manifest = open_bundle(tmp_path).manifest
+    assert manifest == Manifest.model_validate_json(written[MANIFEST_FILE])
+    assert manifest.precision == "int8"
 
 
 def test_int8_shares_the_bodies_of_fp32_but_not_its_answers(tmp_path: Path) -> None:

@@ -1,0 +1,96 @@
+"""A bundle beside another of the same model: the same answers, and how much faster."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from inferctl.bundles.manifest import Precision
+from inferctl.check.findings import Finding, Line
+from inferctl.check.opened import Opened
+from inferctl.check.pairs import Pairs
+from inferctl.errors import UsageError, VerificationError
+from inferctl.export.agreement import Agreement
+from inferctl.export.judge import Judge
+from inferctl.export.samples import Sample, more_samples
+from inferctl.export.speed import Speed, measure
+
+_LOOSEST: tuple[Precision, ...] = ("int8", "fp16", "fp32")
+_MORE_SEED = 4
+OTHER, THIS = "the other", "this"
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Lines for the report; `agreement` is over all rows, `speeds` name the graphs."""
+
+    lines: tuple[Line, ...]
+    agreement: Agreement | None
+    speeds: tuple[Speed, ...]
+
+
+def compare_with(
+    opened: Opened, other: Opened, batches: Sequence[Sample], max_drop: float
+) -> Comparison:
+    """Compare a bundle with a reference on `batches` and more rows of the same kind.
+
+    The looser precision of the two sets the limits. Raises UsageError when their inputs differ.
+    """
+    _check_comparable(opened, other)
+    precision = next(
+        one for one in _LOOSEST if one in (opened.manifest.precision, other.manifest.precision)
+    )
+    more = () if opened.manifest.task == "tensor" else more_samples(opened, _MORE_SEED)
+    pairs = _pairs(opened, other, (*batches, *more), precision)
+    lines = (
+        _labels(opened, other),
+        pairs.line("answers against the other", precision, max_drop),
+    )
+    return Comparison(lines, pairs.agreement, _speeds(opened, other))
+
+
+def _pairs(opened: Opened, other: Opened, batches: Sequence[Sample], precision: Precision) -> Pairs:
+    pairs = Pairs()
+    judge = Judge(opened.manifest.outputs, opened.manifest.labels, precision)
+    for sample in batches:
+        try:
+            expected = other.judge.answers(other.model, sample)
+            actual = opened.judge.answers(opened.model, sample)
+        except VerificationError as error:
+            pairs.lost(sample, error.what)
+            continue
+        pairs.compare(judge, sample, "the other", expected, actual)
+    return pairs
+
+
+def _check_comparable(opened: Opened, other: Opened) -> None:
+    ours, theirs = opened.manifest, other.manifest
+    for what in ("task", "inputs", "outputs", "image", "text"):
+        if getattr(ours, what) != getattr(theirs, what):
+            raise UsageError(
+                f"the two bundles cannot be compared: their {what} differ",
+                where=f"--against {other.path}",
+                hint="name another precision, or another version, of the same model",
+            )
+
+
+def _labels(opened: Opened, other: Opened) -> Line:
+    ours, theirs = opened.manifest.labels, other.manifest.labels
+    findings = [
+        Finding(f"label {number}", f"it is {mine!r}, and {yours!r} in the other")
+        for number, (mine, yours) in enumerate(zip(ours, theirs, strict=False))
+        if mine != yours
+    ]
+    if len(ours) != len(theirs):
+        findings.append(Finding("labels", f"{len(ours)} are named, and {len(theirs)} in the other"))
+    return Line(
+        "labels against the other", len(ours), "the same, in the same order", tuple(findings)
+    )
+
+
+def _speeds(opened: Opened, other: Opened) -> tuple[Speed, ...]:
+    """Measured for pictures and texts; of a bare tensor nothing tells how large it comes."""
+    if opened.manifest.task == "tensor":
+        return ()
+    graphs = {OTHER: other.graph, THIS: opened.graph}
+    return measure(graphs, opened.judge.names, opened)

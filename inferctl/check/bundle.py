@@ -1,0 +1,116 @@
+"""The checks of a bundle, one line of the report each."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from inferctl.check.against import compare_with
+from inferctl.check.data import real_samples
+from inferctl.check.findings import CheckReport, Finding, Line
+from inferctl.check.opened import Opened, open_for_check
+from inferctl.check.pairs import Pairs
+from inferctl.check.tensors import tensor_samples
+from inferctl.errors import VerificationError
+from inferctl.export.agreement import MAX_DROP
+from inferctl.export.judge import ALONE, UNPADDED
+from inferctl.export.samples import Sample, samples
+
+STAGES = ("open", "run", "data", "against")
+
+
+@dataclass(frozen=True, slots=True)
+class CheckRequest:
+    """What `inferctl check` was told; `max_drop` is the share of rows that may answer otherwise."""
+
+    bundle: Path
+    check_data: Path | None = None
+    against: Path | None = None
+    max_drop: float = MAX_DROP
+
+
+def check_bundle(
+    request: CheckRequest, on_stage: Callable[[str], None] = lambda stage: None
+) -> CheckReport:
+    """Check a bundle; `on_stage` hears each of `STAGES` that is gone through as it begins.
+
+    Faults are in the report. Raises BundleError when a bundle is damaged, UsageError when the data
+    cannot be read or the other bundle is of another kind.
+    """
+    on_stage("open")
+    opened = open_for_check(request.bundle)
+    other = open_for_check(request.against) if request.against else None
+    lines = [_files(opened), _signature(opened), _record(opened)]
+    on_stage("run")
+    batches = list(samples(opened) if opened.manifest.task != "tensor" else tensor_samples(opened))
+    lines += _runs(opened, batches, "samples", request.max_drop)
+    if request.check_data is not None:
+        on_stage("data")
+        real = real_samples(opened.path, opened.manifest, request.check_data)
+        lines += _runs(opened, real, "real data", request.max_drop)
+        batches += real
+    manifest = opened.manifest
+    parts = str(request.bundle), f"{manifest.name} version {manifest.version}", manifest.precision
+    if other is None:
+        return CheckReport(*parts, tuple(lines))
+    on_stage("against")
+    comparison = compare_with(opened, other, batches, request.max_drop)
+    return CheckReport(
+        *parts,
+        (*lines, *comparison.lines),
+        str(request.against),
+        comparison.agreement,
+        comparison.speeds,
+    )
+
+
+def _files(opened: Opened) -> Line:
+    names = opened.manifest.files
+    return Line("files", len(names), "as they were exported, by size and SHA-256")
+
+
+def _signature(opened: Opened) -> Line:
+    manifest = opened.manifest
+    faults = opened.model.faults(manifest.inputs, manifest.outputs)
+    tensors = len(manifest.inputs) + len(manifest.outputs)
+    return Line(
+        "inputs and outputs",
+        tensors,
+        "named, typed and free as the manifest says",
+        tuple(Finding("graph", problem) for problem in faults),
+    )
+
+
+def _record(opened: Opened) -> Line:
+    """The manifest beside the export's own report, whose hash it carries."""
+    report, manifest = opened.report, opened.manifest
+    findings = []
+    if report.get("labels") not in (None, list(manifest.labels)):
+        findings.append(Finding("labels", "they are not those, in that order, of the export"))
+    recorded = (report.get("graph") or {}).get("sha256")
+    if recorded not in (None, hashlib.sha256(opened.graph).hexdigest()):
+        findings.append(Finding("graph", "it is not the one that the export verified"))
+    detail = "labels and graph are those of report.json" if recorded else "the export noted nothing"
+    return Line("report of the export", 2 if recorded else 0, detail, tuple(findings))
+
+
+def _runs(opened: Opened, batches: Sequence[Sample], what: str, max_drop: float) -> Iterator[Line]:
+    """Every batch is run: its answers by contract, and beside those of its rows alone."""
+    broken: list[Finding] = []
+    own = {ALONE: Pairs()} | ({UNPADDED: Pairs()} if opened.manifest.text else {})
+    judge = opened.judge
+    for sample in batches:
+        try:
+            answers = judge.answers(opened.model, sample)
+        except VerificationError as error:
+            broken.append(Finding(sample.name, error.what))
+            continue
+        for kind in judge.own_kinds(sample):
+            own[kind].add(judge, sample, kind, answers, opened.model)
+    rows = sum(sample.defined_rows for sample in batches)
+    detail = f"{rows} rows answered, all finite and as the task promises"
+    yield Line(what, len(batches), detail, tuple(broken))
+    for kind, pairs in own.items():
+        yield pairs.line(f"{what}, {kind}", opened.manifest.precision, max_drop)

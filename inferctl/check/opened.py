@@ -1,0 +1,85 @@
+"""A bundle on disk, opened the way a server opens it: hashes first, then the graph."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from inferctl.bundles.manifest import (
+    GRAPH_FILE,
+    REPORT_FILE,
+    TOKENIZER_FILE,
+    ImageInput,
+    Manifest,
+    TextInput,
+)
+from inferctl.bundles.repository import open_bundle
+from inferctl.errors import BundleError, VerificationError
+from inferctl.export.judge import Judge
+from inferctl.export.runtime import Model
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A bundle whose files are those of its manifest, and whose graph loads."""
+
+    path: Path
+    manifest: Manifest
+    graph: bytes
+    model: Model
+    report: Mapping[str, Any]
+    tokenizer: bytes | None
+
+    @property
+    def name(self) -> str:
+        """Name of the model."""
+        return self.manifest.name
+
+    @property
+    def image(self) -> ImageInput | None:
+        """Input of an image model."""
+        return self.manifest.image
+
+    @property
+    def text(self) -> TextInput | None:
+        """Input of a text model."""
+        return self.manifest.text
+
+    @property
+    def judge(self) -> Judge:
+        """What its manifest promises of its answers."""
+        manifest = self.manifest
+        return Judge(manifest.outputs, manifest.labels, manifest.precision)
+
+
+def open_for_check(path: Path) -> Opened:
+    """Open a bundle; raises BundleError when it is damaged."""
+    bundle = open_bundle(path)
+    graph = (path / GRAPH_FILE).read_bytes()
+    try:
+        model = Model(graph)
+    except VerificationError as error:
+        raise BundleError(error.what, where=str(path), hint="export the bundle again") from None
+    manifest = bundle.manifest
+    tokenizer = (path / TOKENIZER_FILE).read_bytes() if manifest.text else None
+    return Opened(path, manifest, graph, model, _report(path, manifest), tokenizer)
+
+
+def _report(path: Path, manifest: Manifest) -> Mapping[str, Any]:
+    """What the export noted; nothing for a bundle that was made without."""
+    if REPORT_FILE not in manifest.files:
+        return {}
+    try:
+        document = json.loads((path / REPORT_FILE).read_bytes())
+    except ValueError:
+        document = None
+    if not isinstance(document, dict):
+        raise BundleError(
+            "report.json is not what an export writes",
+            where=str(path),
+            hint="export the bundle again",
+        )
+    return document
