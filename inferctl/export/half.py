@@ -7,18 +7,20 @@ from dataclasses import dataclass
 from itertools import chain
 
 import numpy as np
+import numpy.typing as npt
 import onnx
 from onnx import TensorProto
 
 from inferctl.errors import VerificationError
 from inferctl.export.halves import to_half
 from inferctl.export.runtime import Model
-from inferctl.export.samples import Sample
+from inferctl.export.samples import Feeds, Sample
 
 # A conversion and a run over the samples each; a search that has not ended by then keeps the
 # smallest set that has been found to work.
 MAX_TRIALS = 80
 _ROWS_AT_ONCE = 2
+Array = npt.NDArray[np.generic]
 Works = Callable[[Collection[str]], bool]
 
 
@@ -74,10 +76,11 @@ def half_precision(
 ) -> Half:
     """Convert to fp16, and keep in fp32 what must be.
 
-    A graph works when none of its fp16 values is NaN or infinite on `samples`, and `accepts` it.
+    A graph works when no fp16 value in it overflows on `samples`, and `accepts` it.
     Raises VerificationError when it does not even with every node kept.
     """
     proto = named(model)
+    overflow = Overflow(proto, samples)
     nodes = [node.name for node in proto.graph.node]
     calls = 0
 
@@ -86,7 +89,7 @@ def half_precision(
         calls += 1
         half = to_half(proto, kept)
         try:
-            return not overflows(half, samples) and accepts(_bytes(half))
+            return not overflow.of(half) and accepts(_bytes(half))
         except VerificationError:  # a node without an fp16 form: ONNX Runtime does not load it
             return False
 
@@ -101,37 +104,69 @@ def half_precision(
     return Half(_bytes(to_half(proto, kept)), kept, calls)
 
 
-def overflows(half: onnx.ModelProto, samples: Sequence[Sample]) -> bool:
-    """Whether a value in fp16 becomes NaN or infinite anywhere inside the graph.
+class Overflow:
+    """Finds values that are finite in fp32, and NaN or infinite in fp16, anywhere inside a graph.
 
     The CPU may run fp16 nodes in fp32 and drop the rounding between them, which a GPU does not: so
-    every fp16 value is asked for by name.
+    every fp16 value is asked for by name. An attention mask may well be infinite in both.
     """
-    opened = onnx.ModelProto()
-    opened.CopyFrom(half)
-    inner = list(_half_tensors(half))
-    opened.graph.output.extend(
-        onnx.helper.make_tensor_value_info(name, TensorProto.FLOAT16, None) for name in inner
-    )
-    if not inner:
+
+    def __init__(self, fp32: onnx.ModelProto, samples: Sequence[Sample]) -> None:
+        self._batches = list(_few_rows(samples))
+        self._names = set(_tensors(fp32, TensorProto.FLOAT))
+        self._infinite = [
+            {name: ~np.isfinite(array) for name, array in found.items()}
+            for found in self._run(fp32, sorted(self._names), TensorProto.FLOAT)
+        ]
+        for found in self._infinite:
+            for name in [name for name, mask in found.items() if not mask.any()]:
+                del found[name]
+
+    def of(self, half: onnx.ModelProto) -> bool:
+        """Whether an fp16 form of the graph overflows."""
+        inner = list(_tensors(half, TensorProto.FLOAT16))
+        for found, known in zip(
+            self._run(half, inner, TensorProto.FLOAT16), self._infinite, strict=True
+        ):
+            for name, array in found.items():
+                before = known.get(name, known.get(name.removesuffix("_fp16"), False))
+                if (~np.isfinite(array) & ~np.asarray(before)).any():
+                    return True
         return False
-    model = Model(opened.SerializeToString())
+
+    def _run(
+        self, proto: onnx.ModelProto, names: Sequence[str], kind: int
+    ) -> Iterator[dict[str, Array]]:
+        """The tensors called `names`, batch by batch."""
+        opened = onnx.ModelProto()
+        opened.CopyFrom(proto)
+        known = {value.name for value in opened.graph.output}
+        opened.graph.output.extend(
+            onnx.helper.make_tensor_value_info(name, kind, None)
+            for name in names
+            if name not in known
+        )
+        model = Model(opened.SerializeToString()) if names else None
+        for where, feeds in self._batches:
+            yield model.run(names, feeds, where) if model else {}
+
+
+def _few_rows(samples: Sequence[Sample]) -> Iterator[tuple[str, Feeds]]:
+    """A few rows at a time: every value inside the graph is held at once."""
     for sample in samples:
-        # A few rows at a time: every value inside the graph is held at once.
         for first in range(0, sample.defined_rows, _ROWS_AT_ONCE):
             rows = slice(first, min(first + _ROWS_AT_ONCE, sample.defined_rows))
-            feeds = {name: array[rows] for name, array in sample.feeds.items()}
-            found = model.run(inner, feeds, f"sample {sample.name}")
-            if not all(np.isfinite(array).all() for array in found.values()):
-                return True
-    return False
+            yield (
+                f"sample {sample.name}",
+                {name: array[rows] for name, array in sample.feeds.items()},
+            )
 
 
-def _half_tensors(model: onnx.ModelProto) -> Iterator[str]:
-    """Names of the tensors that nodes of the main graph make in fp16."""
+def _tensors(model: onnx.ModelProto, kind: int) -> Iterator[str]:
+    """Names of the tensors of a type that nodes of the main graph make."""
     kinds = {value.name: value.type.tensor_type.elem_type for value in model.graph.value_info}
     for name in chain.from_iterable(node.output for node in model.graph.node):
-        if kinds.get(name) == TensorProto.FLOAT16:
+        if kinds.get(name) == kind:
             yield name
 
 

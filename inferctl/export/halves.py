@@ -11,6 +11,8 @@ from onnx import AttributeProto, NodeProto, TensorProto, helper, numpy_helper
 
 FLOAT, HALF = TensorProto.FLOAT, TensorProto.FLOAT16
 _LARGEST, _SMALLEST = 65504.0, 5.96e-8
+# What is larger becomes this: scores are added to an attention mask, which must not overflow then.
+_CUT = 60000.0
 # Those of which runtimes have no fp16 kernel, or whose counting fp16 is too coarse for.
 KEPT_KINDS = frozenset(
     ("NonMaxSuppression", "TopK", "RoiAlign", "Range", "CumSum", "Min", "Max", "Upsample")
@@ -40,7 +42,7 @@ class _Conversion:
         self._weights = {tensor.name: tensor for tensor in self._model.graph.initializer}
         self._types |= {name: tensor.data_type for name, tensor in self._weights.items()}
         # What each float tensor is in the new graph; weights become what is asked for.
-        self._made = {value.name: FLOAT for value in typed.input}
+        self._made: dict[str, int] = {value.name: FLOAT for value in typed.input}
         self._outputs = {value.name for value in typed.output}
         self._kept = set(kept)
         self._nodes: list[NodeProto] = []
@@ -143,7 +145,8 @@ def _halve_attributes(node: NodeProto) -> None:
 
 def _half_tensor(tensor: TensorProto, name: str) -> TensorProto:
     array = numpy_helper.to_array(tensor)
-    near = np.clip(array, -_LARGEST, _LARGEST)
+    beyond = np.isfinite(array) & (np.abs(array) > _LARGEST)
+    near = np.where(beyond, np.copysign(_CUT, array), array)
     # What is not zero must not become zero: it may be what a division is kept from failing by.
     near = np.where((near != 0) & (np.abs(near) < _SMALLEST), np.copysign(_SMALLEST, near), near)
     result: TensorProto = numpy_helper.from_array(near.astype(np.float16), name)

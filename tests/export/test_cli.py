@@ -207,6 +207,10 @@ def test_flags_become_one_request(
         (("--std", "a"), "not one number or three"),
         (("--labels", "missing.txt"), "no such file of labels"),
         (("--version", "0"), "--version"),
+        (("--precision", "bf16"), "no graph whose Conv is in bfloat16"),
+        (("--precision", "int4"), "one of fp32, fp16, int8, auto"),
+        (("--target", "tpu"), "one of cpu, cuda"),
+        (("--max-drop", "2"), "--max-drop"),
     ],
 )
 def test_flags_that_cannot_be_read_are_refused(arguments: tuple[str, ...], text: str) -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+import numpy as np
 import onnx
 import pytest
 
 from inferctl.errors import VerificationError
+from inferctl.export import ExportResult
 from inferctl.export.graph import Graph, draw_graph
-from inferctl.export.half import half_precision, named, overflows, smallest_kept
+from inferctl.export.half import Overflow, half_precision, named, smallest_kept
 from inferctl.export.halves import to_half
 from inferctl.export.samples import samples
 
@@ -66,14 +68,39 @@ def test_a_calm_model_is_fp16_throughout_between_its_ends(load_tiny: LoadTiny) -
 def test_layers_that_overflow_are_found_and_kept_in_fp32(load_tiny: LoadTiny) -> None:
     graph, batches = graph_of(load_tiny, "Overflowing")
     proto = named(graph.model)
-    assert overflows(to_half(proto, ()), batches)
+    overflow = Overflow(proto, batches)
+    assert overflow.of(to_half(proto, ()))
 
     half = half_precision(graph.model, batches, lambda model: True)
 
     kinds = {node.name: node.op_type for node in proto.graph.node}
     assert {kinds[name] for name in half.kept} <= {"Mul", "Div", "ReduceMean"}
     assert "Mul" in {kinds[name] for name in half.kept}
-    assert not overflows(onnx.load_from_string(half.model), batches)
+    assert not overflow.of(onnx.load_from_string(half.model))
+
+
+def test_an_attention_mask_is_no_overflow(
+    published: dict[str, ExportResult],
+) -> None:
+    result = published["text-classification"]
+    model, batches = (result.path / "model.onnx").read_bytes(), list(samples(result.loaded))
+    half = half_precision(model, batches, lambda model: True)
+    assert (half.kept, half.trials) == ((), 1)
+    onnx.checker.check_model(half.model)
+
+
+def test_weights_are_cut_to_the_range_but_infinity_and_what_is_not_zero_stay() -> None:
+    values = np.array([1e9, -3.4e38, -np.inf, 1e-12, 0, 0.5], np.float32)
+    nodes = [onnx.helper.make_node("Mul", ["x", "w"], ["y"], "times")]
+    ends = [onnx.helper.make_tensor_value_info(name, 1, [6]) for name in "xy"]
+    weights = [onnx.numpy_helper.from_array(values, "w")]
+    graph = onnx.helper.make_graph(nodes, "g", ends[:1], ends[1:], weights)
+    half = to_half(onnx.helper.make_model(graph), ())
+    (weight,) = (onnx.numpy_helper.to_array(tensor) for tensor in half.graph.initializer)
+    assert weight.dtype == np.float16
+    assert weight[:3].tolist() == [60000, -60000, -np.inf]
+    assert weight[3] > 0
+    assert weight[4:].tolist() == [0, 0.5]
 
 
 def test_what_no_set_of_nodes_mends_is_refused(load_tiny: LoadTiny) -> None:
