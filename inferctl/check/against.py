@@ -12,11 +12,10 @@ from inferctl.check.pairs import Pairs
 from inferctl.errors import UsageError, VerificationError
 from inferctl.export.agreement import Agreement
 from inferctl.export.judge import Judge
-from inferctl.export.samples import Sample, more_samples
+from inferctl.export.samples import Sample
 from inferctl.export.speed import Speed, measure
 
 _LOOSEST: tuple[Precision, ...] = ("int8", "fp16", "fp32")
-_MORE_SEED = 4
 OTHER, THIS = "the other", "this"
 
 
@@ -32,7 +31,7 @@ class Comparison:
 def compare_with(
     opened: Opened, other: Opened, batches: Sequence[Sample], max_drop: float
 ) -> Comparison:
-    """Compare a bundle with a reference on `batches` and more rows of the same kind.
+    """Compare a bundle with a reference on `batches`.
 
     The looser precision of the two sets the limits. Raises UsageError when their inputs differ.
     """
@@ -40,8 +39,7 @@ def compare_with(
     precision = next(
         one for one in _LOOSEST if one in (opened.manifest.precision, other.manifest.precision)
     )
-    more = () if opened.manifest.task == "tensor" else more_samples(opened, _MORE_SEED)
-    pairs = _pairs(opened, other, (*batches, *more), precision)
+    pairs = _pairs(opened, other, batches, precision)
     lines = (
         _labels(opened, other),
         pairs.line("answers against the other", precision, max_drop),
