@@ -25,8 +25,8 @@ class ExportRequest:
     `image_size` is height, width in pixels. `mean` and `std` are per channel (R, G, B) of values in
     0..1. `atol` and `rtol` bound |ONNX - PyTorch| by `atol + rtol * |PyTorch|`. `trust_pickle` runs
     the code in a pickle. Of another precision than fp32, `max_drop` is the share of rows that may
-    answer otherwise, and `target` the device that `auto` chooses for. Raises UsageError when a value
-    cannot be meant.
+    answer otherwise, and `target` the device that `auto` chooses for. Raises UsageError when a
+    value cannot be meant.
     """
 
     checkpoint: Path
