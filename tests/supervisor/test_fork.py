@@ -10,6 +10,7 @@ import os
 import signal
 import socket
 import sys
+import threading
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any
@@ -225,7 +226,8 @@ def test_a_signal_in_the_moment_of_the_fork_is_its_parent_s(
     fork_alone = os.fork
 
     def fork_under_fire() -> int:
-        os.kill(os.getpid(), signal.SIGTERM)
+        # To this thread: of others, which a supervisor does not have, one would take it at once.
+        signal.pthread_kill(threading.get_ident(), signal.SIGTERM)
         pid = fork_alone()
         if pid == 0:
             os.kill(os.getpid(), signal.SIGTERM)
