@@ -34,7 +34,7 @@ class ServerSettings(Section):
         default=14 * MIB, ge=1024, le=1024 * MIB, description="largest request body"
     )
     max_waiting_body_bytes: int = Field(
-        default=16 * MIB,
+        default=4 * MIB,
         ge=1024,
         le=64 * 1024 * MIB,
         description="bodies in memory that wait to be decoded; more are left with their clients",

@@ -2,7 +2,8 @@
 
 A body that waits for the decoder is of no use in memory. While more than a limit of them wait, new
 bodies are left with their senders: the connection is not read, the kernel's buffers fill, and the
-client waits. The first bytes of a body come with its head and are never asked for.
+client waits. The first bytes of a body come with its head and are never asked for. When such a
+flood has passed, the memory that it took goes back to the system.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 
+from inferctl.server import heap
+
 
 class Intake:
     """Counts the bytes of bodies that wait to be decoded. Lives on the event loop's thread."""
@@ -18,6 +21,7 @@ class Intake:
     def __init__(self, limit_bytes: int) -> None:
         self._limit_bytes = limit_bytes
         self._held_bytes = 0
+        self._flooded = False
         self._waiting: deque[tuple[int, Callable[[], None]]] = deque()
 
     @property
@@ -32,11 +36,15 @@ class Intake:
     def wait(self, size: int, let_in: Callable[[], None]) -> None:
         """Call `let_in` when there is room for a body. It is held from then on: no more are let in
         than fit, however long they take to come."""
+        self._flooded = True
         self._waiting.append((size, let_in))
 
     def release(self, size: int) -> None:
         """A held body was decoded, or its request is over."""
         self._held_bytes -= size
+        if self._flooded and not self._held_bytes and not self._waiting:
+            self._flooded = False
+            heap.give_back()
         while self._waiting and self.is_open:
             size, let_in = self._waiting.popleft()
             self._held_bytes += size

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import gc
 import logging
 import math
@@ -27,6 +26,7 @@ from inferctl.bundles.manifest import TOKENIZER_FILE
 from inferctl.bundles.repository import check_file
 from inferctl.cores import available_cores
 from inferctl.errors import InferctlError
+from inferctl.server import heap
 from inferctl.server.app import App
 from inferctl.server.connection import Connection
 from inferctl.server.health import State
@@ -43,8 +43,6 @@ from inferctl.server.workplace import Workplace
 
 # Objects that have come and not gone since the last look for cycles.
 COLLECT_EVERY = 10_000
-# glibc's number for how many heaps threads may have, see malloc.h.
-M_ARENA_MAX = -8
 
 
 class Prototype:
@@ -68,7 +66,7 @@ class Prototype:
         # goes with its last reference: cycles are few, and a wave of requests is none.
         gc.freeze()
         gc.set_threshold(COLLECT_EVERY)
-        _share_one_heap()
+        heap.share_one()
         uvloop.run(worker.serve())
         worker.log.close()
 
@@ -166,17 +164,6 @@ def _served(number: int, offer: Offer, spec: WorkerSpec, ledger: Ledger) -> Serv
     model = spec.models[number]
     arena = ModelArena(model.manifest, model.slots, spec.workers, map_memory(model.arena_fd))
     return ServedModel(number, offer, arena, spec.index, ledger)
-
-
-def _share_one_heap() -> None:
-    """Let the decoders' threads allocate where all do.
-
-    glibc gives each thread a heap of its own, which keeps what it once held, or gives pages back
-    and asks for them again with every image: a fifth of the time that decoding takes.
-    """
-    libc = ctypes.CDLL(None)
-    if hasattr(libc, "mallopt"):
-        libc.mallopt(M_ARENA_MAX, 1)
 
 
 def _decode_threads(workers: int) -> int:

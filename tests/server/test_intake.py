@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from inferctl.server import heap
 from inferctl.server.intake import Intake
 
 from .loop import look_once
@@ -59,3 +60,22 @@ async def test_a_body_larger_than_the_limit_is_let_in_alone() -> None:
     bodies.intake.release(1000)
     await look_once()
     assert bodies.inside == ["large", "next"]
+
+
+async def test_when_a_flood_has_passed_its_memory_is_given_back_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    given_back: list[str] = []
+    monkeypatch.setattr(heap, "give_back", lambda: given_back.append("heap"))
+    bodies = Bodies(Intake(100))
+    bodies.intake.hold(100)
+    bodies.intake.release(100)
+    assert given_back == [], "nobody had to wait"
+    bodies.intake.hold(100)
+    bodies.wait("a", 10)
+    bodies.intake.release(100)
+    assert given_back == [], "it is not over"
+    bodies.intake.release(10)
+    bodies.intake.hold(10)
+    bodies.intake.release(10)
+    assert given_back == ["heap"]
