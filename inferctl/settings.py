@@ -30,6 +30,9 @@ class ServerSettings(Section):
     request_timeout_ms: int = Field(
         default=5000, ge=1, le=600_000, description="deadline of a request that names none"
     )
+    max_request_timeout_ms: int = Field(
+        default=60_000, ge=1, le=600_000, description="longest deadline that a request may name"
+    )
     max_body_bytes: int = Field(
         default=14 * MIB, ge=1024, le=1024 * MIB, description="largest request body"
     )

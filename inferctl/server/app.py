@@ -7,6 +7,7 @@ Every answer, an error too, gets its request id and timings, and is logged.
 from __future__ import annotations
 
 import sys
+import time
 import traceback
 
 from fastapi import FastAPI
@@ -47,7 +48,7 @@ class App:
             reply = await self._predict.over_asgi(call, receive)
         except InferctlError as error:
             reply = problem(error, call)
-            call.end()
+            call.end(time.monotonic())
             self._log.record(call, reply)
         headers = as_headers(reply.head(call))
         if not call.body_received:
@@ -64,7 +65,7 @@ class App:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                call.end()
+                call.end(time.monotonic())
                 message["headers"] = [*message["headers"], *as_headers(call.head())]
             await send(message)
 

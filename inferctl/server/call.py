@@ -29,6 +29,7 @@ Fields = Mapping[bytes, bytes]
 
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 PROBLEM_JSON = b"application/problem+json"
+OK = "ok"
 BUG = "an internal error; it was logged"
 
 # The phases of a predict request. How many of them it came through, in this order, decides how
@@ -69,8 +70,8 @@ class Call:
     """A request: what came in, and what the log and the metrics need to know of it.
 
     `outcome` is the code of the problem that was sent, if one was. `phases_ms` are the durations of
-    the PHASES it came through. Once it was answered `total_ms` is its own, and `timings` are all of
-    these as they are written.
+    the PHASES it came through. Once it was answered, at `ended_s` on the monotonic clock,
+    `total_ms` is its own duration, and `timings` are all of these as they are written.
     """
 
     # What most requests never change costs them nothing on the class.
@@ -79,6 +80,7 @@ class Call:
     model = ""
     version = 0
     outcome = InferctlError.code
+    ended_s = 0.0
     total_ms = 0.0
     timings: Sequence[bytes] = (b"0.000",)
 
@@ -94,6 +96,12 @@ class Call:
             self.request_id = given
         else:
             self.request_id = _ids.next()
+
+    def part(self) -> Call:
+        """A call for a part of it: the same request, with durations of its own."""
+        part = Call(self.method, self.path, self.query_string, self.fields)
+        part.request_id, part.begun_s = self.request_id, self.begun_s
+        return part
 
     def query(self) -> dict[str, str]:
         """The query's parameters, the last of each name. Raises RequestError."""
@@ -113,10 +121,11 @@ class Call:
         given = self.fields.get(b"content-type", b"")
         return given.partition(b";")[0].strip().lower().decode("latin-1")
 
-    def end(self) -> None:
+    def end(self, now_s: float) -> None:
         """The answer is ready: its durations are what every account of it says."""
         phases_ms = self.phases_ms
-        self.total_ms = total_ms = (time.monotonic() - self.begun_s) * 1000
+        self.ended_s = now_s
+        self.total_ms = total_ms = (now_s - self.begun_s) * 1000
         self.timings = (TIMINGS[len(phases_ms)] % (*phases_ms, total_ms)).split()
 
     def head(self) -> bytes:
@@ -141,7 +150,7 @@ class Reply:
 
     status: int
     body: bytes
-    outcome: str = "ok"
+    outcome: str = OK
     content_type: bytes = b"application/json"
     extra: Sequence[tuple[bytes, bytes]] = ()
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import time
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -93,11 +92,15 @@ class EngineLink:
             for slot in list(waiting):
                 self._fail(number, slot, Unavailable("the engine is down"))
 
-    def submit(self, model: ServedModel, slots: Sequence[int], request: Waiting) -> None:
-        """Submit written slots; `request` hears of each. Raises Unavailable."""
+    def submit(
+        self, model: ServedModel, slots: Sequence[int], request: Waiting, now_s: float
+    ) -> None:
+        """Submit written slots, of which `request` hears; they wait from `now_s` on.
+
+        Raises Unavailable.
+        """
         if self._down:
             raise Unavailable("the engine is down")
-        now_s = time.monotonic()
         number = model.number
         waiting, attempts = self._waiting[number], self._attempts[number]
         for slot in slots:

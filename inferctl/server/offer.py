@@ -9,6 +9,7 @@ from pydantic import BaseModel
 
 from inferctl.arena.spec import ModelSpec
 from inferctl.bundles.manifest import Tensor
+from inferctl.server.items import items_answer
 from inferctl.settings import LimitsSettings
 from inferctl.tasks.base import JSON
 from inferctl.tasks.registry import task_for
@@ -39,6 +40,9 @@ class Offer:
         self.manifest = spec.manifest
         self.settings = spec.settings
         self.task = task_for(Path(spec.bundle), spec.manifest, spec.settings)
+        # Of one item, and of many.
+        self.requests = (self.task.request, self.task.items_request)
+        self.answers = (self.task.answer, items_answer(self.task))
 
     def describe(self) -> ModelDescription:
         """What /models says of it."""

@@ -9,6 +9,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from inferctl.server.offer import Offer
+from inferctl.server.problem import Problem
 from inferctl.tasks.base import JSON, Task
 
 Document = dict[str, Any]
@@ -29,28 +30,39 @@ PROBLEM_STATUSES = {
 }
 
 
-class Problem(BaseModel):
-    """RFC 9457 problem details; `code` is stable."""
-
-    type: str
-    title: str
-    status: int
-    code: str
-    detail: str
-    request_id: str
-    hint: str | None = None
-
-
 PROBLEM: Document = {
     "application/problem+json": {"schema": {"$ref": REF.format(model=Problem.__name__)}}
 }
+
+
+HEADERS: list[Document] = [
+    {
+        "name": "X-Request-ID",
+        "in": "header",
+        "description": "comes back with the answer, and stands in the log; else one is made",
+        "schema": {"type": "string", "pattern": "^[A-Za-z0-9._-]{1,64}$"},
+    },
+    {
+        "name": "X-Request-Timeout-Ms",
+        "in": "header",
+        "description": "how long the answer is of use; the server has a default and a maximum",
+        "schema": {"type": "integer", "minimum": 1, "maximum": 999_999_999},
+    },
+    {
+        "name": "X-Priority",
+        "in": "header",
+        "description": "bulk waits for interactive",
+        "schema": {"type": "string", "enum": ["interactive", "bulk"], "default": "interactive"},
+    },
+]
 
 
 def add_predict_paths(document: Document, offers: Sequence[Offer]) -> Document:
     """Add `/predict` and each model's `/models/{name}/predict`, with exact schemas."""
     pairs: list[tuple[type[BaseModel], Any]] = [(Problem, "serialization")]
     for offer in offers:
-        pairs += [(offer.task.request, "validation"), (offer.task.answer, "serialization")]
+        pairs += [(model, "validation") for model in offer.requests]
+        pairs += [(model, "serialization") for model in offer.answers]
     names, definitions = models_json_schema(pairs, ref_template=REF)
     schemas = document.setdefault("components", {}).setdefault("schemas", {})
     schemas.update(definitions["$defs"])
@@ -76,12 +88,16 @@ def _operation(offer: Offer, names: Any) -> Document:
         else {"type": "string", "format": "binary"}
     )
     content: Document = {
-        JSON: {"schema": names[task.request, "validation"], "example": task.example()}
+        JSON: {
+            "schema": {"anyOf": [names[model, "validation"] for model in offer.requests]},
+            "example": task.example(),
+        }
     }
     content |= {media_type: {"schema": raw_schema} for media_type in task.media_types}
-    answer = {JSON: {"schema": names[task.answer, "serialization"]}}
+    answers = [names[model, "serialization"] for model in offer.answers]
+    answer = {JSON: {"schema": {"anyOf": answers}}}
     return {
-        "parameters": _parameters(task),
+        "parameters": [*_query(task), *HEADERS],
         "operationId": f"predict_{offer.name}",
         "summary": f"{offer.manifest.task} by {offer.name} version {offer.manifest.version}",
         "tags": ["predict"],
@@ -96,7 +112,7 @@ def _operation(offer: Offer, names: Any) -> Document:
     }
 
 
-def _parameters(task: Task) -> list[Document]:
+def _query(task: Task) -> list[Document]:
     """The query: the version, and for raw bodies the options that JSON carries in its body."""
     version = {
         "name": "version",

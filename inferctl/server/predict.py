@@ -9,27 +9,37 @@ from typing import NamedTuple
 from inferctl.errors import MethodNotAllowed, NotFound
 from inferctl.server.asgi import Receive
 from inferctl.server.call import Call, Fields, Reply, announced_bytes
-from inferctl.server.prediction import Prediction, Respond
-from inferctl.server.reading import Read
+from inferctl.server.dialects.dialect import Dialect, Form
+from inferctl.server.dialects.native import Native
+from inferctl.server.prediction import Prediction
 from inferctl.server.served import ServedModel
+from inferctl.server.terms import Terms, terms_of
 from inferctl.server.workplace import Workplace
 
 PREDICT = "/predict"
 
 
+class Route(NamedTuple):
+    """Where a path leads."""
+
+    model: ServedModel
+    dialect: Dialect
+
+
 class Head(NamedTuple):
     """What the parser said of an ordinary predict request; `body_bytes` is 0 when not announced.
 
-    `read` is how its body is read, once a body was read after this head.
+    `form` is how its body is read, once a body was read after this head.
     """
 
-    model: ServedModel
+    route: Route
     path: str
     query: bytes
     fields: Fields
     keep_alive: bool
     body_bytes: int
-    read: Read | None = None
+    terms: Terms
+    form: Form | None = None
 
 
 class Predict:
@@ -38,11 +48,15 @@ class Predict:
     def __init__(
         self, models: Mapping[str, ServedModel], default: ServedModel | None, work: Workplace
     ) -> None:
-        self._work = work
+        self.work = work
         # By raw path, for the protocol: a path that is written otherwise comes over ASGI.
-        self.routes = {f"/models/{name}{PREDICT}".encode(): m for name, m in models.items()}
+        native = Native()
+        self.routes = {
+            f"/models/{name}{PREDICT}".encode(): Route(model, native)
+            for name, model in models.items()
+        }
         if default is not None:
-            self.routes[PREDICT.encode()] = default
+            self.routes[PREDICT.encode()] = Route(default, native)
         # By the bytes before the empty line; they mean the same on every connection.
         self.known_heads: dict[bytes, Head] = {}
 
@@ -53,23 +67,18 @@ class Predict:
             path.startswith("/models/") and path.endswith(PREDICT) and path.count("/") == 3
         )
 
-    def begin(
-        self, call: Call, model: ServedModel, respond: Respond, read: Read | None = None
-    ) -> Prediction:
-        """Start a request whose headers are here; feed it its body."""
-        return Prediction(call, model, self._work, respond, read)
-
     async def over_asgi(self, call: Call, receive: Receive) -> Reply:
         """Answer a request with the messages of ASGI. Raises RequestError."""
         if call.method != "POST":
             raise MethodNotAllowed("predict takes POST only", allow="POST")
-        model = self.routes.get(call.path.encode())
-        if model is None and call.path == PREDICT:
+        route = self.routes.get(call.path.encode())
+        if route is None and call.path == PREDICT:
             raise NotFound("no model is marked as default", hint="use /models/{name}/predict")
-        if model is None:
+        if route is None:
             raise NotFound("no such model", hint="GET /models lists them")
         answered: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
-        request = self.begin(call, model, answered.set_result)
+        terms = terms_of(call.fields)
+        request = Prediction(call, *route, self.work, answered.set_result, terms)
         request.begin(announced_bytes(call.fields))
         feeding = asyncio.ensure_future(_feed(request, receive))
         try:

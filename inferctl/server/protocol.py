@@ -13,7 +13,6 @@ whose length is known: it is read from the socket straight to where it stays.
 from __future__ import annotations
 
 import asyncio
-import time
 from contextlib import suppress
 from typing import Any, cast
 
@@ -28,8 +27,8 @@ from inferctl.errors import RequestError
 from inferctl.server.call import Call, Headers, Reply, announced_bytes
 from inferctl.server.predict import Head, Predict
 from inferctl.server.prediction import Prediction
-from inferctl.server.reading import reader
 from inferctl.server.reception import Reception
+from inferctl.server.terms import terms_of
 from inferctl.server.timeouts import Timeouts
 
 END_OF_HEAD = b"\r\n\r\n"
@@ -99,8 +98,9 @@ class Protocol(HttpToolsProtocol):
             start, end, body = data.partition(END_OF_HEAD)
             head = self._known.get(start) if end else None
             if head is not None and len(body) <= head.body_bytes and self._is_free():
-                self._unset_keepalive_if_required()
-                self._idle.end(self)
+                if self.timeout_keep_alive_task:
+                    self._unset_keepalive_if_required()
+                self._idle.end(self, None)
                 request = self._begin(head)
                 if len(body) == head.body_bytes:
                     request.take(body)
@@ -131,14 +131,14 @@ class Protocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """A request begins; its scope is built when ASGI needs one."""
         self._is_between_requests = self._is_ours = False
-        self._idle.end(self)
+        self._idle.end(self, None)
         self.url = b""
         self.headers = []
         self.expect_100_continue = False
 
     def on_headers_complete(self) -> None:
         """Its headers are here: which way does it go?"""
-        self._idle.end(self)  # again: the last answer may have left when they were half here
+        self._idle.end(self, None)  # again: the last answer may have left when they were half here
         head = self._ordinary_head()
         self._is_ours = head is not None and self._is_free()
         if head and self._is_ours:
@@ -151,9 +151,9 @@ class Protocol(HttpToolsProtocol):
     def _ordinary_head(self) -> Head | None:
         """The head, if it is one of the predict requests that are answered here."""
         path, _, query = self.url.partition(b"?")
-        model = self._predict.routes.get(path)
+        route = self._predict.routes.get(path)
         if (
-            model is None
+            route is None
             or self.parser.get_method() != b"POST"
             or self.parser.get_http_version() != "1.1"
             or self.parser.should_upgrade()
@@ -161,13 +161,18 @@ class Protocol(HttpToolsProtocol):
         ):
             return None
         fields = dict(self.headers)
+        try:
+            terms = terms_of(fields)
+        except RequestError:
+            return None
         return Head(
-            model=model,
+            route=route,
             path=path.decode("ascii"),
             query=query,
             fields=fields,
             keep_alive=self.parser.should_keep_alive(),
             body_bytes=announced_bytes(fields),
+            terms=terms,
         )
 
     def _is_free(self) -> bool:
@@ -180,16 +185,16 @@ class Protocol(HttpToolsProtocol):
             if len(self._known) >= MAX_KNOWN_HEADS:
                 self._known.clear()
             with suppress(RequestError):  # one that is refused need not be known
-                read = reader(self._call, head.model)
-                self._known[self._data[:end]] = head._replace(read=read)
+                form = head.route.dialect.form(self._call, head.route.model)
+                self._known[self._data[:end]] = head._replace(form=form)
 
     def _begin(self, head: Head) -> Prediction:
         self._stand_in.response_complete = False
         self._stand_in.keep_alive = head.keep_alive
         self.cycle = cast(RequestResponseCycle, self._stand_in)
         self._call = Call("POST", head.path, head.query, head.fields)
-        self._prediction = request = self._predict.begin(
-            self._call, head.model, self._respond, head.read
+        self._prediction = request = Prediction(
+            self._call, *head.route, self._predict.work, self._respond, head.terms, head.form
         )
         return request
 
@@ -233,7 +238,7 @@ class Protocol(HttpToolsProtocol):
             self.on_response_complete()
         else:
             self.server_state.total_requests += 1
-            self._idle.begin(self, time.monotonic())
+            self._idle.begin(self, self._call.ended_s)
 
     def _body_is_left(self) -> bool:
         """Whether the body was left with the client: it will come, and another request after it."""
@@ -256,7 +261,7 @@ class Protocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The client is gone."""
-        self._idle.end(self)
+        self._idle.end(self, None)
         if self._prediction:
             self._prediction.abandon()
         self._reception = None  # a connection is a cycle, and may lie about for long

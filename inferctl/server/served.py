@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import random
-import time
 from collections.abc import Sequence
 
 import numpy as np
@@ -58,7 +57,7 @@ class ServedModel:
         self._all_in_flight = [b.cell("inferctl_in_flight", name) for b in ledger.blocks]
         self._row_seconds = ledger.blocks[Ledger.ENGINE].cell("inferctl_row_seconds", name)
 
-    def admit(self, rows: int, deadline_s: float, held: int = 0) -> None:
+    def admit(self, rows: int, deadline_s: float, now_s: float, held: int = 0) -> None:
         """Reserve places for new rows. Raises Overloaded when they do not fit in, or not in time.
 
         Raises TooLarge when they and those that their request `held` already are more than the
@@ -67,8 +66,8 @@ class ServedModel:
         if held + rows > self._max_queue_rows:
             raise TooLarge(f"more than {self._max_queue_rows} rows", hint="send them in parts")
         # Even a queue that is full would be run in time: no need to look how full it is.
-        if self._row_seconds.get() * self._max_queue_rows > deadline_s - time.monotonic():
-            self._refuse_too_late(deadline_s)
+        if self._row_seconds.get() * self._max_queue_rows > deadline_s - now_s:
+            self._refuse_too_late(deadline_s - now_s)
         if self._free.in_use + rows > self._fair_share:
             self._refuse_too_many(rows)
         self._free.reserve(rows)
@@ -78,9 +77,9 @@ class ServedModel:
         if rows + self._rows_in_flight() > self._max_queue_rows or rows > self._free.left:
             raise _overloaded("the queue is full", self._expected_wait_s())
 
-    def _refuse_too_late(self, deadline_s: float) -> None:
+    def _refuse_too_late(self, left_s: float) -> None:
         wait_s = self._expected_wait_s()
-        if time.monotonic() + wait_s > deadline_s:
+        if wait_s > left_s:
             raise _overloaded("the queue is too long for the deadline", wait_s)
 
     def _expected_wait_s(self) -> float:
@@ -90,7 +89,9 @@ class ServedModel:
     def _rows_in_flight(self) -> int:
         return int(sum(cell.get() for cell in self._all_in_flight))
 
-    def write(self, slots: Sequence[int], prepared: Prepared, deadline_s: float) -> None:
+    def write(
+        self, slots: Sequence[int], prepared: Prepared, deadline_s: float, bulk: bool
+    ) -> None:
         """Put the rows into their slots; `deadline_s` is on the monotonic clock."""
         arena, index = self.arena, _index(slots)
         for name, rows in prepared.tensors.items():
@@ -104,7 +105,7 @@ class ServedModel:
             self._tokens[slot] = prepared.tokens
             self._deadline_s[slot] = deadline_s
             self._cancelled[slot] = 0
-            self._bulk[slot] = 0
+            self._bulk[slot] = bulk
 
     def _padding(self, name: str) -> int:
         text = self.manifest.text

@@ -15,40 +15,41 @@ Item = TypeVar("Item", bound=Hashable)
 
 
 class Timeouts(Generic[Item]):
-    """Calls `expire` with every item that was begun `after_s` seconds ago and not ended since."""
+    """Calls `expire` with every item that was begun `after_s` seconds ago and not ended since.
+
+    `begin(item, now_s)` lets its time run from `now_s` on, on the monotonic clock;
+    `end(item, None)` says that it came in time, or was never begun. While the timer is set both are
+    methods of the dict: a frame around them would cost more than they do, twice a request.
+    """
 
     def __init__(self, after_s: float, expire: Callable[[Item], None]) -> None:
         self.after_s = after_s
         self._expire = expire
-        # From the oldest to the youngest; when each runs out.
-        self._ends_s: dict[Item, float] = {}
-        self._armed = False
+        # From the oldest to the youngest.
+        self._begun_s: dict[Item, float] = {}
+        self.begin: Callable[[Item, float], None] = self._begin_first
+        self.end: Callable[[Item, None], object] = self._begun_s.pop
 
-    def begin(self, item: Item, now_s: float) -> None:
-        """The item's time runs from `now_s` on, on the monotonic clock."""
-        self._ends_s[item] = now_s + self.after_s
-        if not self._armed:
-            self._arm()
+    def _begin_first(self, item: Item, now_s: float) -> None:
+        self._begun_s[item] = now_s
+        self._set_timer()
 
-    def end(self, item: Item) -> None:
-        """The item came in time, or was never begun."""
-        self._ends_s.pop(item, None)
-
-    def _arm(self) -> None:
-        self._armed = True
-        wait_s = next(iter(self._ends_s.values())) - time.monotonic()
+    def _set_timer(self) -> None:
+        self.begin = self._begun_s.__setitem__
+        wait_s = next(iter(self._begun_s.values())) + self.after_s - time.monotonic()
         asyncio.get_running_loop().call_later(max(0.0, wait_s), self._ring)
 
     def _ring(self) -> None:
-        self._armed = False
-        now_s = time.monotonic()
+        late_s = time.monotonic() - self.after_s
         late = []
-        for item, end_s in self._ends_s.items():
-            if end_s > now_s:
+        for item, begun_s in self._begun_s.items():
+            if begun_s > late_s:
                 break
             late.append(item)
         for item in late:
-            self.end(item)
+            self.end(item, None)
             self._expire(item)
-        if self._ends_s and not self._armed:
-            self._arm()
+        if self._begun_s:
+            self._set_timer()
+        else:
+            self.begin = self._begin_first

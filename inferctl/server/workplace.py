@@ -27,6 +27,7 @@ class Workplace:
         self.log = log
         self.is_loaded = is_loaded
         self.timeout_s = settings.request_timeout_ms / 1000
+        self.max_timeout_s = settings.max_request_timeout_ms / 1000
         self.max_body_bytes = settings.max_body_bytes
         self.timeouts: Timeouts[Prediction] = Timeouts(
             self.timeout_s, lambda request: request.expire()

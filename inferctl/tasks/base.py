@@ -10,7 +10,14 @@ from typing import Any, ClassVar, Literal, NamedTuple, Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    create_model,
+    model_validator,
+)
 
 from inferctl.errors import RequestError, RowFailed, TooLarge, Unprocessable
 
@@ -51,6 +58,10 @@ class Timed(BaseModel):
     version: int
 
 
+class Many(list[Any]):
+    """Items that came in one body, each to be answered on its own."""
+
+
 class Prepared(NamedTuple):
     """A request ready to run: its tensors by name, each [rows, *row] and of one number of rows.
 
@@ -64,6 +75,9 @@ class Prepared(NamedTuple):
     context: Any
     rows: int = 1
 
+
+ITEMS = b'"items"'
+TOO_LONG = ("string_too_long", "too_long")
 
 RequestT = TypeVar("RequestT", bound=Request)
 
@@ -80,13 +94,26 @@ class Task(ABC):
     options: ClassVar[type[Request] | None] = None
 
     request: type[Request]
+    # Many of them in one body.
+    items_request: type[Request]
     answer: type[BaseModel]
     labels: tuple[str, ...]
     schema_name: str
 
     @abstractmethod
     def read_json(self, body: Body) -> Any:
-        """Parse a JSON body. Raises RequestError, Unprocessable or TooLarge."""
+        """The item of a JSON body, or Many. Raises RequestError, Unprocessable or TooLarge."""
+
+    def _read_other(self, body: Body, refusal: RequestError) -> Many:
+        """A body that is no single request: the items in it. Raises `refusal` if it has none."""
+        if ITEMS not in body:
+            raise refusal
+        request: Any = parse_json(self.items_request, body)
+        return Many(map(self.item, request.items))
+
+    @abstractmethod
+    def item(self, request: Any) -> Any:
+        """The item of a `request`."""
 
     @abstractmethod
     def read_raw(self, body: Body, query: Mapping[str, str]) -> Any:
@@ -116,6 +143,13 @@ def parse_json(model: type[RequestT], body: Body) -> RequestT:
         raise first_problem(model, error) from None
 
 
+def items_request(schema_name: str, request: type[Request], max_items: int) -> type[Request]:
+    """The schema of `{"items": [...]}` with one to `max_items` requests."""
+    # It stops at its first problem: collecting thousands would cost seconds.
+    items: Any = Field(min_length=1, max_length=max_items, fail_fast=True)
+    return create_model(f"{schema_name}Items", __base__=Request, items=(list[request], items))  # type: ignore[valid-type] # a class made at run time
+
+
 def parse_query(model: type[RequestT], query: Mapping[str, str]) -> RequestT:
     """Decode the options of a raw body from its query string."""
     try:
@@ -127,13 +161,15 @@ def parse_query(model: type[RequestT], query: Mapping[str, str]) -> RequestT:
 def first_problem(model: type[Request], error: ValidationError) -> RequestError:
     """One sentence about the first problem, which names our fields and never the input."""
     first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-    field = first["loc"][0] if first["loc"] else ""
+    # A place inside a list is its number, and then a field of ours again.
+    field, *inside = first["loc"][:3] or ("",)
     if first["type"] == "json_invalid":
         return RequestError("the body is not valid JSON", hint="send one JSON object")
     if field not in model.model_fields:
         return Unprocessable(first["msg"].removeprefix("Value error, "))
-    text = f"{field}: {first['msg'][0].lower()}{first['msg'][1:]}"
-    return TooLarge(text) if first["type"] == "string_too_long" else Unprocessable(text)
+    place = ".".join(map(str, (field, *inside)))
+    text = f"{place}: {first['msg'][0].lower()}{first['msg'][1:]}"
+    return TooLarge(text) if first["type"] in TOO_LONG else Unprocessable(text)
 
 
 MAX_ENUMERATED_LABELS = 100

@@ -10,8 +10,19 @@ from typing import Any, ClassVar
 from pydantic import BaseModel, create_model
 
 from inferctl.bundles.manifest import Manifest
+from inferctl.errors import RequestError
 from inferctl.settings import LimitsSettings, RuntimeSettings
-from inferctl.tasks.base import Body, Prepared, Request, Task, parse_json, parse_query, schema_name
+from inferctl.tasks.base import (
+    Body,
+    Many,
+    Prepared,
+    Request,
+    Task,
+    items_request,
+    parse_json,
+    parse_query,
+    schema_name,
+)
 from inferctl.tasks.decode import Pixels, decode_base64, decode_image
 
 # A 1x1 grey PNG: the smallest request that is valid for every image model.
@@ -60,15 +71,22 @@ class ImageTask(Task):
             __base__=self.options,
             image_b64=(str, ...),
         )
+        self.items_request = items_request(self.schema_name, self.request, limits.max_rows)
         self.answer = self._answer_model()
 
     @abstractmethod
     def _answer_model(self) -> type[BaseModel]:
         """The answer's schema for this model's labels."""
 
-    def read_json(self, body: Body) -> ImageItem:
+    def read_json(self, body: Body) -> ImageItem | Many:
         """Parse `{"image_b64": …, options…}`."""
-        request: Any = parse_json(self.request, body)
+        try:
+            return self.item(parse_json(self.request, body))
+        except RequestError as error:
+            return self._read_other(body, error)
+
+    def item(self, request: Any) -> ImageItem:
+        """The image and the options."""
         # The options live until the answer; the image must not live with them.
         options = {name: getattr(request, name) for name in self.options.model_fields}
         return ImageItem(request.image_b64, self.options.model_construct(**options))

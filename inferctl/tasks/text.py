@@ -17,10 +17,12 @@ from inferctl.tasks.base import (
     Answer,
     Array,
     Body,
+    Many,
     Prepared,
     Request,
     Task,
     Timed,
+    items_request,
     label_type,
     parse_json,
     rounded,
@@ -55,6 +57,7 @@ class TextTask(Task):
             __base__=Request,
             text=(str, Field(min_length=1, max_length=self._max_chars)),
         )
+        self.items_request = items_request(self.schema_name, self.request, limits.max_rows)
         self.answer = self._answer_model()
 
     def _answer_model(self) -> type[BaseModel]:
@@ -68,9 +71,15 @@ class TextTask(Task):
             scores=(dict[label, float], Field(description="the score of every label")),  # type: ignore[valid-type] # a type made at run time
         )
 
-    def read_json(self, body: Body) -> str:
+    def read_json(self, body: Body) -> str | Many:
         """Parse `{"text": …}`."""
-        request: Any = parse_json(self.request, body)
+        try:
+            return self.item(parse_json(self.request, body))
+        except RequestError as error:
+            return self._read_other(body, error)
+
+    def item(self, request: Any) -> str:
+        """The text."""
         return str(request.text)
 
     def read_raw(self, body: Body, query: Mapping[str, str]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -47,7 +48,7 @@ class Line:
 
     def submit(self, model: ServedModel, *slots: int) -> asyncio.Future[None]:
         asker = Asker(len(slots))
-        self.link.submit(model, slots, asker)
+        self.link.submit(model, slots, asker, time.monotonic())
         return asker.answered
 
     async def next_engine(self) -> FakeEngine:

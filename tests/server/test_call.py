@@ -123,7 +123,7 @@ def test_an_answer_carries_its_id_and_its_timings_in_order(
     call.phases_ms += (1.23456, 0)
     call.begun_s = -0.0075
     monkeypatch.setattr(time, "monotonic", lambda: 0.0)
-    call.end()
+    call.end(time.monotonic())
     assert as_headers(Reply(200, b"{}", extra=[(b"allow", b"POST")]).head(call)) == [
         (b"content-type", b"application/json"),
         (b"content-length", b"2"),
@@ -137,7 +137,7 @@ def test_an_answer_carries_its_id_and_its_timings_in_order(
 def test_the_phases_that_were_reached_are_timed(reached: int) -> None:
     call = make_call()
     call.phases_ms += [0.5] * reached
-    call.end()
+    call.end(time.monotonic())
     (timing,) = re.findall(rb"server-timing: (.+)\r\n", call.head())
     parts = [f"{phase};dur=0.500" for phase in PHASES[:reached]]
     assert timing.decode() == ", ".join([*parts, f"total;dur={call.total_ms:.3f}"])

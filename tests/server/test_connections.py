@@ -59,7 +59,7 @@ async def test_a_chunked_body_is_counted(tmp_path: Path, path: str) -> None:
     async with working(tmp_path, numbers(), server=LIMIT) as worker, serving(worker) as service:
         client = await service.connect()
         await client.send(chunked(path, *[b" " * 256] * 4))
-        await until(lambda: worker.work.timeouts._ends_s)
+        await until(lambda: worker.work.timeouts._begun_s)
         await assert_refused(worker, client, chunks(b" "), 413)
 
 
@@ -124,10 +124,10 @@ async def test_a_client_that_leaves_while_sending_costs_no_row(tmp_path: Path, p
     async with working(tmp_path, numbers()) as worker, serving(worker) as service:
         client = await service.connect()
         await client.send(begun(path, ROW[:3]))
-        await until(lambda: worker.work.timeouts._ends_s)
+        await until(lambda: worker.work.timeouts._begun_s)
         await client.leave()
         await service.connections_are_gone()
-        await until(lambda: not worker.work.timeouts._ends_s)
+        await until(lambda: not worker.work.timeouts._begun_s)
         assert (worker.slots_in_use(), worker.engine.submitted.empty()) == (0, True)
     assert [entry["status"] for entry in worker.logged()] == [499]
 
@@ -164,7 +164,7 @@ async def test_a_client_that_leaves_takes_what_it_had_in_the_pipeline_with_it(
         await service.connections_are_gone()
         worker.engine.answer(row, Verdict.CANCELLED)
         await worker.slots_are_used(0)
-        await until(lambda: not worker.work.timeouts._ends_s)
+        await until(lambda: not worker.work.timeouts._begun_s)
     assert [entry["status"] for entry in worker.logged()] == [200, 499]
 
 
@@ -178,7 +178,7 @@ async def test_a_drained_server_answers_what_is_in_flight_and_closes(tmp_path: P
         await waiting.send(ASKING)
         row = await worker.engine.next()
         await sending.send(begun("/predict", ROW[:3]))
-        await until(lambda: len(worker.work.timeouts._ends_s) == 2)
+        await until(lambda: len(worker.work.timeouts._begun_s) == 2)
         draining = asyncio.create_task(service.drain())
         assert await idle.is_closed()
         worker.engine.answer(row)
@@ -256,7 +256,7 @@ async def test_a_connection_on_which_a_request_begins_is_not_idle(tmp_path: Path
         client = await service.connect()
         assert (await client.ask(ASKING)).status == 200
         await client.send(ASKING[:1])
-        await until(lambda: not service.idle._ends_s)
+        await until(lambda: not service.idle._begun_s)
         assert (await client.ask(ASKING[1:])).status == 200
 
 
@@ -267,8 +267,8 @@ async def test_connections_that_are_gone_are_forgotten(tmp_path: Path) -> None:
             assert (await client.ask(ASKING)).status == 200
             await client.leave()
         await service.connections_are_gone()
-        assert not service.idle._ends_s
-        assert not worker.work.timeouts._ends_s
+        assert not service.idle._begun_s
+        assert not worker.work.timeouts._begun_s
 
 
 async def test_a_client_that_does_not_read_is_made_to_wait(tmp_path: Path) -> None:

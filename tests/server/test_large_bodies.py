@@ -144,7 +144,7 @@ async def test_a_client_whose_body_was_left_with_it_misses_its_deadline(tmp_path
         serving(worker) as service,
     ):
         first, second, waiting, last = await crowd(worker, service, 1, 2, 3, 4)
-        *_, third, _ = worker.work.timeouts._ends_s
+        *_, third, _ = worker.work.timeouts._begun_s
         third.expire()
         answer = await waiting.answer()
         assert (answer.status, answer.json["code"]) == (504, "deadline_exceeded")

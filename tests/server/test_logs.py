@@ -7,6 +7,7 @@ import re
 import stat
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -51,7 +52,7 @@ def test_a_request_is_one_json_line(tmp_path: Path) -> None:
     call = make_call(headers={"X-Request-ID": "me"})
     call.model, call.version, call.body_bytes = "shapes", 3, 17
     call.phases_ms.append(1.23456)
-    call.end()
+    call.end(time.monotonic())
     with logging(path) as log:
         log.record(call, Reply(422, b"", "unprocessable"))
     (entry,) = lines(path)
@@ -75,7 +76,7 @@ def test_the_phases_that_were_reached_are_logged(tmp_path: Path, reached: int) -
     path = tmp_path / "requests.log"
     call = make_call()
     call.phases_ms += range(reached)
-    call.end()
+    call.end(time.monotonic())
     with logging(path) as log:
         log.record(call, Reply(200, b""))
     (entry,) = lines(path)

@@ -17,6 +17,7 @@ from inferctl.arena.wire import Verdict
 from inferctl.errors import Unprocessable
 from inferctl.server import served
 from inferctl.server.call import Call, Reply
+from inferctl.server.dialects.native import Native
 from inferctl.server.prediction import Prediction
 from inferctl.server.served import ServedModel
 from inferctl.settings import ServerSettings
@@ -39,8 +40,12 @@ class Request:
         self.replies: list[Reply] = []
         self.body = orjson.dumps({"inputs": inputs})
         self.call: Call = make_call(headers={"Content-Type": JSON})
-        self.prediction: Prediction = worker.predict.begin(
-            self.call, worker.models[0], respond or self.replies.append
+        self.prediction = Prediction(
+            self.call,
+            worker.models[0],
+            Native(),
+            worker.work,
+            respond or self.replies.append,
         )
 
     def complete(self) -> Request:

@@ -132,7 +132,7 @@ def test_an_image_is_written_into_its_slot_alone() -> None:
     (model,) = make_models(classifier(height=2, width=3))
     pixels = np.arange(18, dtype=np.uint8).reshape(1, 2, 3, 3)
     model.arena.cancelled[5] = 1
-    model.write([5], Prepared({"image": pixels}, 1, None), deadline_s=123.5)
+    model.write([5], Prepared({"image": pixels}, 1, None), deadline_s=123.5, bulk=True)
     assert np.array_equal(model.arena.inputs["image"][5], pixels[0])
     assert not model.arena.inputs["image"][[0, 1, 2, 3, 4, 6, 7]].any()
     assert (model.arena.deadline_s[5], model.arena.tokens[5]) == (123.5, 1)
@@ -143,7 +143,7 @@ def test_rows_are_written_each_into_its_slot_and_read_in_their_order() -> None:
     (model,) = make_models(numbers())
     slots = [6, 1, 4]
     rows = np.arange(12, dtype=np.float32).reshape(3, 4)
-    model.write(slots, Prepared({"input": rows}, 1, None, rows=3), deadline_s=7.5)
+    model.write(slots, Prepared({"input": rows}, 1, None, rows=3), deadline_s=7.5, bulk=False)
     arena = model.arena
     assert arena.inputs["input"][slots].tolist() == rows.tolist()
     assert not arena.inputs["input"][[0, 2, 3, 5, 7]].any()
@@ -170,7 +170,7 @@ def test_a_short_text_leaves_nothing_of_a_longer_one(tmp_path: Path) -> None:
     manifest = manifest.model_copy(update={"text": text.model_copy(update={"pad_id": 7})})
     (model,) = make_models(manifest, bundle=write_tokenizer(tmp_path, "good"))
     for words in (20, 1):
-        model.write([0], model.task.preprocess(" ".join(["good"] * words)), 0)
+        model.write([0], model.task.preprocess(" ".join(["good"] * words)), 0, bulk=False)
     inputs = model.arena.inputs
     assert inputs["input_ids"][0].tolist() == [2, 4, 3] + [7] * (MAX_TOKENS - 3)
     assert inputs["attention_mask"][0].tolist() == [1, 1, 1] + [0] * (MAX_TOKENS - 3)

@@ -82,9 +82,9 @@ def test_items_that_began_together_expire_together(clock: Clock) -> None:
 
 def test_an_item_that_came_in_time_does_not_expire(clock: Clock) -> None:
     clock.begin("a", "b")
-    clock.timeouts.end("a")
-    clock.timeouts.end("a")
-    clock.timeouts.end("never begun")
+    clock.timeouts.end("a", None)
+    clock.timeouts.end("a", None)
+    clock.timeouts.end("never begun", None)
     clock.pass_on(100)
     assert clock.expired == [("b", 1010.0)]
 
@@ -92,7 +92,7 @@ def test_an_item_that_came_in_time_does_not_expire(clock: Clock) -> None:
 def test_an_item_that_begins_again_has_all_its_time_again(clock: Clock) -> None:
     clock.begin("a")
     clock.pass_on(9)
-    clock.timeouts.end("a")
+    clock.timeouts.end("a", None)
     clock.begin("a")
     clock.pass_on(100)
     assert clock.expired == [("a", 1019.0)]
@@ -116,7 +116,7 @@ def test_thousands_of_items_need_one_timer(clock: Clock) -> None:
 
 def test_without_items_there_is_no_timer(clock: Clock) -> None:
     clock.begin("a")
-    clock.timeouts.end("a")
+    clock.timeouts.end("a", None)
     clock.pass_on(100)
     assert clock.timers == []
     clock.begin("b")
@@ -138,7 +138,7 @@ def test_who_expires_may_begin_another_and_end_a_third(clock: Clock) -> None:
     def expire(item: str) -> None:
         clock.expire(item)
         if item == "a":
-            many.end("c")
+            many.end("c", None)
             many.begin("d", clock.now_s)
 
     many = Timeouts(AFTER_S, expire)

@@ -77,7 +77,7 @@ async def test_a_failure_is_the_same_whichever_way_its_request_went(
     verdict = STATES.get(status, Verdict.DONE)
     async with working(tmp_path, classifier(), slots=1, verdict=verdict) as worker:
         if status == 429:
-            worker.models[0].admit(1, float("inf"))
+            worker.models[0].admit(1, float("inf"), 0.0)
         if status == 503:
             worker.link.give_up()
         assert_alike(await both_ways(worker, encoded(plain(), "PNG"), IMAGE_HEADERS, ""), status)

@@ -127,7 +127,7 @@ class Service:
     def idle_time_is_over(self) -> None:
         """Every connection that is idle, by ours or uvicorn's account, now was so for too long."""
         for connection in list(self.server.server_state.connections):
-            if connection in self.idle._ends_s or connection.timeout_keep_alive_task:
+            if connection in self.idle._begun_s or connection.timeout_keep_alive_task:
                 connection.timeout_keep_alive_handler()
 
     async def drain(self) -> None:

@@ -78,7 +78,7 @@ def few_slots(**limits: Any) -> ModelSettings:
 
 def hold(model: ServedModel, rows: int, deadline_s: float = math.inf, held: int = 0) -> list[int]:
     """Slots of rows that are admitted."""
-    model.admit(rows, deadline_s, held)
+    model.admit(rows, deadline_s, time.monotonic(), held)
     return model.take(rows)
 
 
@@ -196,7 +196,7 @@ class Worker:
 
     def time_is_over(self) -> None:
         """Every request has now waited too long."""
-        for request in list(self.work.timeouts._ends_s):
+        for request in list(self.work.timeouts._begun_s):
             request.expire()
 
     def logged(self) -> list[dict[str, Any]]:
