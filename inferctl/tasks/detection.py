@@ -17,6 +17,9 @@ class DetectionOptions(Request):
     confidence_threshold: float = Field(
         default=0.5, ge=0, le=1, description="boxes below this confidence are left out"
     )
+    max_detections: int = Field(
+        default=1000, ge=1, le=1000, description="the most confident ones, no more than these"
+    )
 
 
 class DetectionTask(ImageTask):
@@ -48,7 +51,9 @@ class DetectionTask(ImageTask):
     def postprocess(self, context: ImageContext, outputs: Mapping[str, Array]) -> Answer:
         """Boxes above the threshold, most confident first, scaled to the image as sent."""
         scores = outputs["scores"][0]
-        kept = ~(scores < context.options.confidence_threshold)  # keeps NaN, which is then refused
+        options = context.options
+        # Keeps NaN, which is then refused.
+        kept = (~(scores < options.confidence_threshold)).nonzero()[0][: options.max_detections]
         scale = (context.width, context.height, context.width, context.height)
         boxes = (outputs["boxes"][0][kept] * scale).tolist()
         labels = outputs["labels"][0][kept].tolist()

@@ -87,17 +87,21 @@ async def test_every_content_type_of_the_task_is_told(tmp_path: Path, manifest: 
 
 
 @pytest.mark.parametrize(
-    ("manifest", "option"),
-    [(detector(), "confidence_threshold"), (classifier(), "top_k"), (reader(), None)],
+    ("manifest", "options"),
+    [
+        (detector(), ["confidence_threshold", "max_detections"]),
+        (classifier(), ["top_k"]),
+        (reader(), []),
+    ],
     ids=["detection", "classification", "text"],
 )
 async def test_the_query_of_a_raw_body_is_told(
-    tmp_path: Path, manifest: Manifest, option: str | None
+    tmp_path: Path, manifest: Manifest, options: list[str]
 ) -> None:
     operation = (await document(tmp_path, manifest))["paths"]["/predict"]["post"]
     told = {part["name"]: part for part in operation["parameters"] if part["in"] == "query"}
-    assert list(told) == ["version", option] if option else ["version"]
-    if option:
+    assert list(told) == ["version", *options]
+    for option in options:
         field = task_of(manifest).request.model_json_schema()["properties"][option]
         shared = ("type", "default", "minimum", "maximum")
         assert {key: told[option]["schema"][key] for key in shared} == {

@@ -48,6 +48,13 @@ def test_boxes_below_the_threshold_are_left_out(threshold: float, kept: int) -> 
     assert len(answer["detections"]) == kept
 
 
+@pytest.mark.parametrize(("most", "kept"), [(1, 1), (2, 2), (3, 3), (1000, 3)])
+def test_no_more_boxes_are_given_than_wanted(most: int, kept: int) -> None:
+    options = DetectionOptions(confidence_threshold=0.2, max_detections=most)
+    detections = TASK.postprocess(ImageContext(options, 200, 100), outputs())["detections"]
+    assert [box["confidence"] for box in detections] == [0.9, 0.6, 0.3][:kept]
+
+
 def test_a_box_at_the_threshold_is_kept() -> None:
     answer = TASK.postprocess(context(0.5), outputs((0.75, 0.5, 0.25, 0)))
     assert [box["confidence"] for box in answer["detections"]] == [0.75, 0.5]
