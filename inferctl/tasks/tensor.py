@@ -10,7 +10,7 @@ import numpy as np
 from pydantic import BaseModel, Field, Tag, ValidationError, create_model
 
 from inferctl.bundles.manifest import Manifest, Tensor
-from inferctl.errors import RequestError, RowFailed, TooLarge, Unprocessable, UnsupportedMedia
+from inferctl.errors import RequestError, TooLarge, Unprocessable, UnsupportedMedia
 from inferctl.settings import LimitsSettings
 from inferctl.tasks.base import (
     JSON,
@@ -148,14 +148,15 @@ class TensorTask(Task):
     def postprocess(self, context: bool, outputs: Mapping[str, Array]) -> Answer:
         """Every output as nested lists; `context` is whether the request had a rows axis.
 
-        Raises RowFailed for a value that JSON does not have.
+        Raises Unprocessable for a value that JSON does not have.
         """
         answer = {}
         for name, is_float in self._outputs:
             array = outputs[name]
             values = array.tolist()
             if is_float and not _is_finite(array, values):
-                raise RowFailed("the model's output is not a finite number")
+                # Inputs of any size come in: here it is theirs.
+                raise Unprocessable("the model's output for these inputs is not a finite number")
             answer[name] = values if context else values[0]
         return {"outputs": answer}
 

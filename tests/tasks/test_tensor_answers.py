@@ -9,7 +9,7 @@ import numpy as np
 import orjson
 import pytest
 
-from inferctl.errors import RowFailed
+from inferctl.errors import Unprocessable
 from inferctl.tasks.base import Task
 
 from .tensors import GRID, MAX_ROWS, ONE, ROW, TWO, prepared
@@ -52,7 +52,7 @@ def test_a_number_that_json_does_not_have_fails_the_request(
 ) -> None:
     logits = np.zeros((2, 3), np.float32)
     logits[place] = value
-    with pytest.raises(RowFailed, match="not a finite number"):
+    with pytest.raises(Unprocessable, match="not a finite number"):
         ONE.postprocess(True, {"logits": logits})
 
 
