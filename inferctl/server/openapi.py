@@ -39,8 +39,8 @@ HEADERS: list[Document] = [
     {
         "name": "X-Request-ID",
         "in": "header",
-        "description": "comes back with the answer, and stands in the log, if it is 1 to 64 letters, "
-        "digits, dots, dashes and underscores; else one is made",
+        "description": "comes back with the answer, and stands in the log, if it is 1 to 64 "
+        "letters, digits, dots, dashes and underscores; else one is made",
         "schema": {"type": "string"},
     },
     {
