@@ -55,19 +55,23 @@ class ImageInput(Part):
     Normalisation lives in the graph. `resize` says how the image comes to that size: `stretch`
     ignores its aspect ratio; `crop` scales its shorter side to `short_side`, keeps the ratio, and
     takes the centre; `stretch-crop` stretches it to `short_side` x `short_side` and takes the
-    centre. `resample` is Pillow's filter.
+    centre; `letterbox` keeps the ratio and the whole image, as large as it fits, in the centre of
+    pixels whose channels are all `pad`. `resample` is Pillow's filter.
     """
 
     height: Annotated[int, Field(ge=1, le=16_384)]
     width: Annotated[int, Field(ge=1, le=16_384)]
-    resize: Literal["stretch", "crop", "stretch-crop"] = "stretch"
+    resize: Literal["stretch", "crop", "stretch-crop", "letterbox"] = "stretch"
     short_side: Annotated[int, Field(ge=1, le=16_384)] | None = None
+    pad: Annotated[int, Field(ge=0, le=255)] | None = None
     resample: Literal["nearest", "bilinear", "bicubic", "lanczos"] = "bilinear"
 
     @model_validator(mode="after")
-    def _centre_lies_inside(self) -> Self:
-        if (self.resize == "stretch") != (self.short_side is None):
+    def _fits_its_resize(self) -> Self:
+        if self.resize.endswith("crop") != (self.short_side is not None):
             raise ValueError("short_side belongs to a resize that crops, and to no other")
+        if (self.resize == "letterbox") != (self.pad is not None):
+            raise ValueError("pad belongs to the resize letterbox, and to no other")
         if self.short_side is not None and self.short_side < max(self.height, self.width):
             raise ValueError("short_side must not be smaller than height and width")
         return self
@@ -156,9 +160,11 @@ class Manifest(Part):
             raise ValueError(f"task {self.task} needs its input section")
         if not self.labels:
             raise ValueError(f"task {self.task} needs labels")
-        if self.task == "image-detection" and self.image and self.image.resize != "stretch":
+        if self.task == "image-detection" and self.image and self.image.short_side is not None:
             # Boxes are parts of the model's input, and the answer scales them to the whole image.
-            raise ValueError("task image-detection needs the whole image: image.resize stretch")
+            raise ValueError(
+                "task image-detection needs the whole image: image.resize stretch or letterbox"
+            )
 
     def _check_tensor_task(self) -> None:
         if self.image or self.text or self.labels or self.buckets.tokens:

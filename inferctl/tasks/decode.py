@@ -22,7 +22,7 @@ from PIL.JpegImagePlugin import JpegImageFile
 from inferctl.bundles.manifest import ImageInput
 from inferctl.errors import RequestError, TooLarge, Unprocessable, UnsupportedMedia
 from inferctl.tasks.base import Body
-from inferctl.tasks.framing import SWAPS_SIDES, frame
+from inferctl.tasks.framing import SWAPS_SIDES, Size, frame, placed
 
 FORMATS = ("JPEG", "PNG", "WEBP")
 MAX_SIDE = 16_384
@@ -82,7 +82,7 @@ def decode_base64(text: str) -> bytes:
 def decode_image(
     data: Body, to: ImageInput, max_pixels: int, decode: Literal["fast", "exact"]
 ) -> Pixels:
-    """Decode, orient and resize an image to `to.height` x `to.width`, or its centre (`to.resize`).
+    """Decode, orient and resize an image to `to.height` x `to.width`, as `to.resize` says.
 
     `fast` lets the JPEG decoder skip detail the resize would throw away: 1/255 off on average,
     up to 50 at an edge.
@@ -127,7 +127,16 @@ def _decode(image: Image.Image, to: ImageInput, decode: str) -> Pixels:
     whole = _to_rgb(image)
     rgb = whole.resize(framed.target, RESAMPLING[to.resample], framed.box(whole.size))
     # Turning the small image is cheaper than turning the large one.
-    return Pixels(np.asarray(rgb if turn is None else rgb.transpose(turn)), width, height)
+    upright = rgb if turn is None else rgb.transpose(turn)
+    if to.pad is not None:
+        upright = _letterboxed(upright, placed((width, height), to).corner, to, to.pad)
+    return Pixels(np.asarray(upright), width, height)
+
+
+def _letterboxed(image: Image.Image, corner: Size, to: ImageInput, pad: int) -> Image.Image:
+    row = Image.new("RGB", (to.width, to.height), (pad, pad, pad))
+    row.paste(image, corner)
+    return row
 
 
 def _turn(image: Image.Image) -> Image.Transpose | None:

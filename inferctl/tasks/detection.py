@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import numpy as np
 from pydantic import BaseModel, Field, create_model
 
 from inferctl.errors import RowFailed
 from inferctl.tasks.base import Answer, Array, Request, Timed, label_type, rounded
+from inferctl.tasks.framing import placed
 from inferctl.tasks.images import ImageContext, ImageTask
 
 
@@ -54,8 +56,7 @@ class DetectionTask(ImageTask):
         options = context.options
         # Keeps NaN, which is then refused.
         kept = (~(scores < options.confidence_threshold)).nonzero()[0][: options.max_detections]
-        scale = (context.width, context.height, context.width, context.height)
-        boxes = (outputs["boxes"][0][kept] * scale).tolist()
+        boxes = self._in_image(outputs["boxes"][0][kept], context).tolist()
         labels = outputs["labels"][0][kept].tolist()
         if any(not 0 <= label < len(self.labels) for label in labels):
             raise RowFailed("the model's output names a label that the model does not have")
@@ -69,3 +70,17 @@ class DetectionTask(ImageTask):
                 for box, score, label in zip(boxes, scores[kept].tolist(), labels, strict=True)
             ]
         }
+
+    def _in_image(self, boxes: Array, context: ImageContext) -> Array:
+        """Boxes [n, 4] in 0..1 of the model's input as pixels of the image as sent.
+
+        Of a letterboxed image they end at its edges: what a model finds in the border is not there.
+        """
+        sent = np.array((context.width, context.height) * 2)
+        if self._input.resize != "letterbox":
+            return boxes * sent
+        if not np.isfinite(boxes).all():
+            raise RowFailed("the model's output is not a finite number")
+        place = placed((context.width, context.height), self._input)
+        row = np.array((self._input.width, self._input.height) * 2)
+        return np.clip((boxes * row - place.corner * 2) / (place.size * 2) * sent, 0, sent)

@@ -35,6 +35,14 @@ _MIRRORED: dict[Turn, tuple[bool, bool]] = {
 
 
 @dataclass(frozen=True, slots=True)
+class Place:
+    """Where the upright image lies in the row: `size` pixels from `corner` on, both (x, y)."""
+
+    corner: Size
+    size: Size
+
+
+@dataclass(frozen=True, slots=True)
 class Frame:
     """The stored image scaled to `whole`, of which `target` pixels from `offset` on are the row.
 
@@ -60,8 +68,8 @@ def frame(size: Size, to: ImageInput, turn: Turn) -> Frame:
     """Frame a stored image of `size` (width, height) that `turn` makes upright."""
     upright = _swapped(size) if turn in SWAPS_SIDES else size
     whole = _whole(upright, to)
-    target = (to.width, to.height)
-    offset = ((whole[0] - to.width) // 2, (whole[1] - to.height) // 2)
+    target = placed(upright, to).size
+    offset = ((whole[0] - target[0]) // 2, (whole[1] - target[1]) // 2)
     if turn in SWAPS_SIDES:
         whole, target, offset = _swapped(whole), _swapped(target), _swapped(offset)
     x, y = (
@@ -73,8 +81,29 @@ def frame(size: Size, to: ImageInput, turn: Turn) -> Frame:
     return Frame(whole, (x, y), target)
 
 
+def placed(upright: Size, to: ImageInput) -> Place:
+    """Where an image of `upright` size (width, height) lies in the row.
+
+    Only a letterboxed image does not fill it. Its sides are rounded, and the odd pixel of the
+    border is on the right and at the bottom, as Ultralytics and its likes have it.
+    """
+    if to.resize != "letterbox":
+        return Place((0, 0), (to.width, to.height))
+    size = _fitted(upright, to)
+    return Place(((to.width - size[0]) // 2, (to.height - size[1]) // 2), size)
+
+
+def _fitted(upright: Size, to: ImageInput) -> Size:
+    """The largest size of the image's ratio in the row; a thread of an image keeps one pixel."""
+    scale = min(to.width / upright[0], to.height / upright[1])
+    width, height = (max(1, round(side * scale)) for side in upright)
+    return width, height
+
+
 def _whole(upright: Size, to: ImageInput) -> Size:
     """The size of the whole image, width first, of which the centre is taken."""
+    if to.resize == "letterbox":
+        return _fitted(upright, to)
     if to.short_side is None:
         return to.width, to.height
     if to.resize == "stretch-crop":

@@ -201,3 +201,35 @@ def test_fast_differs_from_exact_by_little_and_only_for_jpeg() -> None:
         assert np.array_equal(fast, exact) is same
         assert abs(fast - exact).mean() < 1.5
         assert abs(fast - exact).max() <= 12
+
+
+LETTERBOX = ImageInput(height=32, width=48, resize="letterbox", pad=114)
+
+
+@pytest.mark.parametrize("decode", ["fast", "exact"])
+@pytest.mark.parametrize("kind", pictures.FORMATS)
+@pytest.mark.parametrize(
+    ("size", "columns", "rows"),
+    [((480, 160), (0, 48), (8, 24)), ((160, 320), (16, 32), (0, 32)), ((4, 5), (11, 37), (0, 32))],
+)
+def test_a_letterboxed_image_is_whole_and_its_border_grey(
+    size: tuple[int, int], columns: tuple[int, int], rows: tuple[int, int], kind: str, decode: str
+) -> None:
+    data = encoded(plain("red", size), kind)
+    pixels = decode_image(data, LETTERBOX, ANY_SIZE, decode).array.astype(int)  # type: ignore[arg-type]
+    inside = np.zeros((32, 48), bool)
+    inside[slice(*rows), slice(*columns)] = True
+    assert abs(pixels[inside] - (255, 0, 0)).max() <= 4
+    assert (pixels[~inside] == 114).all()
+
+
+@pytest.mark.parametrize("orientation", STORED)
+def test_a_letterboxed_image_lies_where_it_does_when_it_is_stored_upright(orientation: int) -> None:
+    upright, turned = (
+        decode_image(data, LETTERBOX, ANY_SIZE, "exact").array.astype(int)
+        for data in (
+            oriented(gradient(61, 23), 1),
+            oriented(STORED[orientation](gradient(61, 23)), orientation),
+        )
+    )
+    assert abs(turned - upright).max() <= 1

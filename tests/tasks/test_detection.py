@@ -9,6 +9,7 @@ import numpy as np
 import orjson
 import pytest
 
+from inferctl.bundles.manifest import ImageInput
 from inferctl.errors import RowFailed
 from inferctl.tasks.detection import DetectionOptions
 from inferctl.tasks.images import ImageContext
@@ -16,6 +17,8 @@ from inferctl.tasks.images import ImageContext
 from .tinybundles import detector, task_of, timed
 
 TASK = task_of(detector())
+LETTERBOX = ImageInput(height=80, width=80, resize="letterbox", pad=114)
+LETTERBOXED = task_of(detector(80, 80, image=LETTERBOX))
 
 
 def context(threshold: float = 0.5, width: int = 200, height: int = 100) -> ImageContext:
@@ -100,3 +103,35 @@ def test_a_label_that_does_not_exist_fails_the_row(label: int) -> None:
     wrong["labels"][0, 0] = label
     with pytest.raises(RowFailed, match="a label that the model does not have"):
         TASK.postprocess(context(), wrong)
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "inside", "expected"),
+    [
+        # 160 x 80 lies in 80 x 80 as 80 x 40, below 20 lines of the border.
+        (160, 80, (0.25, 0.5, 0.75, 0.75), (40, 40, 120, 80)),
+        (80, 160, (0.5, 0.25, 0.75, 0.75), (40, 40, 80, 120)),
+        (40, 40, (0.25, 0.25, 0.5, 1), (10, 10, 20, 40)),
+    ],
+)
+def test_boxes_of_a_letterboxed_image_are_those_of_the_image_as_sent(
+    width: int, height: int, inside: tuple[float, ...], expected: tuple[float, ...]
+) -> None:
+    found = outputs()
+    found["boxes"][0, 0] = inside
+    first = LETTERBOXED.postprocess(context(0.7, width, height), found)["detections"]
+    assert [box["bbox"] for box in first] == [list(expected)]
+
+
+def test_what_is_found_in_the_border_ends_at_the_image_s_edge() -> None:
+    found = outputs()
+    found["boxes"][0, :2] = [(-0.1, 0.1, 0.5, 0.5), (0.5, 0.5, 1.1, 0.9)]
+    boxes = LETTERBOXED.postprocess(context(0.5, 160, 80), found)["detections"]
+    assert [box["bbox"] for box in boxes] == [[0, 0, 80, 40], [80, 40, 160, 80]]
+
+
+def test_a_letterboxed_box_that_is_no_number_fails_the_row() -> None:
+    damaged = outputs()
+    damaged["boxes"][0, 0, 3] = math.inf
+    with pytest.raises(RowFailed):
+        LETTERBOXED.postprocess(context(), damaged)

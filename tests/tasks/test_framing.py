@@ -6,10 +6,11 @@ import pytest
 from PIL import Image
 
 from inferctl.bundles.manifest import ImageInput
-from inferctl.tasks.framing import Frame, frame
+from inferctl.tasks.framing import SWAPS_SIDES, Frame, Place, frame, placed
 
 STRETCH = ImageInput(height=8, width=12)
 CROP = ImageInput(height=8, width=6, resize="crop", short_side=10)
+LETTERBOX = ImageInput(height=8, width=12, resize="letterbox", pad=114)
 SQUARE = ImageInput(height=8, width=6, resize="stretch-crop", short_side=10)
 
 
@@ -73,3 +74,36 @@ def test_the_longest_image_s_box_lies_inside_it() -> None:
     left, top, right, bottom = frame((16_384, 1), CROP, None).box((16_384, 1))
     assert 0 <= left < right <= 16_384
     assert 0 <= top < bottom <= 1
+
+
+@pytest.mark.parametrize(
+    ("sent", "corner", "size"),
+    [
+        ((240, 160), (0, 0), (12, 8)),
+        ((240, 80), (0, 2), (12, 4)),
+        ((80, 160), (4, 0), (4, 8)),
+        ((3, 2), (0, 0), (12, 8)),  # small images are scaled up
+        ((120, 50), (0, 1), (12, 5)),  # the odd line of the border is at the bottom
+        ((70, 80), (2, 0), (7, 8)),
+        ((16_384, 1), (0, 3), (12, 1)),
+        ((1, 16_384), (5, 0), (1, 8)),
+    ],
+)
+def test_a_letterboxed_image_lies_in_the_centre_as_large_as_it_fits(
+    sent: tuple[int, int], corner: tuple[int, int], size: tuple[int, int]
+) -> None:
+    assert placed(sent, LETTERBOX) == Place(corner, size)
+    framed = frame(sent, LETTERBOX, None)
+    assert framed == Frame(whole=size, offset=(0, 0), target=size)
+    assert framed.box(sent) == (0, 0, *sent)
+
+
+@pytest.mark.parametrize("turn", SWAPS_SIDES)
+def test_a_letterboxed_image_that_is_stored_lying_is_fitted_standing(turn: Image.Transpose) -> None:
+    framed = frame((160, 80), LETTERBOX, turn)
+    assert (framed.whole, framed.target) == ((8, 4), (8, 4))
+
+
+def test_any_other_image_fills_the_row() -> None:
+    assert placed((400, 20), STRETCH) == Place((0, 0), (12, 8))
+    assert placed((400, 20), CROP) == Place((0, 0), (6, 8))
