@@ -12,12 +12,18 @@ from typing import TYPE_CHECKING
 from inferctl.export.request import ExportRequest
 
 if TYPE_CHECKING:
-    from inferctl.export.pipeline import ExportResult, export_bundle
+    from inferctl.export.finish import ExportResult
+    from inferctl.export.pipeline import export_bundle
 
 __all__ = ["ExportRequest", "ExportResult", "export_bundle"]
 
+_MODULES = {
+    "ExportResult": "inferctl.export.finish",
+    "export_bundle": "inferctl.export.pipeline",
+}
+
 
 def __getattr__(name: str) -> object:
-    if name in ("ExportResult", "export_bundle"):
-        return getattr(importlib.import_module("inferctl.export.pipeline"), name)
+    if name in _MODULES:
+        return getattr(importlib.import_module(_MODULES[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

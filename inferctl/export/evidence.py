@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from itertools import chain
 
 from inferctl.errors import UsageError
-from inferctl.export.loaded import LoadedModel
+from inferctl.export.loaded import ModelFacts
 from inferctl.export.pictures import MAX_PICTURES, picture_files, picture_samples, spread
 from inferctl.export.quantise import Array
-from inferctl.export.request import ExportRequest
+from inferctl.export.request import BundleRequest
 from inferctl.export.samples import MORE_ROWS, Sample, more_samples, samples
 
 _CALIBRATION_SEED, _JUDGING_SEED = 2, 3
@@ -24,7 +24,7 @@ class Evidence:
     note: str | None = None
 
 
-def gather(loaded: LoadedModel, request: ExportRequest) -> Evidence:
+def gather(loaded: ModelFacts, request: BundleRequest) -> Evidence:
     """Take real pictures, one half to calibrate and one to judge, or else generated rows.
 
     Raises UsageError when the folder holds too few, or a file that is no picture.
@@ -39,7 +39,7 @@ def gather(loaded: LoadedModel, request: ExportRequest) -> Evidence:
     return Evidence(tuple(chain.from_iterable(rows)), judging, note)
 
 
-def _real(loaded: LoadedModel, request: ExportRequest) -> Evidence:
+def _real(loaded: ModelFacts, request: BundleRequest) -> Evidence:
     folder, flag = request.calibration_data, "--calibration-data"
     assert folder is not None  # the caller asked
     if loaded.image is None:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from functools import partial
 
-import numpy as np
-import numpy.typing as npt
 import onnx
 import torch
 from google.protobuf.message import EncodeError  # type: ignore[import-untyped]
@@ -15,6 +13,8 @@ from torch import nn
 
 from inferctl.bundles.manifest import Tensor
 from inferctl.errors import CheckpointError, InferctlError, VerificationError
+from inferctl.export.compare import Answers
+from inferctl.export.drawn import Graph, check_axes
 from inferctl.export.foreign import FOREIGN_ERRORS, first_line
 from inferctl.export.loaded import MAX_WEIGHT_BYTES, LoadedModel
 from inferctl.export.quiet import quiet
@@ -28,31 +28,6 @@ _DTYPES = {torch.float32: "float32", torch.int64: "int64", torch.uint8: "uint8"}
 Exporter = Callable[
     [nn.Module, tuple[torch.Tensor, ...], tuple[str, ...], LoadedModel], onnx.ModelProto
 ]
-
-
-@dataclass(frozen=True, slots=True)
-class Graph:
-    """An ONNX file in memory, its tensors by contract, and the module it was drawn from.
-
-    `notes` say how it was drawn where that was not as usual.
-    """
-
-    model: bytes
-    inputs: tuple[Tensor, ...]
-    outputs: tuple[Tensor, ...]
-    opset: int
-    module: nn.Module
-    notes: tuple[str, ...] = ()
-
-    def reference(self, feeds: Feeds) -> dict[str, npt.NDArray[np.generic]]:
-        """Run the PyTorch module on what the graph is fed; arrays by output name."""
-        tensors = [torch.from_numpy(feeds[tensor.name]) for tensor in self.inputs]
-        with torch.no_grad():
-            outputs = self.module(*tensors)
-        return {
-            tensor.name: output.numpy()
-            for tensor, output in zip(self.outputs, outputs, strict=True)
-        }
 
 
 def draw_graph(loaded: LoadedModel) -> Graph:
@@ -85,9 +60,19 @@ def draw_graph(loaded: LoadedModel) -> Graph:
             for name, output in zip(OUTPUT_NAMES[loaded.task], outputs, strict=True)
         ),
         opset=opset,
-        module=module,
+        reference=partial(_reference, module, tuple(feeds), OUTPUT_NAMES[loaded.task]),
         notes=notes,
     )
+
+
+def _reference(
+    module: nn.Module, inputs: Sequence[str], outputs: Sequence[str], feeds: Feeds
+) -> Answers:
+    """Run the PyTorch module on what the graph is fed; arrays by output name."""
+    tensors = [torch.from_numpy(feeds[name]) for name in inputs]
+    with torch.no_grad():
+        answers = module(*tensors)
+    return {name: answer.numpy() for name, answer in zip(outputs, answers, strict=True)}
 
 
 def strip_origins(proto: onnx.ModelProto) -> None:
@@ -106,26 +91,6 @@ def strip_origins(proto: onnx.ModelProto) -> None:
     for function in proto.functions:
         _forget(function, *function.node, *function.value_info)
     _forget(proto)
-
-
-def check_axes(proto: onnx.ModelProto, axes: dict[str, tuple[str, ...]]) -> None:
-    """Ask the graph for the axes that must be free; raises VerificationError for a fixed one."""
-    for value in proto.graph.input:
-        for position, axis in enumerate(axes[value.name]):
-            _check_axis(value, position, axis)
-    for value in proto.graph.output:
-        _check_axis(value, 0, "rows")
-
-
-def _check_axis(value: onnx.ValueInfoProto, position: int, axis: str) -> None:
-    dim = value.type.tensor_type.shape.dim[position]
-    if dim.dim_param != axis:
-        found = f"fixed at {dim.dim_value}" if dim.HasField("dim_value") else "not named"
-        raise VerificationError(
-            f"the graph's {axis} axis is {found}",
-            where=f"tensor {value.name}, axis {position}",
-            hint="do not loop over rows or use their number as a Python integer in the model",
-        )
 
 
 def _forget(*messages: object) -> None:

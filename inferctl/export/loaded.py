@@ -3,32 +3,31 @@
 from __future__ import annotations
 
 import re
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
-
-from torch import nn
+from typing import TYPE_CHECKING
 
 from inferctl.bundles.manifest import NAME_PATTERN, File, ImageInput, Task, TextInput
 from inferctl.errors import CheckpointError, UsageError
 from inferctl.export.sniff import INDEX_FILE
+
+if TYPE_CHECKING:
+    from torch import nn
 
 # The largest a single ONNX file can be: protobuf's limit of 2 GiB, less room for the graph.
 MAX_WEIGHT_BYTES = 2_000_000_000
 _MAX_CARD_BYTES = 1_000_000
 
 
-@dataclass(frozen=True, slots=True)
-class LoadedModel:
-    """A module in evaluation mode on the CPU in float32, and what its bundle will say of it.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelFacts(ABC):
+    """What a bundle will say of its model, whatever the model is before its graph is made.
 
-    Image modules take float32 [rows, 3, height, width], normalised; text modules take `input_ids`
-    and `attention_mask`, int64 [rows, tokens]. Classifiers return logits [rows, labels], detectors
-    `boxes`, `scores`, `labels`. `sha256` is that of the file `weights`; of an index, of it and its
-    shards in the order of their names. `traceable`: no branch of the module depends on values, so
-    that its graph may be drawn by watching it run once.
+    `sha256` is that of the file `weights`; of an index, of it and its shards in the order of their
+    names. `mean` and `std` are of values in 0..1.
     """
 
-    module: nn.Module
     task: Task
     name: str
     labels: tuple[str, ...]
@@ -41,6 +40,24 @@ class LoadedModel:
     text: TextInput | None = None
     tokenizer: bytes | None = None
     card: bytes | None = None
+
+    @property
+    @abstractmethod
+    def parameters(self) -> int:
+        """Number of trained values."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadedModel(ModelFacts):
+    """A module in evaluation mode on the CPU in float32.
+
+    Image modules take float32 [rows, 3, height, width], normalised; text modules take `input_ids`
+    and `attention_mask`, int64 [rows, tokens]. Classifiers return logits [rows, labels], detectors
+    `boxes`, `scores`, `labels`. `traceable`: no branch of the module depends on values, so that its
+    graph may be drawn by watching it run once.
+    """
+
+    module: nn.Module
     traceable: bool = False
 
     @property

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from inferctl.bundles.manifest import Precision
 from inferctl.errors import VerificationError
 from inferctl.export.agreement import LIMITS, Agreement, Row, check_agreement, fault, summarise
+from inferctl.export.drawn import Graph
 from inferctl.export.evidence import Evidence, gather
-from inferctl.export.graph import Graph
 from inferctl.export.half import half_precision
 from inferctl.export.judge import Judge
-from inferctl.export.loaded import LoadedModel
+from inferctl.export.loaded import ModelFacts
 from inferctl.export.quantise import dynamic_int8, static_int8
-from inferctl.export.request import ExportRequest
+from inferctl.export.request import BundleRequest
 from inferctl.export.runtime import Model
 from inferctl.export.speed import Speed, measure
 from inferctl.export.verify import open_model
@@ -65,12 +65,12 @@ class _Source:
     """The fp32 graph, and what is needed to make and judge a variant of it."""
 
     graph: Graph
-    loaded: LoadedModel
+    loaded: ModelFacts
     evidence: Evidence
     max_drop: float
 
 
-def convert(graph: Graph, loaded: LoadedModel, request: ExportRequest) -> Conversion:
+def convert(graph: Graph, loaded: ModelFacts, request: BundleRequest) -> Conversion:
     """Make what `request.precision` asks for from a graph that was verified in fp32.
 
     Raises VerificationError naming the worst sample when the variant answers otherwise than fp32
@@ -98,7 +98,7 @@ def choose(candidate: Variant, speeds: Sequence[Speed], max_drop: float) -> str 
     return None
 
 
-def _chosen(source: _Source, request: ExportRequest) -> Conversion:
+def _chosen(source: _Source, request: BundleRequest) -> Conversion:
     """`auto`: the fastest that stays inside the limits; for a GPU by rule, for none is measured."""
     on_cpu = request.target == "cpu"
     refused = [_FP16_ON_CPU, *(SLOWER if source.loaded.image else ())] if on_cpu else []
@@ -120,7 +120,7 @@ def _chosen(source: _Source, request: ExportRequest) -> Conversion:
 
 def _conversion(
     source: _Source,
-    request: ExportRequest,
+    request: BundleRequest,
     variant: Variant | None,
     speeds: tuple[Speed, ...] = (),
     refused: tuple[tuple[str, str], ...] = (),

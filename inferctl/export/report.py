@@ -7,26 +7,29 @@ import json
 import platform
 from collections.abc import Mapping
 from dataclasses import asdict
+from importlib.metadata import version
 from pathlib import Path
 
 import onnx
-import torch
 from rich.table import Table
 from rich.text import Text
 
 from inferctl.bundles.manifest import GRAPH_FILE, Manifest
 from inferctl.export.agreement import LIMITS
 from inferctl.export.compare import Tolerance
-from inferctl.export.graph import Graph
-from inferctl.export.loaded import LoadedModel
+from inferctl.export.drawn import Graph
+from inferctl.export.loaded import ModelFacts
 from inferctl.export.precision import Conversion
 from inferctl.export.runtime import RUNTIME_VERSION
 from inferctl.export.verify import Check
 
+# What a graph is compared with, in a sentence.
+_ORIGINS: dict[str, str] = {"pytorch": "PyTorch", "the imported file": "the imported file"}
+
 
 def report_json(
     graph: Graph,
-    loaded: LoadedModel,
+    loaded: ModelFacts,
     checks: tuple[Check, ...],
     tolerance: Tolerance,
     seconds: Mapping[str, float],
@@ -53,7 +56,7 @@ def report_json(
         "seconds": {stage: round(value, 3) for stage, value in seconds.items()},
         "versions": {
             "python": platform.python_version(),
-            "torch": torch.__version__,
+            **({"torch": version("torch")} if graph.origin == "pytorch" else {}),
             "onnx": onnx.__version__,
             "onnxruntime": RUNTIME_VERSION,
         },
@@ -104,12 +107,12 @@ def _check_entry(check: Check) -> dict[str, object]:
 def summary_table(
     path: Path,
     manifest: Manifest,
-    loaded: LoadedModel,
+    loaded: ModelFacts,
     checks: tuple[Check, ...],
     seconds: Mapping[str, float],
     conversion: Conversion | None = None,
 ) -> Table:
-    """The closing table of the command: what was made, and how well it agrees with PyTorch."""
+    """The closing table of the command: what was made, and how well it agrees with its origin."""
     table = Table(show_header=False, box=None, pad_edge=False)
     table.add_column(style="bold")
     table.add_column(overflow="fold")
@@ -134,7 +137,7 @@ def _precision_facts(conversion: Conversion) -> list[tuple[str, str]]:
 def _facts(
     path: Path,
     manifest: Manifest,
-    loaded: LoadedModel,
+    loaded: ModelFacts,
     checks: tuple[Check, ...],
     seconds: Mapping[str, float],
 ) -> list[tuple[str, str]]:
@@ -170,9 +173,9 @@ def _shape(shape: tuple[int | str, ...]) -> str:
 
 
 def _verified(checks: tuple[Check, ...]) -> str:
-    against = [check.difference for check in checks if check.against == "pytorch"]
-    largest = max(difference.max_abs for difference in against)
+    largest = max(check.difference.max_abs for check in checks if check.against in _ORIGINS)
+    origin = next(_ORIGINS[check.against] for check in checks if check.against in _ORIGINS)
     return (
-        f"{len(checks)} comparisons, largest difference to PyTorch {largest:.1e}, "
+        f"{len(checks)} comparisons, largest difference to {origin} {largest:.1e}, "
         "every row the same alone as in its batch"
     )

@@ -1,4 +1,4 @@
-"""What an export is asked to do; checked here, before anything slow is imported or read."""
+"""What a person asks for; checked here, before anything slow is imported or read."""
 
 from __future__ import annotations
 
@@ -19,18 +19,16 @@ TARGETS = ("cpu", "cuda")
 
 
 @dataclass(frozen=True, slots=True)
-class ExportRequest:
-    """Everything `inferctl export` was told; `None` means: find out from the checkpoint.
+class BundleRequest:
+    """What an export and an import can be told; `None` means: find out from the checkpoint.
 
     `image_size` is height, width in pixels. `mean` and `std` are per channel (R, G, B) of values in
-    0..1. `atol` and `rtol` bound |ONNX - PyTorch| by `atol + rtol * |PyTorch|`. `trust_pickle` runs
-    the code in a pickle. Of another precision than fp32, `max_drop` is the share of rows that may
-    answer otherwise, and `target` the device that `auto` chooses for. Raises UsageError when a
-    value cannot be meant.
+    0..1. `atol` and `rtol` bound |graph - origin| by `atol + rtol * |origin|`. Of another precision
+    than fp32, `max_drop` is the share of rows that may answer otherwise, and `target` the device
+    that `auto` chooses for. Raises UsageError when a value cannot be meant.
     """
 
     checkpoint: Path
-    factory: str | None = None
     name: str | None = None
     version: int | None = None
     task: Task | None = None
@@ -40,8 +38,6 @@ class ExportRequest:
     std: tuple[float, float, float] = (1.0, 1.0, 1.0)
     tokenizer: Path | None = None
     max_tokens: int | None = None
-    weights_key: str | None = None
-    trust_pickle: bool = False
     card: Path | None = None
     output: Path = Path("models")
     force: bool = False
@@ -62,7 +58,16 @@ class ExportRequest:
             )
 
 
-def _check_naming(request: ExportRequest) -> None:
+@dataclass(frozen=True, slots=True)
+class ExportRequest(BundleRequest):
+    """Everything `inferctl export` was told. `trust_pickle` runs the code in a pickle."""
+
+    factory: str | None = None
+    weights_key: str | None = None
+    trust_pickle: bool = False
+
+
+def _check_naming(request: BundleRequest) -> None:
     if request.name is not None and not re.fullmatch(NAME_PATTERN, request.name):
         raise UsageError(
             f"the name {request.name!r} cannot be used",
@@ -77,7 +82,7 @@ def _check_naming(request: ExportRequest) -> None:
         raise UsageError("a label is named twice", where="--labels")
 
 
-def _check_inputs(request: ExportRequest) -> None:
+def _check_inputs(request: BundleRequest) -> None:
     size = request.image_size or (1, 1)
     if not all(1 <= side <= MAX_IMAGE_SIDE for side in size):
         raise UsageError(f"a side must be 1 to {MAX_IMAGE_SIDE} pixels", where="--image-size")
@@ -89,7 +94,7 @@ def _check_inputs(request: ExportRequest) -> None:
         raise UsageError(f"a text is 2 to {MAX_TOKENS_LIMIT} tokens long", where="--max-tokens")
 
 
-def _check_precision(request: ExportRequest) -> None:
+def _check_precision(request: BundleRequest) -> None:
     if str(request.precision) == "bf16":
         raise UsageError(
             "bf16 cannot be exported: ONNX Runtime loads no graph whose Conv is in bfloat16",

@@ -1,4 +1,4 @@
-"""Runs the graph in ONNX Runtime against PyTorch, and each row alone against its batch."""
+"""Runs the graph in ONNX Runtime against what it was made of, and each row alone."""
 
 from __future__ import annotations
 
@@ -10,13 +10,17 @@ import onnx
 
 from inferctl.errors import InferctlError, VerificationError
 from inferctl.export.compare import Answers, Difference, Tolerance, check_answers, compare
+from inferctl.export.drawn import Graph, Origin
 from inferctl.export.foreign import FOREIGN_ERRORS, first_line
-from inferctl.export.graph import Graph
-from inferctl.export.loaded import LoadedModel
+from inferctl.export.loaded import ModelFacts
 from inferctl.export.runtime import Model
 from inferctl.export.samples import Sample, samples
 
-Against = Literal["pytorch", "each row alone", "each row unpadded"]
+Against = Origin | Literal["each row alone", "each row unpadded"]
+_ORIGINS: dict[Origin, str] = {
+    "pytorch": "the PyTorch model",
+    "the imported file": "the imported file",
+}
 _HINTS: dict[Against, str] = {
     "each row alone": "the model mixes the rows of a batch; "
     "BatchNorm in training mode or a mean over the batch does that",
@@ -35,8 +39,8 @@ class Check:
     difference: Difference
 
 
-def verify_graph(graph: Graph, loaded: LoadedModel, tolerance: Tolerance) -> tuple[Check, ...]:
-    """Compare the graph with PyTorch on batches of 1, 2 and 5 rows (texts: several lengths).
+def verify_graph(graph: Graph, loaded: ModelFacts, tolerance: Tolerance) -> tuple[Check, ...]:
+    """Compare the graph with its reference on batches of 1, 2 and 5 rows (texts: several lengths).
 
     Each row must also give the same answer alone and, for texts, without its padding. Raises
     VerificationError naming the sample, the output and the difference.
@@ -74,9 +78,11 @@ def _check_sample(
 ) -> Iterator[Check]:
     where = f"sample {sample.name}"
     names = [tensor.name for tensor in graph.outputs]
-    expected = _answers(_reference(graph, sample, where), sample, labels, f"{where}, PyTorch")
+    expected = _answers(
+        _reference(graph, sample, where), sample, labels, f"{where}, {graph.origin}"
+    )
     actual = _answers(model.run(names, sample.feeds, where), sample, labels, f"{where}, ONNX")
-    against: list[tuple[Against, Answers]] = [("pytorch", expected)]
+    against: list[tuple[Against, Answers]] = [(graph.origin, expected)]
     if sample.rows > 1:
         against.append(("each row alone", model.rows_alone(names, sample, where)))
     if sample.tokens is not None:
@@ -109,7 +115,7 @@ def _reference(graph: Graph, sample: Sample, where: str) -> Answers:
         raise
     except FOREIGN_ERRORS as error:
         raise VerificationError(
-            f"the PyTorch model fails: {type(error).__name__}: {first_line(error)}",
+            f"{_ORIGINS[graph.origin]} fails: {type(error).__name__}: {first_line(error)}",
             where=where,
             hint="it must take any number of rows, and texts of up to --max-tokens",
         ) from None

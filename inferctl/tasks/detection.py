@@ -78,9 +78,11 @@ class DetectionTask(ImageTask):
         """
         sent = np.array((context.width, context.height) * 2)
         if self._input.resize != "letterbox":
-            return boxes * sent
+            whole: Array = boxes * sent
+            return whole
         if not np.isfinite(boxes).all():
             raise RowFailed("the model's output is not a finite number")
         place = placed((context.width, context.height), self._input)
         row = np.array((self._input.width, self._input.height) * 2)
-        return np.clip((boxes * row - place.corner * 2) / (place.size * 2) * sent, 0, sent)
+        inside: Array = (boxes * row - place.corner * 2) / (place.size * 2) * sent
+        return inside.clip(0, sent)

@@ -13,7 +13,8 @@ from inferctl.errors import CheckpointError, VerificationError
 from inferctl.export import ExportResult
 from inferctl.export import graph as graph_module
 from inferctl.export.compare import Tolerance
-from inferctl.export.graph import check_axes, draw_graph, strip_origins
+from inferctl.export.drawn import check_axes
+from inferctl.export.graph import draw_graph, strip_origins
 from inferctl.export.verify import verify_graph
 from inferctl.export.wrap import run_example
 

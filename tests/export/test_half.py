@@ -10,7 +10,8 @@ import pytest
 
 from inferctl.errors import VerificationError
 from inferctl.export import ExportResult
-from inferctl.export.graph import Graph, draw_graph
+from inferctl.export.drawn import Graph
+from inferctl.export.graph import draw_graph
 from inferctl.export.half import Overflow, half_precision, named, smallest_kept
 from inferctl.export.halves import to_half
 from inferctl.export.samples import samples

@@ -21,7 +21,7 @@ from inferctl.errors import (
     VerificationError,
 )
 from inferctl.export import ExportResult, export_bundle
-from inferctl.export.pipeline import token_buckets
+from inferctl.export.finish import token_buckets
 
 from . import tinymodels
 from .conftest import MakeRequest, factory, save_torch, settle

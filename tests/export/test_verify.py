@@ -9,8 +9,9 @@ import pytest
 from inferctl.errors import VerificationError
 from inferctl.export import ExportResult
 from inferctl.export import verify as verify_module
-from inferctl.export.compare import Difference, Tolerance
-from inferctl.export.graph import Graph, draw_graph
+from inferctl.export.compare import Answers, Difference, Tolerance
+from inferctl.export.drawn import Graph
+from inferctl.export.graph import draw_graph
 from inferctl.export.samples import Feeds
 from inferctl.export.verify import open_model, verify_graph
 
@@ -37,21 +38,19 @@ def test_a_graph_without_the_promised_output_is_refused(published: Published, dr
 
 
 def test_a_graph_of_other_weights_is_refused(published: Published, drawn: Graph) -> None:
-    class Other(Graph):
-        def reference(self, feeds: Feeds) -> dict[str, object]:
-            return {name: array[:, ::-1] for name, array in super().reference(feeds).items()}
+    def reference(feeds: Feeds) -> Answers:
+        return {name: array[:, ::-1] for name, array in drawn.reference(feeds).items()}
 
-    other = Other(drawn.model, drawn.inputs, drawn.outputs, drawn.opset, drawn.module)
+    other = replace(drawn, reference=reference)
     with pytest.raises(VerificationError, match=r"scores differ by .* \(sample 1 picture, against"):
         verify_graph(other, published["image-classification"].loaded, TOLERANCE)
 
 
 def test_a_model_that_fails_on_some_batch_is_refused(published: Published, drawn: Graph) -> None:
-    class Failing(Graph):
-        def reference(self, feeds: Feeds) -> dict[str, object]:
-            raise RuntimeError("only\nbatches of 2")
+    def reference(feeds: Feeds) -> Answers:
+        raise RuntimeError("only\nbatches of 2")
 
-    failing = Failing(drawn.model, drawn.inputs, drawn.outputs, drawn.opset, drawn.module)
+    failing = replace(drawn, reference=reference)
     with pytest.raises(VerificationError, match="fails: RuntimeError: only"):
         verify_graph(failing, published["image-classification"].loaded, TOLERANCE)
 

@@ -12,7 +12,7 @@ from inferctl.bundles.manifest import CARD_FILE
 from inferctl.errors import CheckpointError, UsageError
 from inferctl.export.foreign import first_line
 from inferctl.export.loaded import name_from, read_card
-from inferctl.export.request import ExportRequest
+from inferctl.export.request import BundleRequest, ExportRequest
 
 _DEFAULTS = {field.name: field.default for field in fields(ExportRequest)}
 
@@ -23,7 +23,7 @@ class Directory:
 
     path: Path
     config: Mapping[str, Any]
-    request: ExportRequest
+    request: BundleRequest
 
     @property
     def architecture(self) -> str:

@@ -9,7 +9,7 @@ import pytest
 from inferctl.bundles.manifest import ImageInput, Tensor
 from inferctl.errors import CheckpointError, UsageError
 from inferctl.export import ExportRequest
-from inferctl.export.huggingface import load_huggingface
+from inferctl.export.huggingface.directory import load_huggingface
 
 from .conftest import Exported, Saved
 from .families import DETECTORS, edit_config

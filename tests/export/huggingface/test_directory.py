@@ -8,7 +8,7 @@ import pytest
 
 from inferctl.errors import CheckpointError, UsageError
 from inferctl.export import ExportRequest
-from inferctl.export.huggingface import load_huggingface
+from inferctl.export.huggingface.directory import load_huggingface
 
 from .conftest import Saved
 from .families import CLASSES, DETECTORS, IMAGES, TEXTS, edit_config

@@ -7,7 +7,7 @@ import pytest
 from inferctl.bundles.manifest import ImageInput
 from inferctl.errors import CheckpointError
 from inferctl.export import ExportRequest, export_bundle
-from inferctl.export.huggingface import load_huggingface
+from inferctl.export.huggingface.directory import load_huggingface
 
 from .conftest import Exported, Saved
 from .families import CLASSES, edit_config

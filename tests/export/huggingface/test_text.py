@@ -12,9 +12,9 @@ from safetensors.torch import load_file, save_file
 
 from inferctl.errors import CheckpointError, UsageError
 from inferctl.export import ExportRequest
-from inferctl.export.huggingface import load_huggingface
 from inferctl.export.huggingface.config import Directory
-from inferctl.export.huggingface.text import longest_text
+from inferctl.export.huggingface.directory import load_huggingface
+from inferctl.export.huggingface.lengths import longest_text
 
 from .families import edit_config
 

@@ -1,0 +1,133 @@
+"""The end of every way to a bundle: verified, brought to its precision, described, published."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from inferctl import __version__
+from inferctl.bundles.manifest import (
+    CARD_FILE,
+    GRAPH_FILE,
+    MANIFEST_FILE,
+    REPORT_FILE,
+    TOKENIZER_FILE,
+    Buckets,
+    File,
+    Manifest,
+    Precision,
+)
+from inferctl.export.compare import Tolerance
+from inferctl.export.drawn import Graph
+from inferctl.export.loaded import ModelFacts
+from inferctl.export.precision import Conversion, convert
+from inferctl.export.publish import check_target, next_version, publish
+from inferctl.export.report import card, report_json
+from inferctl.export.request import BundleRequest
+from inferctl.export.verify import Check, verify_graph
+
+
+@dataclass(frozen=True, slots=True)
+class ExportResult:
+    """A published bundle: `path` is `<output>/<name>/<version>`, `seconds` is by stage."""
+
+    path: Path
+    manifest: Manifest
+    loaded: ModelFacts
+    checks: tuple[Check, ...]
+    seconds: dict[str, float]
+    conversion: Conversion | None = None
+
+
+@dataclass(slots=True)
+class Clock:
+    """Announces each stage and keeps how long it took."""
+
+    on_stage: Callable[[str], None]
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Announce and time what is done inside."""
+        self.on_stage(name)
+        started = time.perf_counter()
+        yield
+        self.seconds[name] = time.perf_counter() - started
+
+
+def choose_target(request: BundleRequest, name: str) -> Path:
+    """The bundle's folder, checked to be free; raises OutputError when it is not."""
+    folder = request.output / name
+    target = folder / str(request.version or next_version(folder))
+    check_target(target, force=request.force)
+    return target
+
+
+def finish(
+    graph: Graph, loaded: ModelFacts, request: BundleRequest, target: Path, clock: Clock
+) -> ExportResult:
+    """Verify a graph, convert it if another precision is asked for, and publish the bundle.
+
+    Raises VerificationError, UsageError or OutputError; then nothing was published.
+    """
+    tolerance = Tolerance(request.atol, request.rtol)
+    with clock.stage("verify"):
+        checks = verify_graph(graph, loaded, tolerance)
+    conversion = None
+    if request.precision != "fp32":
+        with clock.stage("convert"):
+            conversion = convert(graph, loaded, request)
+        graph = replace(graph, model=conversion.model)
+    with clock.stage("publish"):
+        files = {
+            GRAPH_FILE: graph.model,
+            REPORT_FILE: report_json(graph, loaded, checks, tolerance, clock.seconds, conversion),
+            **({TOKENIZER_FILE: loaded.tokenizer} if loaded.tokenizer is not None else {}),
+            **({CARD_FILE: card(loaded.card, conversion)} if loaded.card is not None else {}),
+        }
+        precision = conversion.precision if conversion else "fp32"
+        manifest = describe(graph, loaded, int(target.name), files, precision)
+        document = manifest.model_dump_json(indent=2, exclude_none=True) + "\n"
+        publish(target, {**files, MANIFEST_FILE: document.encode()}, force=request.force)
+    return ExportResult(target, manifest, loaded, checks, clock.seconds, conversion)
+
+
+def describe(
+    graph: Graph,
+    loaded: ModelFacts,
+    version: int,
+    files: dict[str, bytes],
+    precision: Precision = "fp32",
+) -> Manifest:
+    """Write down what a server must know of the bundle."""
+    return Manifest(
+        name=loaded.name,
+        version=version,
+        task=loaded.task,
+        inputs=graph.inputs,
+        outputs=graph.outputs,
+        labels=loaded.labels,
+        image=loaded.image,
+        text=loaded.text,
+        buckets=Buckets(tokens=token_buckets(loaded.text.max_tokens) if loaded.text else ()),
+        precision=precision,
+        opset=graph.opset,
+        producer=f"inferctl {__version__}",
+        created_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        files={name: _file(data) for name, data in files.items()},
+    )
+
+
+def token_buckets(max_tokens: int) -> tuple[int, ...]:
+    """Powers of two from 16 up, below `max_tokens`, and `max_tokens` itself."""
+    powers = (2**exponent for exponent in range(4, 14))
+    return (*(power for power in powers if power < max_tokens), max_tokens)
+
+
+def _file(data: bytes) -> File:
+    return File(bytes=len(data), sha256=hashlib.sha256(data).hexdigest())
