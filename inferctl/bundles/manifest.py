@@ -120,7 +120,7 @@ class Manifest(Part):
 
     Outputs by task, all with the `rows` axis first:
     `image-detection` `boxes` float32 [rows, k, 4] (x1 y1 x2 y2 in 0..1 of the model's input),
-    `scores` float32 [rows, k] descending, `labels` int64 [rows, k];
+    `scores` float32 [rows, k] descending, `labels` int64 [rows, k]; a score of 0 is no detection;
     `image-classification` and `text-classification` `scores` float32 [rows, labels], summing to 1;
     `tensor` any names, dtypes and fixed shapes: it has no input section and no labels.
     """

@@ -12,11 +12,11 @@ from inferctl.check.data import real_samples
 from inferctl.check.findings import CheckReport, Finding, Line
 from inferctl.check.opened import Opened, open_for_check
 from inferctl.check.pairs import Pairs
-from inferctl.check.tensors import tensor_samples
 from inferctl.errors import VerificationError
 from inferctl.export.agreement import MAX_DROP
 from inferctl.export.judge import ALONE, UNPADDED
 from inferctl.export.samples import Sample, more_samples, samples
+from inferctl.export.tensors import tensor_samples
 
 _MORE_SEED = 4
 STAGES = ("open", "run", "data", "against")
@@ -45,7 +45,8 @@ def check_bundle(
     other = open_for_check(request.against) if request.against else None
     lines = [_files(opened), _signature(opened), _record(opened)]
     on_stage("run")
-    batches = list(samples(opened) if opened.manifest.task != "tensor" else tensor_samples(opened))
+    bare = opened.manifest.task == "tensor"
+    batches = list(tensor_samples(opened.manifest.inputs) if bare else samples(opened))
     lines += _runs(opened, batches, "samples", request.max_drop)
     if request.check_data is not None:
         on_stage("data")

@@ -13,6 +13,7 @@ from inferctl.cli.config import config
 from inferctl.cli.demo import demo
 from inferctl.cli.export import export
 from inferctl.cli.models import models
+from inferctl.cli.onnx import import_
 from inferctl.cli.serve import serve
 
 app = typer.Typer(
@@ -24,5 +25,6 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (export, check, models, serve, bench, demo, config):
-    app.command()(command)
+for command in (export, import_, check, models, serve, bench, demo, config):
+    # `import` is a word of Python's own.
+    app.command(command.__name__.rstrip("_"))(command)

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 import onnx
+from google.protobuf.message import EncodeError  # type: ignore[import-untyped]
 
 from inferctl.bundles.manifest import Tensor
-from inferctl.errors import VerificationError
+from inferctl.errors import CheckpointError, VerificationError
 from inferctl.export.compare import Answers
 from inferctl.export.samples import Feeds
 
@@ -52,3 +53,11 @@ def _check_axis(value: onnx.ValueInfoProto, position: int, axis: str) -> None:
             where=f"tensor {value.name}, axis {position}",
             hint="do not loop over rows or use their number as a Python integer in the model",
         )
+
+
+def serialise(proto: onnx.ModelProto) -> bytes:
+    """The bytes of an ONNX file; raises CheckpointError when it is too large to be one."""
+    try:
+        return bytes(proto.SerializeToString())
+    except (EncodeError, ValueError):
+        raise CheckpointError("the graph is larger than the 2 GB that an ONNX file holds") from None

@@ -8,13 +8,12 @@ from functools import partial
 
 import onnx
 import torch
-from google.protobuf.message import EncodeError  # type: ignore[import-untyped]
 from torch import nn
 
 from inferctl.bundles.manifest import Tensor
 from inferctl.errors import CheckpointError, InferctlError, VerificationError
 from inferctl.export.compare import Answers
-from inferctl.export.drawn import Graph, check_axes
+from inferctl.export.drawn import Graph, check_axes, serialise
 from inferctl.export.foreign import FOREIGN_ERRORS, first_line
 from inferctl.export.loaded import MAX_WEIGHT_BYTES, LoadedModel
 from inferctl.export.quiet import quiet
@@ -50,7 +49,7 @@ def draw_graph(loaded: LoadedModel) -> Graph:
     strip_origins(proto)
     opset = next(entry.version for entry in proto.opset_import if entry.domain in ("", "ai.onnx"))
     return Graph(
-        model=_serialise(proto),
+        model=serialise(proto),
         inputs=tuple(
             _tensor(name, array.dtype.name, (*axes[name], *array.shape[len(axes[name]) :]))
             for name, array in feeds.items()
@@ -200,10 +199,3 @@ def _export_traced(
         opset_version=_TRACED_OPSET,
     )
     return onnx.load_model_from_string(file.getvalue())
-
-
-def _serialise(proto: onnx.ModelProto) -> bytes:
-    try:
-        return bytes(proto.SerializeToString())
-    except (EncodeError, ValueError):
-        raise CheckpointError("the graph is larger than the 2 GB that an ONNX file holds") from None

@@ -15,6 +15,7 @@ from inferctl.export.foreign import FOREIGN_ERRORS, first_line
 from inferctl.export.loaded import ModelFacts
 from inferctl.export.runtime import Model
 from inferctl.export.samples import Sample, samples
+from inferctl.export.tensors import tensor_samples
 
 Against = Origin | Literal["each row alone", "each row unpadded"]
 _ORIGINS: dict[Origin, str] = {
@@ -46,9 +47,10 @@ def verify_graph(graph: Graph, loaded: ModelFacts, tolerance: Tolerance) -> tupl
     VerificationError naming the sample, the output and the difference.
     """
     model = open_model(graph.model)
+    batches = tensor_samples(graph.inputs) if loaded.task == "tensor" else samples(loaded)
     checks = [
         check
-        for sample in samples(loaded)
+        for sample in batches
         for check in _check_sample(model, graph, sample, len(loaded.labels), tolerance)
     ]
     if not any(check.difference.compared for check in checks):

@@ -54,8 +54,9 @@ class DetectionTask(ImageTask):
         """Boxes above the threshold, most confident first, scaled to the image as sent."""
         scores = outputs["scores"][0]
         options = context.options
-        # Keeps NaN, which is then refused.
-        kept = (~(scores < options.confidence_threshold)).nonzero()[0][: options.max_detections]
+        # Keeps NaN, which is then refused. A score of 0 is a slot that holds nothing.
+        kept = ~((scores < options.confidence_threshold) | (scores == 0))
+        kept = kept.nonzero()[0][: options.max_detections]
         boxes = self._in_image(outputs["boxes"][0][kept], context).tolist()
         labels = outputs["labels"][0][kept].tolist()
         if any(not 0 <= label < len(self.labels) for label in labels):

@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 
 from inferctl import export as package
 from inferctl.bundles.repository import open_bundle
+from inferctl.cli import making
 from inferctl.errors import InferctlError, UsageError, VerificationError
 from inferctl.export import ExportResult
 from inferctl.export.checkpoint import TRUST_FLAG
@@ -144,7 +145,7 @@ def test_a_stage_that_fails_is_crossed_out(monkeypatch: pytest.MonkeyPatch, term
     monkeypatch.setenv("TERM", "xterm")
 
     def fail() -> None:
-        with command._progress() as on_stage:
+        with making.stages(command._DOING) as on_stage:
             on_stage("load")
             on_stage("export")
             raise VerificationError("no")
@@ -222,10 +223,10 @@ def test_flags_that_cannot_be_read_are_refused(arguments: tuple[str, ...], text:
 def test_labels_that_are_not_text_are_refused(tmp_path: Path) -> None:
     (tmp_path / "labels").write_bytes(b"\xff\xfe")
     with pytest.raises(UsageError, match="cannot read the labels"):
-        command.read_labels(str(tmp_path / "labels"))
-    assert command.read_labels(None) == ()
-    assert command.read_size("224") == (224, 224)
-    assert command.read_size("48X64") == (48, 64)
+        making.read_labels(str(tmp_path / "labels"))
+    assert making.read_labels(None) == ()
+    assert making.read_size("224") == (224, 224)
+    assert making.read_size("48X64") == (48, 64)
 
 
 def test_an_error_of_the_export_passes_through(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -238,7 +239,7 @@ def test_an_error_of_the_export_passes_through(monkeypatch: pytest.MonkeyPatch) 
 
 def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     def missing(name: str) -> None:
-        with command._export_extra():
+        with making.export_extra():
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 
     with pytest.raises(UsageError, match=r"pip install 'inferctl\[export\]'"):

@@ -58,6 +58,10 @@ def test_no_more_boxes_are_given_than_wanted(most: int, kept: int) -> None:
     assert [box["confidence"] for box in detections] == [0.9, 0.6, 0.3][:kept]
 
 
+def test_slots_that_hold_nothing_are_left_out_by_any_threshold() -> None:
+    assert len(TASK.postprocess(context(0), outputs((0.9, 0.2, 0, 0)))["detections"]) == 2
+
+
 def test_a_box_at_the_threshold_is_kept() -> None:
     answer = TASK.postprocess(context(0.5), outputs((0.75, 0.5, 0.25, 0)))
     assert [box["confidence"] for box in answer["detections"]] == [0.75, 0.5]

@@ -1,0 +1,49 @@
+"""The imported file, run as its exporter meant it: on one row, with its own types."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from inferctl.export.compare import Answers
+from inferctl.export.imported.model import ImportedModel
+from inferctl.export.imported.pixels import prepared
+from inferctl.export.imported.texts import TYPES
+from inferctl.export.runtime import Model
+from inferctl.export.samples import Feeds
+
+_INTEGERS = {6: np.int32, 7: np.int64}
+
+
+class Original:
+    """Runs the file; knows its feeds from those of a bundle."""
+
+    def __init__(self, model: ImportedModel, data: bytes) -> None:
+        """Load the file; raises VerificationError when ONNX Runtime refuses it."""
+        self._model = model
+        self._outputs = [value.name for value in model.file.proto.graph.output]
+        self._session = Model(data)
+
+    def rows(self, feeds: Feeds, where: str) -> list[Answers]:
+        """The raw outputs of each row alone; raises VerificationError when a run fails."""
+        count = len(next(iter(feeds.values())))
+        return [
+            self._session.run(self._outputs, self._feeds(feeds, row), f"{where}, row {row}")
+            for row in range(count)
+        ]
+
+    def _feeds(self, feeds: Feeds, row: int) -> Feeds:
+        model = self._model
+        if model.pixels is not None:
+            picture: npt.NDArray[Any] = feeds["image"][row]
+            return {model.pixels.name: prepared(picture, model.pixels, model.normalisation)}
+        one = {name: array[row : row + 1] for name, array in feeds.items()}
+        if model.text is not None:
+            one[TYPES] = np.zeros_like(one["input_ids"])
+        kinds = {value.name: value.type.tensor_type.elem_type for value in model.file.inputs}
+        return {
+            name: one[name].astype(_INTEGERS.get(kind, one[name].dtype), copy=False)
+            for name, kind in kinds.items()
+        }
