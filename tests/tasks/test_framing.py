@@ -85,6 +85,7 @@ def test_the_longest_image_s_box_lies_inside_it() -> None:
         ((3, 2), (0, 0), (12, 8)),  # small images are scaled up
         ((120, 50), (0, 1), (12, 5)),  # the odd line of the border is at the bottom
         ((70, 80), (2, 0), (7, 8)),
+        ((100, 56), (0, 0), (12, 7)),  # 6.72 lines
         ((16_384, 1), (0, 3), (12, 1)),
         ((1, 16_384), (5, 0), (1, 8)),
     ],

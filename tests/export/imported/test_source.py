@@ -151,7 +151,7 @@ def test_weights_beside_the_file_are_taken_in(tmp_path: Path) -> None:
         {"location": ""},
         {"location": "a\0b"},
         {"location": "symlink"},
-        {"location": "linked/outside.bin"},
+        {"location": "linked/alone.bin"},
         {"location": "hardlink"},
         {"location": "pipe"},
         {"location": "."},
@@ -170,7 +170,8 @@ def test_weights_from_anywhere_else_are_never_opened(
     folder.mkdir()
     outside = tmp_path / "outside.bin"
     outside.write_bytes(b"\0" * 1_000_000)
-    (folder / "symlink").symlink_to(outside)
+    (tmp_path / "alone.bin").write_bytes(outside.read_bytes())
+    (folder / "symlink").symlink_to(tmp_path / "alone.bin")
     (folder / "linked").symlink_to(tmp_path)
     os.link(outside, folder / "hardlink")
     os.mkfifo(folder / "pipe")
