@@ -49,6 +49,7 @@ class ServerSettings(Section):
         default=30.0, ge=0, le=3600, description="how long a stop waits for requests in flight"
     )
     docs: bool = Field(default=True, description="serve /docs and /openapi.json")
+    ui: bool = Field(default=True, description="serve the page at /")
 
 
 class BatchingSettings(Section):

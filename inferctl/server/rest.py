@@ -22,6 +22,7 @@ from inferctl.server.health import Health, State
 from inferctl.server.metrics import CONTENT_TYPE, Exposition
 from inferctl.server.offer import ModelDescription, Offer
 from inferctl.server.openapi import PROBLEM, add_predict_paths
+from inferctl.server.page import add_page
 
 
 class Live(BaseModel):
@@ -49,7 +50,7 @@ class Voice(NamedTuple):
     exposition: Exposition
 
 
-def build_rest(offers: Sequence[Offer], *, docs: bool) -> FastAPI:
+def build_rest(offers: Sequence[Offer], *, docs: bool, ui: bool) -> FastAPI:
     """FastAPI with every route but the hot ones, and the document of all of them.
 
     Its requests need `call` and `voice` in their scope's state.
@@ -65,6 +66,8 @@ def build_rest(offers: Sequence[Offer], *, docs: bool) -> FastAPI:
     _add_model_routes(rest, {offer.name: offer for offer in offers})
     for kind in (HTTPException, InferctlError, Exception):
         rest.add_exception_handler(kind, _answer_problem)
+    if ui:
+        add_page(rest, docs=docs)
     if docs:
         add_docs(rest)
         document = add_predict_paths(rest.openapi(), offers)

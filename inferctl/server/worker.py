@@ -48,10 +48,10 @@ COLLECT_EVERY = 10_000
 class Prototype:
     """What every worker of a service has in common: made once, before they are forked."""
 
-    def __init__(self, models: Sequence[ModelSpec], *, docs: bool) -> None:
+    def __init__(self, models: Sequence[ModelSpec], *, docs: bool, ui: bool) -> None:
         """Load what the tasks need. Raises BundleError."""
         self.offers = [_offer(model) for model in models]
-        self.rest = build_rest(self.offers, docs=docs)
+        self.rest = build_rest(self.offers, docs=docs, ui=ui)
         # What a client sends must not fill stderr; bugs are errors.
         logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
 

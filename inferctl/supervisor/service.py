@@ -56,7 +56,7 @@ class Service:
             shared,
             self._ledger.blocks[Ledger.ENGINE],
         )
-        self._nursery = Nursery(specs, docs=server.docs)
+        self._nursery = Nursery(specs, docs=server.docs, ui=server.ui)
         self._workers = [
             Fork(
                 "worker",

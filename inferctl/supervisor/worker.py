@@ -19,16 +19,17 @@ class Nursery:
 
     _prototype: Prototype
 
-    def __init__(self, models: Sequence[ModelSpec], *, docs: bool) -> None:
+    def __init__(self, models: Sequence[ModelSpec], *, docs: bool, ui: bool) -> None:
         self._models = models
         self._docs = docs
+        self._ui = ui
 
     def prepare(self) -> None:
         """Make it; before the first fork. Raises BundleError."""
         # Not at the top: it takes as long as the engine takes to start, beside which it is done.
         from inferctl.server.worker import Prototype  # noqa: PLC0415
 
-        self._prototype = Prototype(self._models, docs=self._docs)
+        self._prototype = Prototype(self._models, docs=self._docs, ui=self._ui)
         freeze()
 
     def work(self, spec: WorkerSpec, control: Control) -> None:

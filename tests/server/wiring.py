@@ -240,7 +240,7 @@ async def working(
     default = next((model for model in models if model.settings.default), None)
     work = Workplace(link, log, state.is_loaded, server, decode_threads=2, workers=1)
     predict = Predict(by_name, default, work)
-    rest = build_rest([model.offer for model in models], docs=server.docs)
+    rest = build_rest([model.offer for model in models], docs=server.docs, ui=server.ui)
     app = App(predict, rest, Voice(state, Exposition(ledger)), log)
     engine = FakeEngine(models, verdict, fill).connect(link)
     path = folder / "requests.log"

@@ -1,0 +1,28 @@
+"""`/`: the page that asks the models and shows the service's figures."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from string import Template
+
+from fastapi import FastAPI
+
+from inferctl import __version__
+from inferctl.server.static import STRICT, Static
+
+ASSETS = {
+    "page.css": "text/css",
+    "page.js": "text/javascript",
+    "answer.js": "text/javascript",
+    "figures.js": "text/javascript",
+}
+
+
+def add_page(rest: FastAPI, *, docs: bool) -> None:
+    """Add the page and its assets; it leads to /docs where there is one."""
+    folder = files("inferctl.ui")
+    page = Template(folder.joinpath("page.html").read_text("utf-8"))
+    text = page.substitute(version=__version__, docs="" if docs else "hidden")
+    Static(text.encode(), "text/html", STRICT).add_to(rest, "/")
+    for name, media_type in ASSETS.items():
+        Static(folder.joinpath(name).read_bytes(), media_type, STRICT).add_to(rest, f"/{name}")
