@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo fmt check unit e2e docs test clean
+.PHONY: help install browser demo fmt check unit e2e docs test clean
 
 help:  ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -20,6 +20,11 @@ $(INSTALLED): pyproject.toml constraints.txt
 	@touch $@
 
 install: $(INSTALLED)  ## virtual environment with every extra
+
+browser:  ## Chromium and its driver, in which the page is tested
+	@which chromium chromedriver >/dev/null || { echo "== installing Chromium" && apt-get update -qq \
+	&& apt-get install -y -qq --no-install-recommends chromium chromium-driver >/dev/null; } \
+	|| { echo "the tests need chromium and chromedriver: install them, as root on Debian: make browser"; exit 1; }
 
 demo: $(INSTALLED)  ## the whole path on two small models
 	$(BIN)/inferctl demo
@@ -38,13 +43,13 @@ check: $(INSTALLED)  ## lint, types, spelling; changes nothing
 unit: $(INSTALLED)  ## tests without services
 	$(BIN)/pytest -m "not e2e"
 
-e2e: $(INSTALLED)  ## tests against real processes
+e2e: $(INSTALLED) browser  ## tests against real processes
 	$(BIN)/pytest -m e2e
 
 docs: $(INSTALLED)  ## write what is generated from the code
 	$(BIN)/python -m docs.generate
 
-test: check  ## everything: lint, types, tests with branch coverage
+test: check browser  ## everything: lint, types, tests with branch coverage
 	@echo "== tests, real services included"
 	$(BIN)/coverage erase
 	$(BIN)/coverage run -m pytest

@@ -130,8 +130,14 @@ def _query(task: Task) -> list[Document]:
             {
                 "name": name,
                 "in": "query",
-                "description": f"{schema.get('description', name)}; with a raw body only",
-                "schema": {key: value for key, value in schema.items() if key != "description"},
+                "description": f"{schema['description']}; with a raw body only, "
+                f"{schema['default']} if it is not given",
+                # With a default, /docs would send it beside a JSON body, which has options inside.
+                "schema": {
+                    key: value
+                    for key, value in schema.items()
+                    if key not in ("description", "default")
+                },
             }
             for name, schema in options.items()
         ),

@@ -15,6 +15,7 @@ ASSETS = {
     "page.js": "text/javascript",
     "answer.js": "text/javascript",
     "figures.js": "text/javascript",
+    "picture.js": "text/javascript",
 }
 
 

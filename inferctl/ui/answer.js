@@ -24,10 +24,9 @@ export function refuse({ status, title, detail, hint }) {
 
 /** The prediction of a model, by what it holds. */
 export function show(content, { labels }) {
-  const hue = (label) => Math.max(0, labels.indexOf(label)) % HUES;
-  if (content.detections) showDetections(content.detections, hue);
-  else if (content.predictions) showScores(content, content.predictions, hue);
-  else if (content.scores) showScores(content, ranked(content.scores), hue);
+  if (content.detections) showDetections(content.detections, labels);
+  else if (content.predictions) showScores(content, content.predictions);
+  else if (content.scores) showScores(content, ranked(content.scores));
   else showJson(content);
 }
 
@@ -47,7 +46,7 @@ function pronounce(verdict, note, spoken) {
   );
 }
 
-function showDetections(detections, hue) {
+function showDetections(detections, labels) {
   const count = detections.length;
   const named = detections.slice(0, SPOKEN).map((each) => `${each.label} ${digits(each.confidence)}`);
   const least = at("threshold-value").value;
@@ -59,7 +58,7 @@ function showDetections(detections, hue) {
     const box = makeBox(label, confidence, bbox, width, height);
     const row = makeBar(label, confidence, `${x1}, ${y1} – ${x2}, ${y2}`);
     for (const part of [box, row]) {
-      part.dataset.hue = hue(label);
+      part.dataset.hue = Math.max(0, labels.indexOf(label)) % HUES;
       part.addEventListener("pointerenter", () => light(true, box, row));
       part.addEventListener("pointerleave", () => light(false, box, row));
     }
@@ -97,13 +96,9 @@ function makeBar(label, score, note = "") {
   );
 }
 
-function showScores({ label, score }, predictions, hue) {
+function showScores({ label, score }, predictions) {
   pronounce(label, digits(score), "");
-  for (const each of predictions) {
-    const bar = makeBar(each.label, each.score);
-    bar.dataset.hue = hue(each.label);
-    at("results").append(bar);
-  }
+  at("results").append(...predictions.map((each) => makeBar(each.label, each.score)));
 }
 
 function showJson(content) {

@@ -2,6 +2,7 @@
 
 import { at, forget, compactJson, refuse, show, showTiming } from "./answer.js";
 import { element, everySecondInView, shown, watch } from "./figures.js";
+import { listenForPictures, picture } from "./picture.js";
 
 const HEALTH_EVERY_MS = 5000;
 const MOST_LABELS = 8; // that are named
@@ -17,7 +18,6 @@ const NOT_ASKED = { image: "Give it an image", text: "Ask about a text", json: "
 
 let models = [];
 let model = null; // the chosen one
-let picture = null; // {blob, name}
 let health = null;
 let asking = new AbortController();
 
@@ -133,64 +133,6 @@ async function ask() {
   at("curl").hidden = false;
 }
 
-// --------------------------------------------------------------------------------- the picture
-
-function take(blob, name) {
-  if (!blob) return;
-  const before = at("picture").src;
-  const taken = (picture = { blob, name });
-  at("picture").src = URL.createObjectURL(blob);
-  if (before) URL.revokeObjectURL(before);
-  at("boxes").replaceChildren();
-  // Only of the last of several may anything be seen.
-  const unlessReplaced = (call) => () => picture === taken && call();
-  at("picture").decode().then(unlessReplaced(framePicture), unlessReplaced(unframePicture)).then(unlessReplaced(ask));
-}
-
-function framePicture() {
-  const { naturalWidth: width, naturalHeight: height } = at("picture");
-  at("picture").alt = picture.name;
-  at("frame").style.setProperty("--width", width);
-  at("frame").style.setProperty("--height", height);
-  showPicture(`${picture.name}, ${width} × ${height}`);
-}
-
-/** What the browser cannot show, the server may still have a word for. */
-function unframePicture() {
-  showPicture(`${picture.name} cannot be shown`, false);
-}
-
-function showPicture(text, framed = true) {
-  at("frame").hidden = !framed;
-  at("invitation").hidden = framed;
-  at("drop").classList.toggle("full", framed);
-  at("file-name").replaceChildren(text, element("span", { className: "link" }, "choose another"));
-}
-
-const firstImage = (transfer) => [...transfer.files].find((file) => file.type.startsWith("image/")) ?? transfer.files[0];
-
-function listenForPictures() {
-  at("file").addEventListener("change", () => take(at("file").files[0], at("file").files[0]?.name));
-  document.addEventListener("paste", (event) => {
-    const file = firstImage(event.clipboardData);
-    if (file && task().panel === "image") take(file, file.name || "pasted.png");
-  });
-  // Anywhere on the page: a file dropped beside its zone would make the browser leave the page.
-  document.addEventListener("dragover", (event) => {
-    event.preventDefault();
-    at("drop").classList.add("over");
-  });
-  document.addEventListener("dragleave", (event) => {
-    if (!event.relatedTarget) at("drop").classList.remove("over");
-  });
-  document.addEventListener("drop", (event) => {
-    event.preventDefault();
-    at("drop").classList.remove("over");
-    const file = firstImage(event.dataTransfer);
-    if (file && task().panel === "image") take(file, file.name);
-  });
-}
-
 // ---------------------------------------------------------------------------------- the health
 
 async function showHealth() {
@@ -243,7 +185,7 @@ function listen() {
   for (const option of ["threshold", "top-k"])
     at(option).addEventListener("change", () => picture && ask());
   at("copy").addEventListener("click", copyCurl);
-  listenForPictures();
+  listenForPictures(() => task().panel === "image", ask);
 }
 
 listen();

@@ -56,8 +56,8 @@ async def test_only_the_served_version_is_found(tmp_path: Path, query: str, stat
     "path",
     [
         "/models/nothing/predict", "/models//predict", "/models/shapes/Predict", "/predict/x",
-        "/models/shapes/x/predict", "/nothing", "/", "/models/nothing", "/v2/health/live",
-        "/docs/../requests.log", "/PREDICT", "/models/../predict", "/\n", "/ä",
+        "/models/shapes/x/predict", "/nothing", "//", "/models/nothing", "/v2/health/live",
+        "/docs/../requests.log", "/PREDICT", "/models/../predict", "/\n\n", "/ä",
     ],
 )  # fmt: skip
 async def test_an_unknown_path_is_a_problem(tmp_path: Path, path: str) -> None:

@@ -16,13 +16,13 @@ from .wiring import working
 async def test_the_page_needs_nothing_from_outside(tmp_path: Path) -> None:
     async with working(tmp_path, detector()) as worker:
         page = await get(worker.app, "/docs")
-        text = page.body.decode()
+        text = page.body.decode() + (await get(worker.app, "/docs/start.js")).body.decode()
         assert page.status == 200
         assert page.headers["content-type"].startswith("text/html")
-        assert "//" not in re.sub(r"(?m)^\s*//.*$", "", text)
+        assert "//" not in text
         links = re.findall(r"""(?:src|href|url)\s*[=:]\s*['"]([^'"]+)""", text)
         local = [link for link in links if not link.startswith("data:")]
-        assert {"/openapi.json", *(f"/docs/{name}" for name in ASSETS)} <= set(local)
+        assert {"/openapi.json", *(f"/docs/{name}" for name in ASSETS)} == set(local)
         for link in local:
             assert (await get(worker.app, link)).status == 200
 
@@ -33,7 +33,6 @@ async def test_the_assets_are_those_of_the_package(tmp_path: Path) -> None:
             answer = await get(worker.app, f"/docs/{name}")
             assert answer.headers["content-type"].split(";")[0] == media_type
             assert answer.body == files("inferctl.ui").joinpath("swagger", name).read_bytes()
-            assert len(answer.body) > 100_000
 
 
 async def test_the_page_is_not_part_of_the_api(tmp_path: Path) -> None:

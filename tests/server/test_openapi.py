@@ -103,10 +103,11 @@ async def test_the_query_of_a_raw_body_is_told(
     assert list(told) == ["version", *options]
     for option in options:
         field = task_of(manifest).request.model_json_schema()["properties"][option]
-        shared = ("type", "default", "minimum", "maximum")
-        assert {key: told[option]["schema"][key] for key in shared} == {
-            key: field[key] for key in shared
+        shared = ("type", "minimum", "maximum")
+        assert told[option]["schema"] == {key: field[key] for key in shared} | {
+            "title": field["title"]
         }
+        assert f"{field['default']} if it is not given" in told[option]["description"]
 
 
 async def test_every_model_has_its_path_and_the_default_two(tmp_path: Path) -> None:
