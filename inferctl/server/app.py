@@ -19,8 +19,8 @@ from inferctl.server.logs import RequestLog
 from inferctl.server.predict import Predict
 from inferctl.server.rest import Voice
 
-# Probes and scrapes come every few seconds for ever; they are not requests worth a log line.
-UNLOGGED = frozenset(("/livez", "/readyz", "/healthz", "/metrics"))
+# Probes, scrapes and the page come every few seconds for ever: no requests worth a log line.
+UNLOGGED = frozenset(("/livez", "/readyz", "/healthz", "/health", "/metrics"))
 
 
 class App:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from importlib.resources import files
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Request, Response
 
 from inferctl.server.static import SWAGGER, Static
 
+FOLDER = files("inferctl.ui").joinpath("swagger")
 ASSETS = {
     "swagger-ui-bundle.js": "text/javascript",
     "swagger-ui.css": "text/css",
@@ -17,9 +18,16 @@ ASSETS = {
 
 def add_docs(rest: FastAPI) -> None:
     """Add the page and its assets."""
-    folder = files("inferctl.ui").joinpath("swagger")
-    page = folder.joinpath("index.html").read_bytes()
+    page = FOLDER.joinpath("index.html").read_bytes()
     Static(page, "text/html", SWAGGER).add_to(rest, "/docs")
     for name, media_type in ASSETS.items():
-        content = folder.joinpath(name).read_bytes()
-        Static(content, media_type, SWAGGER).add_to(rest, f"/docs/{name}")
+        _add_asset(rest, name, media_type)
+
+
+def _add_asset(rest: FastAPI, name: str, media_type: str) -> None:
+    content = FOLDER.joinpath(name)
+
+    @rest.get(f"/docs/{name}", include_in_schema=False)
+    async def asset(request: Request) -> Response:
+        # Two megabytes that few ask for: no worker holds them.
+        return Static(content.read_bytes(), media_type, SWAGGER).answer(request)

@@ -20,7 +20,7 @@ ASSETS = {
 
 
 def add_page(rest: FastAPI, *, docs: bool) -> None:
-    """Add the page and its assets; it leads to /docs where there is one."""
+    """Add the page and its assets, read before there are workers; leads to /docs if it is there."""
     folder = files("inferctl.ui")
     page = Template(folder.joinpath("page.html").read_text("utf-8"))
     text = page.substitute(version=__version__, docs="" if docs else "hidden")

@@ -16,7 +16,7 @@ SWAGGER = NOTHING_ELSE.format(styles=" 'unsafe-inline'")
 
 
 class Static:
-    """One file: its bytes are read before there are workers, and sent again only when others."""
+    """One file, as long as it is held; a browser that has it gets a 304."""
 
     def __init__(self, content: bytes, media_type: str, policy: str) -> None:
         self._content = content
@@ -31,10 +31,14 @@ class Static:
         }
 
     def add_to(self, rest: FastAPI, path: str) -> None:
-        """Serve it there, outside of the API's document."""
-        rest.get(path, include_in_schema=False)(self._answer)
+        """Hold it, and serve it there, outside of the API's document."""
 
-    async def _answer(self, request: Request) -> Response:
+        @rest.get(path, include_in_schema=False)
+        async def get(request: Request) -> Response:
+            return self.answer(request)
+
+    def answer(self, request: Request) -> Response:
+        """The file, or that it is still the same."""
         known = request.headers.get("if-none-match", "").split(",")
         if any(tag.strip().removeprefix("W/") in (self._etag, "*") for tag in known):
             return Response(status_code=304, headers=self._headers)

@@ -8,6 +8,8 @@ from pathlib import Path
 from shutil import which
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 from selenium import webdriver
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
@@ -18,6 +20,8 @@ WAIT_S = 10
 ARGUMENTS = (
     "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
     "--disable-extensions", "--hide-scrollbars", "--window-size=1280,1000",
+    # A box that still fades in has no text yet.
+    "--force-prefers-reduced-motion",
 )  # fmt: skip
 
 # A file in the hands of the pointer, or of the clipboard.
@@ -31,6 +35,21 @@ const event = kind === "paste"
   ? new ClipboardEvent(kind, { ...options, clipboardData: transfer })
   : new DragEvent(kind, { ...options, dataTransfer: transfer });
 document.querySelector(target).dispatchEvent(event);
+"""
+
+
+PIXELS = """
+const [selector, side] = arguments;
+const context = new OffscreenCanvas(side, side).getContext("2d");
+context.imageSmoothingQuality = "high";
+context.drawImage(document.querySelector(selector), 0, 0, side, side);
+return [...context.getImageData(0, 0, side, side).data];
+"""
+WIDER = """
+const [width, exempt] = arguments;
+return [...document.querySelectorAll(`body *:not(${exempt})`)]
+  .filter((each) => each.getBoundingClientRect().right > width)
+  .map((each) => each.outerHTML);
 """
 
 
@@ -86,8 +105,15 @@ class Browser:
     def focus(self) -> WebElement:
         return self.driver.switch_to.active_element
 
-    def run(self, script: str, *arguments: Any) -> Any:
-        return self.driver.execute_script(script, *arguments)
+    def pixels(self, selector: str, side: int) -> npt.NDArray[np.int64]:
+        """An image as it is shown, scaled to a square: [side, side, 3]."""
+        values = self.driver.execute_script(PIXELS, selector, side)
+        return np.reshape(values, (side, side, 4))[..., :3]
+
+    def wider_than(self, width: int, exempt: str) -> list[str]:
+        """What reaches over the right edge of a screen of that width."""
+        found: list[str] = self.driver.execute_script(WIDER, width, exempt)
+        return found
 
     def prefer(self, scheme: str) -> None:
         """`light` or `dark`."""

@@ -130,7 +130,7 @@ async def test_each_request_is_logged_once_and_probes_are_not(tmp_path: Path) ->
         await post_json(worker.app, {}, headers={"X-Request-ID": "second"})
         await get(worker.app, "/models", headers={"X-Request-ID": "third"})
         await get(worker.app, "/nothing", headers={"X-Request-ID": "fourth"})
-        for probe in ("/livez", "/readyz", "/metrics"):
+        for probe in ("/livez", "/readyz", "/health", "/metrics"):
             await get(worker.app, probe)
         logged = worker.logged()
     assert [entry["request_id"] for entry in logged] == ["first", "second", "third", "fourth"]
