@@ -11,6 +11,7 @@ from inferctl import __version__
 from inferctl.server.static import STRICT, Static
 
 ASSETS = {
+    "colours.css": "text/css",
     "page.css": "text/css",
     "page.js": "text/javascript",
     "answer.js": "text/javascript",

@@ -2,7 +2,7 @@
 
 import { element } from "./figures.js";
 
-const HUES = 8; // as many as page.css has
+const HUES = 8; // as many as colours.css has
 const PHASES = ["decode", "queue", "inference", "postprocess"];
 const SPOKEN = 5; // labels that are read aloud; all are in the list
 

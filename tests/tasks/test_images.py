@@ -54,7 +54,8 @@ def test_options_of_another_task_are_refused() -> None:
     with pytest.raises(Unprocessable, match="allowed: confidence_threshold"):
         task.read_raw(RED_PNG, {"top_k": "1"})
     body = {"image_b64": EXAMPLE_PNG_B64, "top_k": 1}
-    with pytest.raises(Unprocessable, match="allowed: confidence_threshold, max_detections, image_b64"):
+    allowed = "allowed: confidence_threshold, max_detections, image_b64"
+    with pytest.raises(Unprocessable, match=allowed):
         task.read_json(orjson.dumps(body))
 
 
