@@ -132,15 +132,18 @@ class Prediction(Run):
             self._share_out(item, now_s)
             return
         self._start(item, now_s)
-        if self._item is not None and not self._held_bytes:
-            # It waits for the gate, or for its decoder.
-            self._held_bytes = len(body)
+        if self._item is not None:
+            self._hold_body()  # it waits for the gate, or for its decoder
+
+    def _hold_body(self) -> None:
+        """Let the intake count it, unless it does since it was let in."""
+        if not self._held_bytes:
+            self._held_bytes = self.call.body_bytes
             self.work.intake.hold(self._held_bytes)
 
     def _share_out(self, items: Many, now_s: float) -> None:
         """Each item goes its own way, in the place that it has in the queue."""
-        self._held_bytes = self.call.body_bytes
-        self.work.intake.hold(self._held_bytes)
+        self._hold_body()
         if len(items) > 1:
             self.model.admit(len(items) - 1, self.deadline_s, now_s, held=1)
         self._places = 0

@@ -8,6 +8,7 @@ from typing import Any
 import orjson
 import pytest
 
+from inferctl.arena.wire import Verdict
 from inferctl.server.protocol import HEAD_BYTES, READ_BYTES, Protocol
 from inferctl.settings import ServerSettings
 from inferctl.tasks.base import JSON
@@ -134,6 +135,27 @@ async def test_a_body_that_finds_no_room_and_no_place_is_read_and_refused(tmp_pa
         await late.send(asking(4))
         worker.engine.answer(await worker.engine.next())
         assert told(await late.answer()) == 4
+
+
+async def test_many_items_that_were_left_with_their_client_are_forgotten_when_answered(
+    tmp_path: Path,
+) -> None:
+    async with (
+        working(tmp_path, numbers(), verdict=None, settings=CROWDED, server=LITTLE_ROOM) as worker,
+        serving(worker) as service,
+    ):
+        clients = await crowd(worker, service, 1, 2)
+        many = await service.connect()
+        body = orjson.dumps({"items": [{"inputs": [3, 0, 0, 0]}] * 2}).ljust(LARGE)
+        await many.send(packet(body=body, headers=AS_JSON))
+        await worker.slots_are_used(3)
+        assert unread(service) == 1
+        worker.engine.verdict = Verdict.DONE
+        worker.engine.answer(await worker.engine.next())
+        for client in (*clients, many):
+            assert (await client.answer()).status == 200
+        await worker.slots_are_used(0)
+        assert worker.work.intake.is_open
 
 
 async def test_a_client_whose_body_was_left_with_it_misses_its_deadline(tmp_path: Path) -> None:
