@@ -40,6 +40,8 @@ ALLOWED: dict[str, set[str]] = {
     # Calibration decodes pictures as the server will, and a check reads whole requests' bodies.
     "export": FOUNDATION | {"bundles", "tasks", ""},
     "check": FOUNDATION | {"bundles", "tasks", "export"},
+    # Whoever asks a server needs nothing that serves.
+    "client": {""},
     "bench": FOUNDATION | {"cores", ""},
     "demo": FOUNDATION,
     "cli": FOUNDATION
