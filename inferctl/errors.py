@@ -14,6 +14,7 @@ stable `code`.
     ├── OutputError                     -   output_failed             exit 5
     ├── VerificationError               -   verification_failed       exit 6
     ├── BenchError                      -   bench_failed              exit 7
+    ├── PredictError                    -   predict_failed            exit 8
     └── RequestError                   400  malformed
         ├── NotFound                   404  not_found
         ├── MethodNotAllowed           405  method_not_allowed
@@ -110,6 +111,13 @@ class BenchError(InferctlError):
 
     code = "bench_failed"
     exit_code = 7
+
+
+class PredictError(InferctlError):
+    """Items that failed, or a run that ended before its last item."""
+
+    code = "predict_failed"
+    exit_code = 8
 
 
 class RequestError(InferctlError):

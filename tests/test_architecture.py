@@ -42,10 +42,13 @@ ALLOWED: dict[str, set[str]] = {
     "check": FOUNDATION | {"bundles", "tasks", "export"},
     # Whoever asks a server needs nothing that serves.
     "client": {""},
+    # A bundle that is run in this process goes through the server's tasks and the engine's session.
+    "predict": FOUNDATION | {"bundles", "client", "cores", "engine", "tasks"},
     "bench": FOUNDATION | {"cores", ""},
     "demo": FOUNDATION,
     "cli": FOUNDATION
-    | {"sources", "bundles", "supervisor", "export", "check", "bench", "demo", "cli", ""},
+    | {"sources", "bundles", "supervisor", "export", "check", "bench", "demo", "cli", ""}
+    | {"client", "predict"},
     "__main__": {"errors", "cli"},
     "": set(),
 }

@@ -14,6 +14,7 @@ from inferctl.cli.demo import demo
 from inferctl.cli.export import export
 from inferctl.cli.models import models
 from inferctl.cli.onnx import import_
+from inferctl.cli.predict import predict
 from inferctl.cli.serve import serve
 
 app = typer.Typer(
@@ -25,6 +26,6 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (export, import_, check, models, serve, bench, demo, config):
+for command in (export, import_, check, models, serve, predict, bench, demo, config):
     # `import` is a word of Python's own.
     app.command(command.__name__.rstrip("_"))(command)

@@ -65,7 +65,7 @@ class Dialogue:
     def predict(self, x: Input, options: Options) -> Steps[Prediction]:
         """Ask for one. Raises ClientError."""
         time_left = self._time_left(options)
-        chosen = _chosen(options)
+        chosen = chosen_of(options)
         if is_picture(x):
             content = yield Encode(partial(_encoded, x))
             if isinstance(content, InvalidInput):
@@ -87,7 +87,7 @@ class Dialogue:
         documents: dict[int, bytes] = {}
         for place, x in enumerate(share):
             try:
-                documents[place] = document(x, _chosen(options))
+                documents[place] = document(x, chosen_of(options))
             except InvalidInput as error:
                 outcomes[place] = error
         for places in _fitting(documents):
@@ -182,7 +182,7 @@ def _prediction(
     )
 
 
-def _chosen(options: Options) -> dict[str, Any]:
+def chosen_of(options: Options) -> dict[str, Any]:
     """The options of the task, those alone that were given."""
     given = {
         "top_k": options.get("top_k"),

@@ -1,0 +1,7 @@
+"""The bundles and the service of the client's tests."""
+
+from __future__ import annotations
+
+from tests.client.conftest import bundles, service
+
+__all__ = ["bundles", "service"]
