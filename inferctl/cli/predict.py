@@ -65,7 +65,7 @@ def predict(
     """
     from rich.console import Console
 
-    from inferctl.client.dialogue import Options
+    from inferctl.client import Options
     from inferctl.predict import Plan, predict_all
 
     options = Options(

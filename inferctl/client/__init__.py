@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from inferctl.client.awaiting import AsyncClient
 from inferctl.client.blocking import Client
+from inferctl.client.dialogue import Options, Outcome
 from inferctl.client.errors import (
     BadRequest,
     ClientError,
@@ -46,6 +47,8 @@ __all__ = [
     "ModelHealth",
     "NotAllowed",
     "NotFound",
+    "Options",
+    "Outcome",
     "Overloaded",
     "Prediction",
     "PredictionFailed",

@@ -19,11 +19,15 @@ UNREACHABLE_HINT = "start it with `inferctl serve`, or check the URL"
 
 
 def settings(url: str, api_key: str | None, headers: Mapping[str, str] | None) -> dict[str, Any]:
-    """The arguments of httpx's client. Raises InvalidInput for a URL that no server can have."""
-    own = {"user-agent": f"inferctl/{__version__}"}
+    """The arguments of httpx's client. Raises InvalidInput for what no server can be sent."""
+    fields = {"user-agent": f"inferctl/{__version__}"}
     if api_key is not None:
-        own["authorization"] = f"Bearer {api_key}"
-    return {"base_url": _server(url), "headers": {**own, **(headers or {})}, "limits": LIMITS}
+        fields["authorization"] = f"Bearer {api_key}"
+    fields |= headers or {}
+    for name, value in fields.items():
+        if not (name + value).isascii():
+            raise InvalidInput(f"the header {name} is not ASCII")
+    return {"base_url": _server(url), "headers": fields, "limits": LIMITS}
 
 
 def request_of(step: Send) -> dict[str, Any]:

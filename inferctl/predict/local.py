@@ -15,8 +15,8 @@ import numpy.typing as npt
 
 from inferctl.bundles.manifest import GRAPH_FILE
 from inferctl.bundles.repository import Bundle, find_bundles
-from inferctl.client import ClientError
-from inferctl.client.dialogue import Options, Outcome, chosen_of
+from inferctl.client import ClientError, Options, Outcome
+from inferctl.client.dialogue import chosen_of
 from inferctl.client.exchange import error_of
 from inferctl.client.inputs import Input, document, is_picture, picture
 from inferctl.client.results import prediction_of

@@ -11,8 +11,7 @@ from typing import Any, BinaryIO, Self
 
 import orjson
 
-from inferctl.client import ClientError
-from inferctl.client.dialogue import Outcome
+from inferctl.client import ClientError, Outcome
 from inferctl.errors import OutputError
 
 PARTIAL = ".partial"

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from inferctl.client import Client, ClientError, Model, Unreachable
-from inferctl.client.dialogue import Options, Outcome
+from inferctl.client import Client, ClientError, Model, Options, Outcome, Unreachable
 from inferctl.client.inputs import Input
 from inferctl.errors import PredictError, UsageError
 

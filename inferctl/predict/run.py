@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from inferctl.client import Detections
-from inferctl.client.dialogue import Options, Outcome
+from inferctl.client import Detections, Options, Outcome
 from inferctl.client.inputs import Input
 from inferctl.errors import PredictError, UsageError
 from inferctl.predict.drawing import Gallery

@@ -9,8 +9,7 @@ from statistics import median
 from rich.table import Table
 from rich.text import Text
 
-from inferctl.client import Classification, ClientError, Detections, TextLabel
-from inferctl.client.dialogue import Outcome
+from inferctl.client import Classification, ClientError, Detections, Outcome, TextLabel
 
 # A thousand classes are no summary.
 MOST_LABELS = 20

@@ -206,6 +206,11 @@ def test_what_is_no_url_is_refused_at_once(url: str) -> None:
         client.Client(url)
 
 
+def test_a_key_that_no_header_can_hold_is_refused_at_once() -> None:
+    with pytest.raises(client.InvalidInput, match="authorization is not ASCII"):
+        client.Client(api_key="ключ")
+
+
 def test_ready_is_false_while_it_loads_and_when_nobody_is_there(asking: Asking) -> None:
     with scripted(Answer(503, {"ready": False}), Answer(200, {"ready": True})) as server:
         answers = [asking.of(server.url)("ready") for _ in range(2)]

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from inferctl.client.dialogue import Options
+from inferctl.client import Options
 from inferctl.errors import PredictError, UsageError
 from inferctl.predict import Plan, predict_all
 from tests.client.scripted import Answer, scripted
