@@ -14,13 +14,15 @@ from fastapi import FastAPI
 
 from inferctl.errors import InferctlError
 from inferctl.server.asgi import Message, Receive, Scope, Send
-from inferctl.server.call import Call, Reply, as_headers, problem
+from inferctl.server.call import Call, Reply, as_headers
+from inferctl.server.dialects.plain import problem_of
 from inferctl.server.logs import RequestLog
 from inferctl.server.predict import Predict
 from inferctl.server.rest import Voice
+from inferctl.server.v2 import PROBES
 
 # Probes, scrapes and the page come every few seconds for ever: no requests worth a log line.
-UNLOGGED = frozenset(("/livez", "/readyz", "/healthz", "/health", "/metrics"))
+UNLOGGED = frozenset(("/livez", "/readyz", "/healthz", "/health", "/metrics", *PROBES))
 
 
 class App:
@@ -47,7 +49,7 @@ class App:
         try:
             reply = await self._predict.over_asgi(call, receive)
         except InferctlError as error:
-            reply = problem(error, call)
+            reply = problem_of(error, call)
             call.end(time.monotonic())
             self._log.record(call, reply)
         headers = as_headers(reply.head(call))

@@ -113,11 +113,15 @@ class Call:
         except ValueError:
             raise RequestError("the query string cannot be parsed") from None
 
-    def media_type(self) -> str:
-        """The content type without its parameters; refuses encoded bodies."""
+    def refuse_encoded_body(self) -> None:
+        """Raise UnsupportedMedia for a compressed one."""
         encoding = self.fields.get(b"content-encoding")
         if encoding is not None and encoding.lower() != b"identity":
             raise UnsupportedMedia("compressed bodies are not taken", hint="send it as it is")
+
+    def media_type(self) -> str:
+        """The content type without its parameters; refuses encoded bodies."""
+        self.refuse_encoded_body()
         given = self.fields.get(b"content-type", b"")
         return given.partition(b";")[0].strip().lower().decode("latin-1")
 
@@ -181,9 +185,13 @@ def problem(error: InferctlError, call: Call) -> Reply:
     }
     if error.hint:
         content["hint"] = error.hint
-    extra: Headers = []
+    return Reply(error.status, orjson.dumps(content), error.code, PROBLEM_JSON, advice(error))
+
+
+def advice(error: InferctlError) -> Headers:
+    """The headers of an error that say what to do."""
     if isinstance(error, Overloaded | Unavailable):
-        extra.append((b"retry-after", b"%d" % error.retry_after_s))
+        return [(b"retry-after", b"%d" % error.retry_after_s)]
     if isinstance(error, MethodNotAllowed):
-        extra.append((b"allow", error.allow.encode("ascii")))
-    return Reply(error.status, orjson.dumps(content), error.code, PROBLEM_JSON, extra)
+        return [(b"allow", error.allow.encode("ascii"))]
+    return []

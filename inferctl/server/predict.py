@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 from inferctl.errors import MethodNotAllowed, NotFound
 from inferctl.server.asgi import Receive
 from inferctl.server.call import Call, Fields, Reply, announced_bytes
 from inferctl.server.dialects.dialect import Dialect, Form
 from inferctl.server.dialects.native import Native
+from inferctl.server.dialects.v1 import V1
+from inferctl.server.dialects.v2.dialect import V2
 from inferctl.server.prediction import Prediction
 from inferctl.server.served import ServedModel
 from inferctl.server.terms import Terms, terms_of
@@ -43,29 +45,31 @@ class Head(NamedTuple):
 
 
 class Predict:
-    """`POST /predict` and `POST /models/{name}/predict`."""
+    """Every path that predicts, in each dialect."""
+
+    dialects: ClassVar[tuple[type[Dialect], ...]] = (Native, V1, V2)
 
     def __init__(
         self, models: Mapping[str, ServedModel], default: ServedModel | None, work: Workplace
     ) -> None:
         self.work = work
         # By raw path, for the protocol: a path that is written otherwise comes over ASGI.
-        native = Native()
+        native, *others = (dialect() for dialect in self.dialects)
         self.routes = {
-            f"/models/{name}{PREDICT}".encode(): Route(model, native)
+            path.encode(): Route(model, dialect)
+            for dialect in (native, *others)
             for name, model in models.items()
+            for path in dialect.paths(name, model.version)
         }
         if default is not None:
             self.routes[PREDICT.encode()] = Route(default, native)
         # By the bytes before the empty line; they mean the same on every connection.
         self.known_heads: dict[bytes, Head] = {}
 
-    @staticmethod
-    def is_predict(path: str) -> bool:
+    @classmethod
+    def is_predict(cls, path: str) -> bool:
         """Whether a path predicts, should its model exist."""
-        return path == PREDICT or (
-            path.startswith("/models/") and path.endswith(PREDICT) and path.count("/") == 3
-        )
+        return any(dialect.pattern.fullmatch(path) for dialect in cls.dialects)
 
     async def over_asgi(self, call: Call, receive: Receive) -> Reply:
         """Answer a request with the messages of ASGI. Raises RequestError."""
@@ -75,7 +79,7 @@ class Predict:
         if route is None and call.path == PREDICT:
             raise NotFound("no model is marked as default", hint="use /models/{name}/predict")
         if route is None:
-            raise NotFound("no such model", hint="GET /models lists them")
+            raise NotFound("no such model or version", hint="GET /models lists them")
         answered: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
         terms = terms_of(call.fields)
         request = Prediction(call, *route, self.work, answered.set_result, terms)

@@ -10,6 +10,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 from inferctl.errors import (
     ClientGone,
@@ -19,7 +20,7 @@ from inferctl.errors import (
     TooLarge,
 )
 from inferctl.server.call import Call, Reply
-from inferctl.server.dialects.dialect import Dialect, Form
+from inferctl.server.dialects.dialect import Ask, Dialect, Form
 from inferctl.server.run import Run, step
 from inferctl.server.served import ServedModel
 from inferctl.server.shares import Shares
@@ -128,6 +129,8 @@ class Prediction(Run):
             self._admit(now_s)
         self.form = form = self._known_form or self.dialect.form(call, self.model)
         item = form.read(body)
+        if type(item) is Ask:
+            item = self._heed(item)
         if type(item) is Many:
             self._share_out(item, now_s)
             return
@@ -140,6 +143,26 @@ class Prediction(Run):
         if not self._held_bytes:
             self._held_bytes = self.call.body_bytes
             self.work.intake.hold(self._held_bytes)
+
+    def _heed(self, ask: Ask) -> Any:
+        """Its body says more of its way; the item that is left."""
+        self.form, terms = ask.form, ask.terms
+        self.bulk = self.bulk or terms.bulk
+        if terms.timeout_s is not None:
+            self._shorten(self.call.begun_s + terms.timeout_s)
+        return ask.item
+
+    def _shorten(self, deadline_s: float) -> None:
+        """It is of no use for as long as its head said."""
+        if deadline_s >= self.deadline_s:
+            return
+        self.deadline_s = deadline_s
+        if self._timer is None:
+            self.work.timeouts.end(self, None)
+        else:
+            self._timer.cancel()
+        left_s = max(0.0, deadline_s - time.monotonic())
+        self._timer = asyncio.get_running_loop().call_later(left_s, self.expire)
 
     def _share_out(self, items: Many, now_s: float) -> None:
         """Each item goes its own way, in the place that it has in the queue."""

@@ -16,7 +16,8 @@ from starlette.exceptions import HTTPException
 
 from inferctl import __version__
 from inferctl.errors import InferctlError, MethodNotAllowed, NotFound
-from inferctl.server.call import BUG, problem
+from inferctl.server.call import BUG
+from inferctl.server.dialects.plain import problem_of
 from inferctl.server.docs import add_docs
 from inferctl.server.health import Health, State
 from inferctl.server.metrics import CONTENT_TYPE, Exposition
@@ -138,7 +139,7 @@ def _add_model_routes(rest: FastAPI, offers: Mapping[str, Offer]) -> None:
 
 
 async def _answer_problem(request: Request, error: Exception) -> Response:
-    reply = problem(_as_ours(error), request.scope["state"]["call"])
+    reply = problem_of(_as_ours(error), request.scope["state"]["call"])
     return Response(
         reply.body,
         reply.status,

@@ -48,7 +48,7 @@ class Run(ABC):
     """An item of one model. `_answer` is called once, with its answer or its problem."""
 
     __slots__ = (
-        "_decoding", "_held_bytes", "_inside", "_item", "_phase_begun_s", "_places", "_prepared",
+        "_context", "_decoding", "_held_bytes", "_inside", "_item", "_phase_begun_s", "_places",
         "_slots", "_unanswered", "bulk", "call", "deadline_s", "dialect", "form", "model", "over",
         "work",
     )  # fmt: skip
@@ -136,7 +136,7 @@ class Run(ABC):
         self._item = None
         if self._held_bytes:
             self._drop_body()
-        self._prepared = prepared
+        self._context = prepared.context  # the tensors are of no use any more
         self._unanswered = rows = prepared.rows
         if rows > 1:
             model.admit(rows - 1, self.deadline_s, now_s, held=1)
@@ -155,7 +155,7 @@ class Run(ABC):
         model, call, form = self.model, self.call, self.form
         queue_s, run_s = model.times(self._slots)
         begun_s = time.monotonic()
-        answer = form.postprocess(self._prepared.context, model.outputs(self._slots))
+        answer = form.postprocess(self._context, model.outputs(self._slots))
         model.queue_seconds.observe(queue_s)
         now_s = time.monotonic()
         call.phases_ms += (queue_s * 1000, run_s * 1000, (now_s - begun_s) * 1000)

@@ -19,7 +19,13 @@ from pydantic import (
     model_validator,
 )
 
-from inferctl.errors import RequestError, RowFailed, TooLarge, Unprocessable
+from inferctl.errors import (
+    RequestError,
+    RowFailed,
+    TooLarge,
+    Unprocessable,
+    UnsupportedMedia,
+)
 
 Array = npt.NDArray[Any]
 Answer = dict[str, Any]
@@ -118,6 +124,14 @@ class Task(ABC):
     @abstractmethod
     def read_raw(self, body: Body, query: Mapping[str, str]) -> Any:
         """Take a raw body, its options from the query string. Raises as `read_json`."""
+
+    def element(self, data: Body | str) -> Any:
+        """The item of an encoded image or a text alone, with the usual options.
+
+        Bytes are as they are; a string is JSON's: base64 for what is no text.
+        Raises as `read_json`; UnsupportedMedia where neither is taken.
+        """
+        raise UnsupportedMedia("neither images nor texts are taken", hint="send numbers")
 
     @abstractmethod
     def preprocess(self, item: Any) -> Prepared:

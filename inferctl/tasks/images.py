@@ -64,6 +64,7 @@ class ImageTask(Task):
         self._tensor = manifest.inputs[0].name
         self._limits = limits
         self._runtime = runtime
+        self._usual = self.options()
         self.labels = manifest.labels
         self.schema_name = schema_name(manifest.name)
         self.request = create_model(
@@ -94,6 +95,10 @@ class ImageTask(Task):
     def read_raw(self, body: Body, query: Mapping[str, str]) -> ImageItem:
         """Take an encoded image; its options come from the query string."""
         return ImageItem(body, parse_query(self.options, query))
+
+    def element(self, data: Body | str) -> ImageItem:
+        """Take an encoded image, in base64 if it is a string."""
+        return ImageItem(data, self._usual)
 
     def preprocess(self, item: ImageItem) -> Prepared:
         """Decode and resize to the model's input."""

@@ -86,8 +86,12 @@ class TextTask(Task):
         """Take UTF-8 text; there are no options."""
         if query:
             raise Unprocessable("a text/plain request takes no query parameters")
+        return self.element(body)
+
+    def element(self, data: Body | str) -> str:
+        """Take a text, in UTF-8 if it is bytes."""
         try:
-            text = body.decode("utf-8")
+            text = data if isinstance(data, str) else data.decode("utf-8")
         except UnicodeDecodeError:
             raise RequestError("the text is not UTF-8") from None
         if not text:

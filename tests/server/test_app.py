@@ -56,7 +56,7 @@ async def test_only_the_served_version_is_found(tmp_path: Path, query: str, stat
     "path",
     [
         "/models/nothing/predict", "/models//predict", "/models/shapes/Predict", "/predict/x",
-        "/models/shapes/x/predict", "/nothing", "//", "/models/nothing", "/v2/health/live",
+        "/models/shapes/x/predict", "/nothing", "//", "/models/nothing", "/healthy",
         "/docs/../requests.log", "/PREDICT", "/models/../predict", "/\n\n", "/ä",
     ],
 )  # fmt: skip

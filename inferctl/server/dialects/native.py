@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import partial
 from typing import ClassVar
 
@@ -23,6 +24,11 @@ class Native(Dialect):
     """`POST /predict` and `POST /models/{name}/predict`."""
 
     name: ClassVar[str] = "native"
+    pattern: ClassVar[re.Pattern[str]] = re.compile(r"(?:/models/[^/]*)?/predict")
+
+    def paths(self, model: str, version: int) -> tuple[str, ...]:
+        """One by name; the default model has another."""
+        return (f"/models/{model}/predict",)
 
     def form(self, call: Call, model: ServedModel) -> Form:
         """JSON, or one of the task's own content types. Raises RequestError."""

@@ -1,0 +1,102 @@
+"""A model as the protocol sees it: its tensors, what may be asked of them, and how many rows."""
+
+from __future__ import annotations
+
+from math import prod
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from inferctl.bundles.manifest import Manifest, Tensor
+from inferctl.settings import LimitsSettings
+from inferctl.tasks.base import Task
+
+if TYPE_CHECKING:
+    from inferctl.server.dialects.v2.inference import Inference
+
+DATATYPES = {
+    "uint8": "UINT8",
+    "int32": "INT32",
+    "int64": "INT64",
+    "float16": "FP16",
+    "float32": "FP32",
+}
+BYTES = "BYTES"
+FP16 = "FP16"
+LABEL_NAMES = "label_names"
+
+# A number as JSON writes it, with room for indentation; a character of a text, escaped.
+NUMBER_CHARS = 64
+ESCAPED_CHARS = 12
+# Names, shapes, parameters, and what we do not know.
+SLACK_BYTES = 64 * 1024
+
+
+class Port(NamedTuple):
+    """An input of the graph. `dims` are a row's, -1 where it has tokens; ids lie in 0..`highest`.
+
+    `is_float` and `highest` say what is checked of its values.
+    """
+
+    name: str
+    datatype: str
+    dtype: np.dtype[Any]
+    dims: tuple[int, ...]
+    is_float: bool
+    highest: int | None
+
+    @property
+    def size(self) -> int:
+        """Numbers of a row of fixed shape."""
+        return prod(self.dims)
+
+
+class Signature:
+    """What a request to a model may hold."""
+
+    def __init__(self, manifest: Manifest, limits: LimitsSettings, task: Task) -> None:
+        self.name, self.version, self.task = manifest.name, str(manifest.version), task
+        self.is_detection = manifest.task == "image-detection"
+        self.labels = manifest.labels
+        self.max_rows = limits.max_rows
+        self.max_tokens = manifest.max_tokens
+        self.ports = {tensor.name: _port(tensor, manifest) for tensor in manifest.inputs}
+        self.outputs = {tensor.name: tensor for tensor in manifest.outputs}
+        # The name under which rows come encoded; an image also under its tensor's.
+        self.encoded: tuple[str, ...] = ()
+        if manifest.image:
+            self.encoded = ("image", manifest.inputs[0].name)
+        elif manifest.text:
+            self.encoded = ("text",)
+        self.max_json_bytes = _max_json_bytes(manifest, limits)
+        # By the JSON before binary tensors: what a client asks again and again is parsed once.
+        self.known: dict[bytes, Inference] = {}
+
+
+def free_dims(tensor: Tensor) -> list[int]:
+    """A tensor's shape, -1 where it is free."""
+    return [dim if isinstance(dim, int) else -1 for dim in tensor.shape]
+
+
+def _port(tensor: Tensor, manifest: Manifest) -> Port:
+    highest = None
+    if manifest.text:
+        # Whatever is not the ids marks tokens, by 0 and 1.
+        highest = manifest.text.vocab_size - 1 if tensor.name == "input_ids" else 1
+    return Port(
+        tensor.name,
+        DATATYPES[tensor.dtype],
+        np.dtype(tensor.dtype),
+        tuple(free_dims(tensor)[1:]),
+        tensor.dtype.startswith("float"),
+        highest,
+    )
+
+
+def _max_json_bytes(manifest: Manifest, limits: LimitsSettings) -> int | None:
+    """More JSON than this no request needs; it is refused unread. None where images come in it."""
+    if manifest.image:
+        return None
+    row = sum(prod(tensor.row_shape(manifest.max_tokens)) for tensor in manifest.inputs)
+    chars = max(row * NUMBER_CHARS, limits.max_text_chars * ESCAPED_CHARS if manifest.text else 0)
+    return SLACK_BYTES + limits.max_rows * chars
