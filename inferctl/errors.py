@@ -25,6 +25,7 @@ stable `code`.
         ├── Overloaded                 429  overloaded
         ├── ClientGone                 499  client_gone
         ├── RowFailed                  500  row_failed
+        ├── Unsupported                501  unsupported
         ├── Unavailable                503  unavailable
         └── DeadlineExceeded           504  deadline_exceeded
 """
@@ -196,6 +197,13 @@ class RowFailed(RequestError):
 
     status = 500
     code = "row_failed"
+
+
+class Unsupported(RequestError):
+    """What a protocol has, and this server has not."""
+
+    status = 501
+    code = "unsupported"
 
 
 class Unavailable(RequestError):

@@ -21,7 +21,7 @@ BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128)
 OUTCOMES = (
     "ok", "malformed", "not_found", "method_not_allowed", "request_timeout", "too_large",
     "unsupported_media", "unprocessable", "overloaded", "client_gone", "row_failed",
-    "internal_error", "unavailable", "deadline_exceeded",
+    "internal_error", "unsupported", "unavailable", "deadline_exceeded",
 )  # fmt: skip
 DROP_REASONS = ("expired", "cancelled", "worker_lost")
 
@@ -52,6 +52,10 @@ METRICS: tuple[Metric, ...] = (
     Metric(
         "inference_latency_seconds", "histogram",
         "From the request's headers to its answer", buckets=LATENCY_BUCKETS_S,
+    ),
+    Metric(
+        "inferctl_failed_seconds_total", "counter",
+        "Seconds of inference_latency_seconds of requests that failed",
     ),
     Metric("inference_batch_size", "histogram", "Rows run together", buckets=BATCH_BUCKETS),
     Metric(
@@ -176,6 +180,11 @@ class Block:
             if metric.kind == "gauge":
                 self._cells[start] = 0.0
 
+    def cells(self, name: str, model: str) -> list[float]:
+        """A series' cells: one, or a histogram's buckets, its overflow and its sum."""
+        start, metric = self._starts[name, model, ""]
+        return list(self._cells[start : start + metric.width])
+
     def state(self, cell: int) -> Cell:
         """The PID or CPU_BASE_S cell."""
         return Cell(self._cells, cell)
@@ -208,3 +217,9 @@ class Ledger:
     def total(self, name: str, model: str = "", value: str = "") -> float:
         """Sum of a counter or gauge over all processes."""
         return sum(block.cell(name, model, value).get() for block in self.blocks)
+
+    def histogram(self, name: str, model: str) -> list[float]:
+        """A histogram over all processes: its buckets, what is above them, and its sum."""
+        return [
+            sum(cells) for cells in zip(*(b.cells(name, model) for b in self.blocks), strict=True)
+        ]

@@ -14,6 +14,18 @@ from inferctl.server.link import EngineLink
 from inferctl.server.served import ServedModel
 
 
+class Live(BaseModel):
+    """`GET /livez` and `/v2/health/live`."""
+
+    live: bool
+
+
+class Ready(BaseModel):
+    """`GET /readyz` and `/v2/health/ready`."""
+
+    ready: bool
+
+
 class ModelHealth(BaseModel):
     """One model's state."""
 

@@ -19,23 +19,14 @@ from inferctl.errors import InferctlError, MethodNotAllowed, NotFound
 from inferctl.server.call import BUG
 from inferctl.server.dialects.plain import problem_of
 from inferctl.server.docs import add_docs
-from inferctl.server.health import Health, State
+from inferctl.server.health import Health, Live, Ready, State
 from inferctl.server.metrics import CONTENT_TYPE, Exposition
 from inferctl.server.offer import ModelDescription, Offer
 from inferctl.server.openapi import PROBLEM, add_predict_paths
 from inferctl.server.page import add_page
-
-
-class Live(BaseModel):
-    """`GET /livez`."""
-
-    live: bool
-
-
-class Ready(BaseModel):
-    """`GET /readyz`."""
-
-    ready: bool
+from inferctl.server.protocols import add_protocol_paths
+from inferctl.server.v1 import v1_routes
+from inferctl.server.v2 import v2_routes
 
 
 class Models(BaseModel):
@@ -64,22 +55,29 @@ def build_rest(offers: Sequence[Offer], *, docs: bool, ui: bool) -> FastAPI:
         openapi_url="/openapi.json" if docs else None,
     )
     _add_state_routes(rest)
-    _add_model_routes(rest, {offer.name: offer for offer in offers})
+    by_name = {offer.name: offer for offer in offers}
+    _add_model_routes(rest, by_name)
+    rest.include_router(v1_routes(by_name))
+    rest.include_router(v2_routes(by_name))
     for kind in (HTTPException, InferctlError, Exception):
         rest.add_exception_handler(kind, _answer_problem)
     if ui:
         add_page(rest, docs=docs)
     if docs:
         add_docs(rest)
-        document = add_predict_paths(rest.openapi(), offers)
+        document = rest.openapi()
         _without_fastapis_errors(document)
+        add_predict_paths(document, offers)
+        add_protocol_paths(document, offers)
         rest.openapi = lambda: document  # type: ignore[method-assign] # FastAPI's documented way
     return rest
 
 
 def _without_fastapis_errors(document: dict[str, Any]) -> None:
     """FastAPI documents a validation error of its own for every path parameter; none is sent."""
-    document["paths"]["/models/{name}"]["get"]["responses"].pop("422", None)
+    for operations in document["paths"].values():
+        for operation in operations.values():
+            operation["responses"].pop("422", None)
     for name in ("HTTPValidationError", "ValidationError"):
         document["components"]["schemas"].pop(name, None)
 

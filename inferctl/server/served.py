@@ -12,6 +12,7 @@ import numpy.typing as npt
 from inferctl.arena.ledger import OUTCOMES, Ledger
 from inferctl.arena.slots import FreeSlots, ModelArena
 from inferctl.errors import Overloaded, TooLarge
+from inferctl.server.call import OK
 from inferctl.server.gate import Gate
 from inferctl.server.offer import Offer
 from inferctl.tasks.base import Array, Prepared
@@ -50,6 +51,7 @@ class ServedModel:
         self.version = manifest.version
         self.queue_seconds = block.histogram("inferctl_queue_seconds", name)
         self.decode_seconds = block.histogram("inferctl_decode_seconds", name)
+        self._failed_seconds = block.cell("inferctl_failed_seconds_total", name)
         self._latency_seconds = block.histogram("inference_latency_seconds", name)
         self._requests = {
             outcome: block.cell("inference_requests_total", name, outcome) for outcome in OUTCOMES
@@ -130,6 +132,8 @@ class ServedModel:
         """A request was answered."""
         self._requests[outcome].add()
         self._latency_seconds.observe(latency_s)
+        if outcome != OK:
+            self._failed_seconds.add(latency_s)
 
 
 def _index(slots: Sequence[int]) -> slice | Sequence[int]:

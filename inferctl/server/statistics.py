@@ -1,0 +1,137 @@
+"""What a model has done, in the words of the statistics extension, from the ledger's sums."""
+
+from __future__ import annotations
+
+import time
+
+from pydantic import BaseModel, Field
+
+from inferctl.arena.ledger import BATCH_BUCKETS, OUTCOMES, Ledger
+from inferctl.server.call import OK
+from inferctl.server.served import ServedModel
+
+# A bucket of the batch sizes holds one size alone while no size lies between it and the last.
+EXACT_SIZES = tuple(
+    size
+    for before, size in zip((0, *BATCH_BUCKETS), BATCH_BUCKETS, strict=False)
+    if size == before + 1
+)
+
+
+class Duration(BaseModel):
+    """How often, and how many nanoseconds together."""
+
+    count: int
+    ns: int
+
+
+class InferenceStatistics(BaseModel):
+    """`compute_infer` counts batches and holds `compute_output`, the rest counts requests."""
+
+    success: Duration
+    fail: Duration
+    queue: Duration
+    compute_input: Duration
+    compute_infer: Duration
+    compute_output: Duration
+    cache_hit: Duration
+    cache_miss: Duration
+
+
+class BatchStatistics(BaseModel):
+    """All batches of one size."""
+
+    batch_size: int
+    compute_input: Duration
+    compute_infer: Duration
+    compute_output: Duration
+
+
+class ModelStatistics(BaseModel):
+    """`last_inference` is in milliseconds since 1970, 0 before the first."""
+
+    name: str
+    version: str
+    last_inference: int
+    inference_count: int = Field(description="rows")
+    execution_count: int = Field(description="batches")
+    inference_stats: InferenceStatistics
+    batch_stats: list[BatchStatistics] = Field(
+        description="filled while every batch had the same known size; only the sum is kept"
+    )
+
+
+class Statistics(BaseModel):
+    """`GET /v2/models/stats`."""
+
+    model_stats: list[ModelStatistics]
+
+
+NOTHING = Duration(count=0, ns=0)
+
+
+def statistics_of(ledger: Ledger, model: ServedModel) -> ModelStatistics:
+    """What all workers and the engine have counted of a model."""
+    name = model.name
+    sizes = ledger.histogram("inference_batch_size", name)
+    run = _duration(ledger, "inferctl_run_seconds", name)
+    return ModelStatistics(
+        name=name,
+        version=str(model.version),
+        last_inference=_last_inference_ms(model),
+        inference_count=int(ledger.total("inferctl_rows_total", name)),
+        execution_count=int(sum(sizes[:-1])),
+        inference_stats=InferenceStatistics(
+            **_requests(ledger, name),
+            queue=_duration(ledger, "inferctl_queue_seconds", name),
+            compute_input=_duration(ledger, "inferctl_decode_seconds", name),
+            compute_infer=run,
+            compute_output=NOTHING,
+            cache_hit=NOTHING,
+            cache_miss=NOTHING,
+        ),
+        batch_stats=_batches(sizes[:-1], run),
+    )
+
+
+def _requests(ledger: Ledger, name: str) -> dict[str, Duration]:
+    counts = {value: ledger.total("inference_requests_total", name, value) for value in OUTCOMES}
+    all_s = ledger.histogram("inference_latency_seconds", name)[-1]
+    failed_s = ledger.total("inferctl_failed_seconds_total", name)
+    good = int(counts.pop(OK))
+    return {
+        "success": Duration(count=good, ns=_ns(max(0.0, all_s - failed_s)) if good else 0),
+        "fail": Duration(count=int(sum(counts.values())), ns=_ns(failed_s)),
+    }
+
+
+def _duration(ledger: Ledger, histogram: str, name: str) -> Duration:
+    *counts, seconds = ledger.histogram(histogram, name)
+    return Duration(count=int(sum(counts)), ns=_ns(seconds))
+
+
+def _batches(counts: list[float], run: Duration) -> list[BatchStatistics]:
+    """The run's sum belongs to one size when there was no other."""
+    used = [place for place, count in enumerate(counts) if count]
+    if len(used) != 1 or used[0] >= len(BATCH_BUCKETS):
+        return []
+    size = BATCH_BUCKETS[used[0]]
+    if size not in EXACT_SIZES:
+        return []
+    return [
+        BatchStatistics(
+            batch_size=size, compute_input=NOTHING, compute_infer=run, compute_output=NOTHING
+        )
+    ]
+
+
+def _last_inference_ms(model: ServedModel) -> int:
+    """When a slot's outputs were last written, of any worker; slots outlive what they held."""
+    finished_s = float(model.arena.finished_s.max())
+    if not finished_s:
+        return 0
+    return int((time.time() - (time.monotonic() - finished_s)) * 1000)
+
+
+def _ns(seconds: float) -> int:
+    return int(seconds * 1e9)
