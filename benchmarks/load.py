@@ -58,12 +58,21 @@ class Point:
     cost: Cost
 
 
+@dataclass(frozen=True, slots=True)
+class Framing:
+    """Bodies of JSON with a tensor behind it, all of one size, without anything between them."""
+
+    json_bytes: int
+    body_bytes: int
+
+
 def measure(
-    url: str, bodies: Path, tree: ProcessTree, clients: int, seconds: int, *, statuses: bool = False
-) -> tuple[Load, Cost]:
+    url: str, bodies: Path, tree: ProcessTree, clients: int, seconds: int, *,
+    statuses: bool = False, framing: Framing | None = None,
+) -> tuple[Load, Cost]:  # fmt: skip
     """Load `url` for some seconds. Raises UsageError without wrk, BenchError when it fails."""
     server_s, machine_s, children_s = tree.cpu_s(), machine_cpu_s(), _children_cpu_s()
-    load = run_wrk(url, bodies, clients, seconds, statuses=statuses)
+    load = run_wrk(url, bodies, clients, seconds, statuses=statuses, framing=framing)
     load_s = _children_cpu_s() - children_s
     machine_s = machine_cpu_s() - machine_s
     server_s = tree.cpu_s() - server_s
@@ -76,14 +85,22 @@ def measure(
     )
 
 
-def run_wrk(url: str, bodies: Path, clients: int, seconds: int, *, statuses: bool = False) -> Load:
+def run_wrk(
+    url: str, bodies: Path, clients: int, seconds: int, *,
+    statuses: bool = False, framing: Framing | None = None,
+) -> Load:  # fmt: skip
     """Closed loop: each client asks again as soon as it is answered. Raises as `measure`."""
     if shutil.which("wrk") is None:
         raise UsageError("wrk is not installed", hint="apt-get install wrk")
+    env = {**os.environ, "BODIES": str(bodies)}
+    if statuses:
+        env["STATUSES"] = "1"
+    if framing:
+        env |= {"JSON_BYTES": str(framing.json_bytes), "BODY_BYTES": str(framing.body_bytes)}
     command = ["wrk", "--threads", "1", "--connections", str(clients), "--duration", f"{seconds}s"]
     done = subprocess.run(
         [*command, "--timeout", f"{TIMEOUT_S}s", "--script", str(SCRIPT), url],
-        env={**os.environ, "BODIES": str(bodies), **({"STATUSES": "1"} if statuses else {})},
+        env=env,
         capture_output=True,
         text=True,
         check=False,

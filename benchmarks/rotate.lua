@@ -1,4 +1,5 @@
 -- Sends the bodies of the file $BODIES (a JSON document a line) in turn; ends with one line of JSON.
+-- With $JSON_BYTES each body is so much JSON with a tensor behind it, $BODY_BYTES together.
 -- With $STATUSES it also counts answers by status, which costs the generator a call per answer.
 local threads = {}
 local bodies, next_body = {}, 0
@@ -9,6 +10,15 @@ function setup(thread)
 end
 
 function init()
+  local json_bytes, body_bytes = os.getenv("JSON_BYTES"), os.getenv("BODY_BYTES")
+  if json_bytes then
+    local headers = { ["Inference-Header-Content-Length"] = json_bytes }
+    local file = io.open(os.getenv("BODIES"), "rb")
+    for body in function() return file:read(tonumber(body_bytes)) end do
+      bodies[#bodies + 1] = wrk.format("POST", nil, headers, body)
+    end
+    return
+  end
   local headers = { ["Content-Type"] = "application/json" }
   for body in io.lines(os.getenv("BODIES")) do
     bodies[#bodies + 1] = wrk.format("POST", nil, headers, body)

@@ -150,19 +150,18 @@ def announced_bytes(fields: Fields) -> int:
 
 @dataclass(slots=True)
 class Reply:
-    """A complete answer; `outcome` is its name in metrics and log."""
+    """A complete answer; `outcome` is its name in metrics and log, `extra` its own header lines."""
 
     status: int
     body: bytes
     outcome: str = OK
     content_type: bytes = b"application/json"
-    extra: Sequence[tuple[bytes, bytes]] = ()
+    extra: bytes = b""
 
     def head(self, call: Call) -> bytes:
         """All header lines of the answer but those of the connection."""
-        extra = b"".join(b"%b: %b\r\n" % header for header in self.extra) if self.extra else b""
         return b"content-type: %b\r\ncontent-length: %d\r\n%b%b" % (
-            self.content_type, len(self.body), extra, call.head(),
+            self.content_type, len(self.body), self.extra, call.head(),
         )  # fmt: skip
 
 
@@ -188,10 +187,10 @@ def problem(error: InferctlError, call: Call) -> Reply:
     return Reply(error.status, orjson.dumps(content), error.code, PROBLEM_JSON, advice(error))
 
 
-def advice(error: InferctlError) -> Headers:
-    """The headers of an error that say what to do."""
+def advice(error: InferctlError) -> bytes:
+    """The header line of an error that says what to do; most have none."""
     if isinstance(error, Overloaded | Unavailable):
-        return [(b"retry-after", b"%d" % error.retry_after_s)]
+        return b"retry-after: %d\r\n" % error.retry_after_s
     if isinstance(error, MethodNotAllowed):
-        return [(b"allow", error.allow.encode("ascii"))]
-    return []
+        return b"allow: %b\r\n" % error.allow.encode("ascii")
+    return b""

@@ -16,7 +16,7 @@ from starlette.exceptions import HTTPException
 
 from inferctl import __version__
 from inferctl.errors import InferctlError, MethodNotAllowed, NotFound
-from inferctl.server.call import BUG
+from inferctl.server.call import BUG, as_headers
 from inferctl.server.dialects.plain import problem_of
 from inferctl.server.docs import add_docs
 from inferctl.server.health import Health, Live, Ready, State
@@ -141,7 +141,7 @@ async def _answer_problem(request: Request, error: Exception) -> Response:
     return Response(
         reply.body,
         reply.status,
-        {key.decode(): value.decode() for key, value in reply.extra},
+        {key.decode(): value.decode() for key, value in as_headers(reply.extra)},
         media_type=reply.content_type.decode("ascii"),
     )
 

@@ -124,7 +124,7 @@ def test_an_answer_carries_its_id_and_its_timings_in_order(
     call.begun_s = -0.0075
     monkeypatch.setattr(time, "monotonic", lambda: 0.0)
     call.end(time.monotonic())
-    assert as_headers(Reply(200, b"{}", extra=[(b"allow", b"POST")]).head(call)) == [
+    assert as_headers(Reply(200, b"{}", extra=b"allow: POST\r\n").head(call)) == [
         (b"content-type", b"application/json"),
         (b"content-length", b"2"),
         (b"allow", b"POST"),
@@ -148,7 +148,7 @@ def test_a_problem_says_what_went_wrong_and_what_to_do() -> None:
     reply = problem(Unprocessable("the text is empty", hint="send some"), call)
     assert (reply.status, reply.outcome) == (422, "unprocessable")
     assert reply.content_type == b"application/problem+json"
-    assert reply.extra == []
+    assert reply.extra == b""
     assert orjson.loads(reply.body) == {
         "type": "about:blank",
         "title": "unprocessable",
@@ -168,7 +168,7 @@ def test_a_problem_without_advice_has_no_hint() -> None:
     "error", [Overloaded("full", retry_after_s=7), Unavailable("down", retry_after_s=7)]
 )
 def test_a_problem_that_passes_says_when_to_come_back(error: InferctlError) -> None:
-    assert problem(error, make_call()).extra == [(b"retry-after", b"7")]
+    assert problem(error, make_call()).extra == b"retry-after: 7\r\n"
 
 
 def test_a_problem_never_tells_where() -> None:

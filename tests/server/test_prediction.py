@@ -245,7 +245,7 @@ async def test_a_request_that_would_be_late_is_refused_until_it_would_not(
         waiting = Request(worker).complete()
         refused = Request(worker).complete()
         assert (waiting.status, refused.status) == (0, 429)
-        assert refused.replies[0].extra == [(b"retry-after", b"7")]
+        assert refused.replies[0].extra == b"retry-after: 7\r\n"
         await answer(worker, await held_rows(worker, 1))
         assert Request(worker).complete().status == 0
 

@@ -93,7 +93,7 @@ async def test_several_inputs_and_outputs_are_named(tmp_path: Path, door: Door) 
         ({"instances": [[1] * 4, {}]}, "input: data must be FP32 numbers"),
         ({"instances": [{"other": [1] * 4}]}, "instances: each must be an object"),
         ({"instances": [{"input": [1] * 4}, 1]}, "instances: each must be an object"),
-        ({"instances": [[1, 2, 3, 1e39]]}, "input: data holds a number that FP32 does not"),
+        ({"instances": [[1, 2, 3, 1e39]]}, "input: row 0 holds a value outside -3.4"),
     ],
 )
 async def test_other_bodies_are_refused(

@@ -18,7 +18,7 @@ from inferctl.server.call import OK, Call, Reply
 from inferctl.server.dialects.dialect import Dialect, Form
 from inferctl.server.dialects.plain import plain_error, plain_row
 from inferctl.server.dialects.v2.signature import Signature
-from inferctl.server.dialects.v2.tensors import check_values, values_of
+from inferctl.server.dialects.v2.tensors import values_of
 from inferctl.server.served import ServedModel
 from inferctl.tasks.base import Array, Body, Many, Prepared, first_problem
 
@@ -124,7 +124,6 @@ class Rows(Form):
         for name, port in ports.items():
             data = [instance[name] for instance in instances] if named else instances
             tensors[name] = values_of(port, (len(instances), *port.dims), data)
-            check_values(port, tensors[name])
         return Prepared(tensors, 1, None, len(instances))
 
     def _refusal(self) -> RequestError:

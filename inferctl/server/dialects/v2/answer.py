@@ -11,7 +11,7 @@ import orjson
 
 from inferctl.bundles.manifest import Tensor
 from inferctl.errors import RowFailed
-from inferctl.server.call import OK, Headers, Reply
+from inferctl.server.call import OK, Reply
 from inferctl.server.dialects.v2.signature import (
     BYTES,
     DATATYPES,
@@ -23,6 +23,7 @@ from inferctl.tasks.base import Array
 
 OCTETS = b"application/octet-stream"
 HEADER_LENGTH = b"inference-header-content-length"
+LENGTH_LINE = HEADER_LENGTH + b": %d\r\n"
 
 
 class Output(NamedTuple):
@@ -40,26 +41,19 @@ class Output(NamedTuple):
 class Writer:
     """Writes the answers of one form: its outputs for so many rows."""
 
-    __slots__ = ("_first", "_head", "_outputs", "_rows", "_signature", "_types", "fixed")
+    __slots__ = ("_first", "_head", "_length", "_outputs", "_rows", "_signature", "_tail")
 
-    def __init__(
-        self, signature: Signature, outputs: Sequence[Output], rows: int, request_id: str | None
-    ) -> None:
+    def __init__(self, signature: Signature, outputs: Sequence[Output], rows: int) -> None:
         self._signature, self._outputs, self._rows = signature, tuple(outputs), rows
-        self._first: dict[str, Any] = {
-            "model_name": signature.name,
-            "model_version": signature.version,
-        }
-        if request_id is not None:
-            self._first["id"] = request_id
-        # Where all outputs are raw numbers the JSON before them is always the same.
-        self.fixed = all(_is_raw(output) for output in outputs)
-        self._head = b""
-        self._types: Headers = []
-        if self.fixed:
+        self._first = {"model_name": signature.name, "model_version": signature.version}
+        # Where all outputs are raw numbers the JSON before them is the same but for the id.
+        self._head = self._tail = b""
+        self._length = b""
+        if all(_is_raw(output) for output in outputs):
             parts = [self._raw_part(output) for output in outputs]
-            self._head = orjson.dumps(self._first | {"outputs": parts})
-            self._types = [(HEADER_LENGTH, b"%d" % len(self._head))]
+            self._head = orjson.dumps(self._first)[:-1]
+            self._tail = b",%b" % orjson.dumps({"outputs": parts})[1:]
+            self._length = LENGTH_LINE % (len(self._head) + len(self._tail))
 
     def _raw_part(self, output: Output) -> dict[str, Any]:
         tensor = output.tensor
@@ -67,11 +61,11 @@ class Writer:
         size = prod(shape) * np.dtype(tensor.dtype).itemsize
         return _part(output.name, shape, DATATYPES[tensor.dtype]) | _raw(size)
 
-    def write(self, tensors: Mapping[str, Array]) -> Reply:
+    def write(self, request_id: str | None, tensors: Mapping[str, Array]) -> Reply:
         """The answer, from the graph's outputs [rows, ...]. Raises RowFailed."""
-        if self.fixed:
-            raw = [tensors[output.tensor.name].tobytes() for output in self._outputs]
-            return Reply(200, b"".join((self._head, *raw)), OK, OCTETS, self._types)
+        if self._head:
+            return self._write_raw(request_id, tensors)
+        first = self._first if request_id is None else self._first | {"id": request_id}
         parts, pieces = [], []
         for output in self._outputs:
             array = tensors[output.tensor.name]
@@ -81,11 +75,17 @@ class Writer:
                 part, piece = self._numbers(output, array)
             parts.append(part)
             pieces.append(piece)
-        body = orjson.dumps(self._first | {"outputs": parts}, option=orjson.OPT_SERIALIZE_NUMPY)
+        body = orjson.dumps(first | {"outputs": parts}, option=orjson.OPT_SERIALIZE_NUMPY)
         if not any(output.binary for output in self._outputs):
             return Reply(200, body)
-        length = (HEADER_LENGTH, b"%d" % len(body))
-        return Reply(200, b"".join((body, *pieces)), OK, OCTETS, [length])
+        return Reply(200, b"".join((body, *pieces)), OK, OCTETS, LENGTH_LINE % len(body))
+
+    def _write_raw(self, request_id: str | None, tensors: Mapping[str, Array]) -> Reply:
+        raw = [tensors[output.tensor.name].tobytes() for output in self._outputs]
+        if request_id is None:
+            return Reply(200, b"".join((self._head, self._tail, *raw)), OK, OCTETS, self._length)
+        head = b'%b,"id":%b%b' % (self._head, orjson.dumps(request_id), self._tail)
+        return Reply(200, b"".join((head, *raw)), OK, OCTETS, LENGTH_LINE % len(head))
 
     def _numbers(self, output: Output, array: Array) -> tuple[dict[str, Any], bytes]:
         part = _part(output.name, array.shape, DATATYPES[output.tensor.dtype])

@@ -5,8 +5,6 @@ from __future__ import annotations
 from math import prod
 from typing import Any
 
-import orjson
-
 from inferctl.errors import InferctlError, RequestError, TooLarge, Unprocessable
 from inferctl.server.dialects.dialect import Ask
 from inferctl.server.dialects.v2.answer import Output, Writer
@@ -34,40 +32,24 @@ class Content:
     """One request. Texts of its refusals name what the model has, and echo nothing."""
 
     def __init__(
-        self, signature: Signature, header: Body, tensors: memoryview = NO_TENSORS
+        self, signature: Signature, fields: Fields, tensors: memoryview = NO_TENSORS
     ) -> None:
-        """Parse it. Raises RequestError, or TooLarge where no request needs so much JSON."""
-        self._signature, self._tensors = signature, tensors
-        self._tensors_start = len(header)
+        """Begin to read it. Raises Unprocessable."""
+        self._signature, self._fields, self._tensors = signature, fields, tensors
         self._place = 0  # in the tensors
-        most = signature.max_json_bytes
-        if most is not None and len(header) > most:
-            raise TooLarge(f"the JSON is larger than {most} bytes", hint="send binary tensors")
-        try:
-            fields = orjson.loads(header)
-        except orjson.JSONDecodeError:
-            raise RequestError(
-                "the JSON of the request is not valid",
-                hint="when tensors follow it, Inference-Header-Content-Length is its length",
-            ) from None
-        if not isinstance(fields, dict):
-            raise RequestError("the JSON of the request is not an object")
-        self._fields: Fields = fields
         self._parameters = _parameters(fields)
-        self.id: str | None = fields.get("id")
-        if not (self.id is None or isinstance(self.id, str)):
-            raise Unprocessable("id: must be a string")
-        self.terms = self._terms()
-        # Whether another body of the same JSON has the same form.
-        self.is_lasting = self.id is None and self.terms is USUAL
+        self._terms = self._read_terms()
 
-    def ask(self, body: Body) -> Ask:
-        """The request's form, and its item: the body, or Many encoded rows, or one."""
+    def ask(self, request_id: str | None, body: Body) -> Ask:
+        """The request's form, and its item: id and body, or Many encoded rows, or one.
+
+        Raises Unprocessable and TooLarge.
+        """
         inputs = _objects(self._fields, "inputs")
         signature = self._signature
         first = inputs[0] if inputs else {}
         if first.get("datatype") == BYTES and first.get("name") in signature.encoded:
-            return self._ask_encoded(inputs)
+            return self._ask_encoded(request_id, inputs)
         if len(inputs) > len(signature.ports):
             raise self._no_such_input()
         given = [self._given(fields) for fields in inputs]
@@ -79,9 +61,8 @@ class Content:
             raise Unprocessable("inputs: all of them need the same number of rows")
         if len({part.shape for part in given if -1 in part.port.dims}) > 1:
             raise Unprocessable("inputs: all of them need the same number of tokens")
-        self.is_lasting = self.is_lasting and all(part.values is None for part in given)
-        form = Inference(given, len(body), self._writer(given[0].shape[0]))
-        return Ask(form, body, self.terms)
+        form = Inference(given, len(self._tensors), self._writer(given[0].shape[0]), self._terms)
+        return Ask(form, (request_id, body), self._terms)
 
     def _given(self, fields: Fields) -> Given:
         """An input that is a tensor of the graph."""
@@ -102,7 +83,7 @@ class Content:
         if size != count * port.dtype.itemsize:
             wanted = count * port.dtype.itemsize
             raise Unprocessable(f"{port.name}: binary_data_size of this shape is {wanted}")
-        return Given(port, shape, count, self._tensors_start + self._take(size), None)
+        return Given(port, shape, count, self._take(size), None)
 
     def _shape(self, port: Port, fields: Fields) -> Shape:
         """An input's shape, within what the model and its limits allow."""
@@ -119,7 +100,7 @@ class Content:
         self._refuse_more_rows(shape[0])
         return shape
 
-    def _ask_encoded(self, inputs: list[Fields]) -> Ask:
+    def _ask_encoded(self, request_id: str | None, inputs: list[Fields]) -> Ask:
         """One input of encoded rows: images, or texts."""
         fields, signature = inputs[0], self._signature
         name = signature.encoded[0]
@@ -139,8 +120,8 @@ class Content:
             elements = framed(name, self._tensors[start : start + size], rows)
         self._refuse_more_tensors()
         items = Many(self._element(place, element) for place, element in enumerate(elements))
-        form = Encoded(signature, rows, self._writer(rows))
-        return Ask(form, items if rows > 1 else items[0], self.terms)
+        form = Encoded(signature, request_id, rows, self._writer(rows))
+        return Ask(form, items if rows > 1 else items[0], self._terms)
 
     def _element(self, place: int, data: Body | str) -> Any:
         try:
@@ -164,7 +145,7 @@ class Content:
             is_number = output.name != LABEL_NAMES and not output.classes
             if is_number and not output.binary and output.tensor.dtype == "float16":
                 raise Unprocessable(f"{output.name}: FP16 has no JSON", hint="ask for binary data")
-        return Writer(signature, outputs, rows, self.id)
+        return Writer(signature, outputs, rows)
 
     def _output(self, fields: Fields, usual: Any) -> Output:
         signature, name = self._signature, fields.get("name")
@@ -185,7 +166,7 @@ class Content:
             )
         return Output(tensor.name, tensor, binary, classes)
 
-    def _terms(self) -> Terms:
+    def _read_terms(self) -> Terms:
         """`timeout` in microseconds, and `priority`: from 2 on it is bulk; 0 says nothing."""
         values = [self._parameters.get(name, 0) for name in ("timeout", "priority")]
         for name, value in zip(("timeout", "priority"), values, strict=True):

@@ -33,9 +33,10 @@ SLACK_BYTES = 64 * 1024
 
 
 class Port(NamedTuple):
-    """An input of the graph. `dims` are a row's, -1 where it has tokens; ids lie in 0..`highest`.
+    """An input of the graph. `dims` are a row's, -1 where it has tokens.
 
-    `is_float` and `highest` say what is checked of its values.
+    Its values lie between `low` and `high`: the dtype's bounds, or those of ids, which are checked
+    in binary too (`is_bounded`), as is that floats are finite.
     """
 
     name: str
@@ -43,12 +44,9 @@ class Port(NamedTuple):
     dtype: np.dtype[Any]
     dims: tuple[int, ...]
     is_float: bool
-    highest: int | None
-
-    @property
-    def size(self) -> int:
-        """Numbers of a row of fixed shape."""
-        return prod(self.dims)
+    is_bounded: bool
+    low: float
+    high: float
 
 
 class Signature:
@@ -79,18 +77,27 @@ def free_dims(tensor: Tensor) -> list[int]:
 
 
 def _port(tensor: Tensor, manifest: Manifest) -> Port:
-    highest = None
-    if manifest.text:
+    dtype, is_float = np.dtype(tensor.dtype), tensor.dtype.startswith("float")
+    low, high = _bounds(dtype)
+    if manifest.text and not is_float:
         # Whatever is not the ids marks tokens, by 0 and 1.
-        highest = manifest.text.vocab_size - 1 if tensor.name == "input_ids" else 1
+        low, high = 0, manifest.text.vocab_size - 1 if tensor.name == "input_ids" else 1
     return Port(
         tensor.name,
         DATATYPES[tensor.dtype],
-        np.dtype(tensor.dtype),
+        dtype,
         tuple(free_dims(tensor)[1:]),
-        tensor.dtype.startswith("float"),
-        highest,
+        is_float,
+        manifest.text is not None and not is_float,
+        low,
+        high,
     )
+
+
+def _bounds(dtype: np.dtype[Any]) -> tuple[float, float]:
+    if dtype.kind == "f":
+        return float(np.finfo(dtype).min), float(np.finfo(dtype).max)
+    return int(np.iinfo(dtype).min), int(np.iinfo(dtype).max)
 
 
 def _max_json_bytes(manifest: Manifest, limits: LimitsSettings) -> int | None:
