@@ -164,3 +164,13 @@ def test_every_error_a_client_may_get_is_an_outcome() -> None:
     (request_error,) = (e for e in InferctlError.__subclasses__() if e.__name__ == "RequestError")
     assert set(OUTCOMES) == codes(request_error) | {"ok", "internal_error"}
     assert len(set(DROP_REASONS)) == len(DROP_REASONS)
+
+
+def test_a_histogram_is_summed_over_all_processes() -> None:
+    ledger = new_ledger()
+    for block, seconds in zip(ledger.blocks, (0.002, 0.2, 20), strict=False):
+        block.histogram("inferctl_run_seconds", "shapes").observe(seconds)
+    *counts, total_s = ledger.histogram("inferctl_run_seconds", "shapes")
+    assert sum(counts) == 3
+    assert counts[-1] == 1
+    assert total_s == pytest.approx(20.202)

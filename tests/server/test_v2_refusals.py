@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 from contextlib import suppress
 from pathlib import Path
@@ -13,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from inferctl.errors import RequestError
-from inferctl.server.dialects.v2.envelope import Envelope
+from inferctl.server.dialects.v2.envelope import bodies
 from inferctl.server.dialects.v2.signature import Signature
 from inferctl.settings import LimitsSettings, ModelSettings
 from tests.tasks.tinybundles import classifier, numbers, reader, task_of, tensor, write_tokenizer
@@ -268,8 +269,22 @@ def test_whatever_is_framed_is_read_or_refused(
             read_whole(signature, header + tensors, length)
 
 
+def test_what_was_read_goes_with_its_last_reference() -> None:
+    """Arrays that wait for the collector would be memory without bounds."""
+    request_of = {"JSON": request([in_json("input", ONE)]), "binary": binary(FOUR)}
+    for asked in request_of.values():
+        length = asked.headers.get(LENGTH)
+        gc.collect()
+        gc.disable()
+        try:
+            read_whole(READERS[0], asked.body, int(length) if length else None)
+            assert gc.collect() == 0
+        finally:
+            gc.enable()
+
+
 def read_whole(signature: Signature, body: bytes, length: int | None) -> None:
-    ask = Envelope(signature, length).read(body)
+    ask = bodies(signature, length).read(body)
     if not ask.form.off_loop:
         ask.form.preprocess(ask.item)
 
@@ -280,8 +295,8 @@ def valid_bodies() -> list[tuple[Signature, bytes, int]]:
     tensors = b"".join(array.tobytes() for array in arrays.values())
     mixed = request([raw(name, array) for name, array in arrays.items()], tensors, binary=True)
     images = request([encoded("image", b"ab", b"c")], elements(b"ab", b"c"), id="me")
-    bodies = zip(READERS, (numbers_in, mixed, images), strict=True)
-    return [(signature, one.body, int(one.headers[LENGTH])) for signature, one in bodies]
+    pairs = zip(READERS, (numbers_in, mixed, images), strict=True)
+    return [(signature, one.body, int(one.headers[LENGTH])) for signature, one in pairs]
 
 
 VALID = valid_bodies()

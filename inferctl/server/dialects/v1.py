@@ -57,11 +57,10 @@ class Items(Form):
 
     def __init__(self, model: ServedModel) -> None:
         self._task, self._max_rows = model.task, model.settings.limits.max_rows
-        self.read = self._items
         self.off_loop = model.task.decodes_off_loop
         self.preprocess, self.postprocess = model.task.preprocess, model.task.postprocess
 
-    def _items(self, body: Body) -> Many:
+    def read(self, body: Body) -> Many:
         """Raises RequestError and below."""
         instances = instances_of(body, self._max_rows)
         return Many(self._item(place, instance) for place, instance in enumerate(instances))
@@ -101,16 +100,16 @@ class Rows(Form):
     def __init__(self, signature: Signature) -> None:
         self._signature = signature
         self._outputs = tuple(signature.outputs)
-        self.read, self.off_loop = self._rows, False
-        self.preprocess, self.postprocess = self._tensors, self._predictions
+        self.off_loop = False
 
-    def _rows(self, body: Body) -> Instances:
+    def read(self, body: Body) -> Instances:
+        """Raises RequestError and below."""
         most = self._signature.max_json_bytes
         if most is not None and len(body) > most:
             raise TooLarge(f"the body is larger than {most} bytes", hint="send less in one request")
         return instances_of(body, self._signature.max_rows)
 
-    def _tensors(self, instances: Instances) -> Prepared:
+    def preprocess(self, instances: Instances) -> Prepared:
         """The inputs [rows, ...]. Raises Unprocessable."""
         ports = self._signature.ports
         named = isinstance(instances[0], dict)
@@ -130,7 +129,7 @@ class Rows(Form):
         names = ", ".join(self._signature.ports)
         return Unprocessable(f"instances: each must be an object of the model's inputs: {names}")
 
-    def _predictions(self, _: None, outputs: Mapping[str, Array]) -> Instances:
+    def postprocess(self, _: None, outputs: Mapping[str, Array]) -> Instances:
         """A prediction a row: of a single output its numbers, of several an object."""
         for name, array in outputs.items():
             if not np.isfinite(array).all():

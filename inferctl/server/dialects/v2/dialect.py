@@ -10,7 +10,7 @@ from inferctl.server.call import Call, Reply
 from inferctl.server.dialects.dialect import Dialect, Form
 from inferctl.server.dialects.plain import plain_error
 from inferctl.server.dialects.v2.answer import HEADER_LENGTH
-from inferctl.server.dialects.v2.envelope import Envelope
+from inferctl.server.dialects.v2.envelope import bodies
 from inferctl.server.dialects.v2.signature import Signature
 from inferctl.server.served import ServedModel
 
@@ -40,7 +40,7 @@ class V2(Dialect):
         if signature is None:
             limits = model.settings.limits
             self._signatures[model] = signature = Signature(model.manifest, limits, model.task)
-        return Envelope(signature, None if given is None else int(given))
+        return bodies(signature, None if given is None else int(given))
 
     def problem(self, error: InferctlError, call: Call) -> Reply:
         """`{"error": text}`."""

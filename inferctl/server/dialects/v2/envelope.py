@@ -24,51 +24,13 @@ MAX_KNOWN_BYTES = 2048
 Fields = dict[str, Any]
 
 
-class Envelope(Form):
-    """Reads bodies of JSON alone, of `json_bytes` of it and then tensors, or (0) of a raw tensor.
+class Bodies(Form):
+    """What is shared by the three kinds of body: each brings the form that answers it."""
 
-    Each body brings the form that answers it.
-    """
+    __slots__ = ("_signature",)
 
-    __slots__ = ("_json_bytes", "_signature")
-
-    def __init__(self, signature: Signature, json_bytes: int | None) -> None:
-        self._signature, self._json_bytes = signature, json_bytes or 0
-        self.read = self._read_json if json_bytes is None else self._read_binary
-        if json_bytes == 0:
-            self.read = self._read_raw
-
-    def _read_json(self, body: Body) -> Ask:
-        """JSON with everything in it. Raises RequestError and below."""
-        fields, request_id = self._parsed(body)
-        return Content(self._signature, fields).ask(request_id, body)
-
-    def _read_binary(self, body: Body) -> Ask:
-        """JSON, and the tensors that it names. Raises RequestError and below."""
-        start = self._json_bytes
-        header = bytes(body[:start])
-        known = self._signature.known.get(header)
-        if known is not None and len(body) - start == known.tensor_bytes:
-            return Ask(known, (None, body), known.terms)
-        if start > len(body):
-            raise RequestError("the body is shorter than Inference-Header-Content-Length says")
-        fields, request_id = self._parsed(header)
-        if request_id is not None:
-            header = orjson.dumps(fields)
-            known = self._signature.known.get(header)
-            if known is not None and len(body) - start == known.tensor_bytes:
-                return Ask(known, (request_id, body), known.terms)
-        ask = Content(self._signature, fields, memoryview(body)[start:]).ask(request_id, body)
-        self._remember(header, ask)
-        return ask
-
-    def _remember(self, header: bytes, ask: Ask) -> None:
-        known = self._signature.known
-        if isinstance(ask.form, Inference) and ask.form.is_lasting:
-            if len(known) >= MAX_KNOWN:
-                known.clear()
-            if len(header) <= MAX_KNOWN_BYTES:
-                known[header] = ask.form
+    def __init__(self, signature: Signature) -> None:
+        self._signature = signature
 
     def _parsed(self, header: Body) -> tuple[Fields, str | None]:
         """The JSON, without the id, and the id.
@@ -92,8 +54,61 @@ class Envelope(Form):
             raise Unprocessable("id: must be a string")
         return fields, request_id
 
-    def _read_raw(self, body: Body) -> Ask:
-        """The bytes of the only input's rows. Raises Unprocessable or TooLarge."""
+
+class JsonBodies(Bodies):
+    """JSON with everything in it."""
+
+    __slots__ = ()
+
+    def read(self, body: Body) -> Ask:
+        """Raises RequestError and below."""
+        fields, request_id = self._parsed(body)
+        return Content(self._signature, fields).ask(request_id, body)
+
+
+class TensorBodies(Bodies):
+    """`json_bytes` of JSON, and the tensors that it names."""
+
+    __slots__ = ("_json_bytes",)
+
+    def __init__(self, signature: Signature, json_bytes: int) -> None:
+        super().__init__(signature)
+        self._json_bytes = json_bytes
+
+    def read(self, body: Body) -> Ask:
+        """Raises RequestError and below."""
+        start = self._json_bytes
+        header = bytes(body[:start])
+        known = self._signature.known.get(header)
+        if known is not None and len(body) - start == known.tensor_bytes:
+            return Ask(known, (None, body), known.terms)
+        if start > len(body):
+            raise RequestError("the body is shorter than Inference-Header-Content-Length says")
+        fields, request_id = self._parsed(header)
+        if request_id is not None:
+            header = orjson.dumps(fields)
+            known = self._signature.known.get(header)
+            if known is not None and len(body) - start == known.tensor_bytes:
+                return Ask(known, (request_id, body), known.terms)
+        ask = Content(self._signature, fields, memoryview(body)[start:]).ask(request_id, body)
+        self._remember(header, ask.form)
+        return ask
+
+    def _remember(self, header: bytes, form: Form) -> None:
+        known = self._signature.known
+        if isinstance(form, Inference) and form.is_lasting and len(header) <= MAX_KNOWN_BYTES:
+            if len(known) >= MAX_KNOWN:
+                known.clear()
+            known[header] = form
+
+
+class RawBodies(Bodies):
+    """The bytes of the only input's rows, and no JSON."""
+
+    __slots__ = ()
+
+    def read(self, body: Body) -> Ask:
+        """Raises Unprocessable or TooLarge."""
         signature = self._signature
         port, *others = signature.ports.values()
         if others:
@@ -114,3 +129,10 @@ class Envelope(Form):
         given = [Given(port, shape, prod(shape), 0, None)]
         form = Inference(given, len(body), Writer(signature, outputs, shape[0]), USUAL)
         return Ask(form, (None, body))
+
+
+def bodies(signature: Signature, json_bytes: int | None) -> Bodies:
+    """What a head announces: JSON alone (None), `json_bytes` of it and tensors, or raw (0)."""
+    if json_bytes is None:
+        return JsonBodies(signature)
+    return TensorBodies(signature, json_bytes) if json_bytes else RawBodies(signature)

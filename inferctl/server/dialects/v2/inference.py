@@ -48,10 +48,10 @@ class Inference(Form):
         self.is_lasting = all(part.values is None for part in given)
         # 2 microseconds for four numbers: less than a thread costs.
         self.off_loop = False
-        self.preprocess = self._tensors
         self.postprocess = writer.write
 
-    def _tensors(self, item: tuple[str | None, Body]) -> Prepared:
+    # A method, and none that is kept: a form that holds itself would wait for the collector.
+    def preprocess(self, item: tuple[str | None, Body]) -> Prepared:
         """Views of the body. Raises Unprocessable for values that no row may have."""
         request_id, body = item
         start = len(body) - self.tensor_bytes
@@ -91,9 +91,9 @@ class Encoded(Form):
         self._is_alone = rows == 1
         self.off_loop = signature.task.decodes_off_loop
         self.preprocess = signature.task.preprocess
-        self.postprocess = self._outputs
 
-    def _outputs(self, context: Any, outputs: Mapping[str, Array]) -> Any:
+    def postprocess(self, context: Any, outputs: Mapping[str, Array]) -> Any:
+        """What is written, or the row's outputs. Raises RowFailed."""
         tensors = dict(outputs)
         if self._signature.is_detection:
             tensors["boxes"] = in_pixels(tensors["boxes"], context)
