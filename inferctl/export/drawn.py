@@ -48,11 +48,16 @@ def _check_axis(value: onnx.ValueInfoProto, position: int, axis: str) -> None:
     dim = value.type.tensor_type.shape.dim[position]
     if dim.dim_param != axis:
         found = f"fixed at {dim.dim_value}" if dim.HasField("dim_value") else "not named"
-        raise VerificationError(
-            f"the graph's {axis} axis is {found}",
-            where=f"tensor {value.name}, axis {position}",
-            hint="do not loop over rows or use their number as a Python integer in the model",
-        )
+        raise not_free(axis, found, where=f"tensor {value.name}, axis {position}")
+
+
+def not_free(axis: str, found: str, *, where: str) -> VerificationError:
+    """The error of an axis that must be free, and is `found` fixed at a number or not named."""
+    return VerificationError(
+        f"the graph's {axis} axis is {found}",
+        where=where,
+        hint="do not loop over rows or use their number as a Python integer in the model",
+    )
 
 
 def serialise(proto: onnx.ModelProto) -> bytes:

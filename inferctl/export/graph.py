@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Any
 
 import onnx
 import torch
+from onnxscript import opset20
 from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from inferctl.bundles.manifest import Tensor
 from inferctl.errors import CheckpointError, InferctlError, VerificationError
 from inferctl.export.compare import Answers
-from inferctl.export.drawn import Graph, check_axes, serialise
+from inferctl.export.drawn import Graph, check_axes, not_free, serialise
 from inferctl.export.foreign import FOREIGN_ERRORS, first_line
 from inferctl.export.loaded import MAX_WEIGHT_BYTES, LoadedModel
 from inferctl.export.quiet import quiet
@@ -22,6 +26,10 @@ from inferctl.export.wrap import OUTPUT_NAMES, run_example, wrap
 
 # The newest that torch's older exporter writes itself, without converting.
 _TRACED_OPSET = 18
+# How torch says that the model fixes an axis: the first two of an input may be free.
+_FIXED = re.compile(r"a static shape of (?P<size>\d+) for dimension .*\.shape\[(?P<axis>[01])\]")
+# Its type hints are for constants, not for what a graph is drawn with.
+_OPERATORS: Any = opset20
 _DTYPES = {torch.float32: "float32", torch.int64: "int64", torch.uint8: "uint8"}
 # module, example inputs, their names, what is exported -> the graph
 Exporter = Callable[
@@ -121,10 +129,11 @@ def _draw(
     try:
         return _drawn(_export_module, module, tensors, axes, loaded), ()
     except VerificationError as error:
-        if not loaded.traceable:
-            raise
-        note = f"drawn by torch's legacy exporter, because with the new one {error.what}"
-    return _drawn(_export_traced, module, tensors, axes, loaded), (note,)
+        note = f"drawn with attention in single steps, because in one step {error.what}"
+    # What a fused attention returns lies in memory as its kernel left it, and torch takes that for
+    # a promise which the steps that it is drawn as do not keep: so it is with Swin's.
+    with sdpa_kernel(SDPBackend.MATH):
+        return _drawn(_export_module, module, tensors, axes, loaded), (note,)
 
 
 def _drawn(
@@ -141,13 +150,21 @@ def _drawn(
     except InferctlError:
         raise
     except FOREIGN_ERRORS as error:
-        raise VerificationError(
-            f"the model cannot be drawn as a graph: {first_line(error)}",
-            where=type(loaded.module).__name__,
-            hint="keep Python branches on tensor values and operators unknown to ONNX out of it",
-        ) from None
+        raise _undrawable(error, type(loaded.module).__name__) from None
     check_axes(proto, axes)
     return proto
+
+
+def _undrawable(error: Exception, where: str) -> VerificationError:
+    found = _FIXED.search(str(error))
+    if found is not None:
+        axis = ("rows", "tokens")[int(found["axis"])]
+        return not_free(axis, f"fixed at {found['size']}", where=where)
+    return VerificationError(
+        f"the model cannot be drawn as a graph: {first_line(error)}",
+        where=where,
+        hint="keep Python branches on tensor values and operators unknown to ONNX out of it",
+    )
 
 
 def _export_module(
@@ -156,16 +173,19 @@ def _export_module(
     names: tuple[str, ...],
     loaded: LoadedModel,
 ) -> onnx.ModelProto:
-    free: dict[int, object] = {0: torch.export.Dim("rows")}
-    if loaded.text is not None:
-        free[1] = torch.export.Dim("tokens", max=loaded.text.max_tokens)
+    # Names, and no `Dim`: of one that the model seems to fix, torch would draw a graph of two rows.
+    # So it goes on to read the module's Python, which finds the rows of an RT-DETR free.
     program = torch.onnx.export(
         module,
         tensors,
         input_names=names,
         output_names=OUTPUT_NAMES[loaded.task],
         dynamo=True,
-        dynamic_shapes=tuple(dict(free) for _ in tensors),
+        dynamic_shapes=tuple(
+            dict(enumerate(_axes(tensor.ndim, name)))
+            for name, tensor in zip(names, tensors, strict=True)
+        ),
+        custom_translation_table={torch.ops.aten._is_all_true.default: _is_all_true},
         external_data=False,
         verbose=False,
     )
@@ -174,22 +194,28 @@ def _export_module(
     return proto
 
 
+def _is_all_true(values: Any) -> Any:
+    """What a model's own checks of its tensors become, which torch has no ONNX form of."""
+    numbers = _OPERATORS.Cast(values, to=onnx.TensorProto.INT32)
+    least = _OPERATORS.ReduceMin(numbers, keepdims=0)
+    return _OPERATORS.Cast(least, to=onnx.TensorProto.BOOL)
+
+
 def _export_traced(
     module: nn.Module,
     tensors: tuple[torch.Tensor, ...],
     names: tuple[str, ...],
     loaded: LoadedModel,
 ) -> onnx.ModelProto:
-    """Draw by watching one run: what branches on values keeps the branch that it took."""
+    """Draw TorchScript by watching one run: a branch on values stays the one that was taken."""
     outputs = OUTPUT_NAMES[loaded.task]
     free = {name: _axes(tensor.ndim, name) for name, tensor in zip(names, tensors, strict=True)}
     free |= dict.fromkeys(outputs, ("rows",))
-    if isinstance(loaded.module, torch.jit.ScriptModule):
-        # The exporter's own tracing does not know script modules inside the one it is given.
-        module = torch.jit.trace(module, tensors, check_trace=False)  # type: ignore[no-untyped-call]
+    # The exporter's own tracing does not know script modules inside the one it is given.
+    traced = torch.jit.trace(module, tensors, check_trace=False)  # type: ignore[no-untyped-call]
     file = io.BytesIO()
     torch.onnx.export(
-        module,
+        traced,
         tensors,
         file,  # type: ignore[arg-type]  # it writes into streams too
         input_names=names,

@@ -53,12 +53,10 @@ class LoadedModel(ModelFacts):
 
     Image modules take float32 [rows, 3, height, width], normalised; text modules take `input_ids`
     and `attention_mask`, int64 [rows, tokens]. Classifiers return logits [rows, labels], detectors
-    `boxes`, `scores`, `labels`. `traceable`: no branch of the module depends on values, so that its
-    graph may be drawn by watching it run once.
+    `boxes`, `scores`, `labels`.
     """
 
     module: nn.Module
-    traceable: bool = False
 
     @property
     def parameters(self) -> int:

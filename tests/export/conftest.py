@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import save_file
-from tokenizers import Tokenizer, models, pre_tokenizers
 from torch import nn
 from transformers import BertConfig, BertForSequenceClassification
 
@@ -18,10 +18,13 @@ from inferctl.export import ExportRequest, ExportResult, export_bundle
 from inferctl.export.loaded import LoadedModel
 
 from . import tinymodels
+from .huggingface.families import save
+from .words import write_tokenizer
 
-WORDS = ("the", "film", "was", "long", "not", "bad", "terrible", "service", "food", "and", "cold")
 MakeRequest = Callable[..., ExportRequest]
 LoadTiny = Callable[[str], LoadedModel]
+Saved = Callable[[str], Path]
+Exported = Callable[[str], ExportResult]
 
 
 def settle(module: nn.Module) -> nn.Module:
@@ -48,14 +51,6 @@ def calm(module: nn.Module) -> nn.Module:
 
 def save_torch(content: object, path: Path) -> Path:
     torch.save(content, path)
-    return path
-
-
-def write_tokenizer(path: Path) -> Path:
-    words = ["[PAD]", "[UNK]", *WORDS]
-    tokenizer = Tokenizer(models.WordLevel({w: i for i, w in enumerate(words)}, unk_token="[UNK]"))
-    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-    tokenizer.save(str(path))
     return path
 
 
@@ -165,3 +160,17 @@ def published(store: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str
         ),
     }
     return {name: export_bundle(request) for name, request in requests.items()}
+
+
+@pytest.fixture(scope="session")
+def saved(tmp_path_factory: pytest.TempPathFactory) -> Saved:
+    """The directory of a family of transformers; not to be written to."""
+    folder = tmp_path_factory.mktemp("families")
+    return cache(lambda family: save(family, folder / family))
+
+
+@pytest.fixture(scope="session")
+def exported(saved: Saved, tmp_path_factory: pytest.TempPathFactory) -> Exported:
+    """The bundle of a family."""
+    output = tmp_path_factory.mktemp("bundles")
+    return cache(lambda family: export_bundle(ExportRequest(saved(family), output=output)))

@@ -13,13 +13,14 @@ from inferctl.errors import CheckpointError, VerificationError
 from inferctl.export import ExportResult
 from inferctl.export import graph as graph_module
 from inferctl.export.compare import Tolerance
-from inferctl.export.drawn import check_axes
+from inferctl.export.drawn import check_axes, serialise
 from inferctl.export.graph import draw_graph, strip_origins
 from inferctl.export.verify import verify_graph
 from inferctl.export.wrap import run_example
 
 from . import tinymodels
 from .conftest import settle
+from .kinds import PICTURES, silence
 
 
 def model(first: object) -> onnx.ModelProto:
@@ -48,43 +49,25 @@ def test_origins_are_stripped_in_every_subgraph() -> None:
     assert b"/home/me" not in proto.SerializeToString()
 
 
-def test_only_a_model_that_may_be_traced_is_drawn_by_the_legacy_exporter(
-    published: dict[str, ExportResult],
+@pytest.mark.parametrize("model", [tinymodels.Branching, tinymodels.NotDrawable])
+def test_a_model_that_cannot_be_drawn_says_so(
+    published: dict[str, ExportResult], model: type
 ) -> None:
-    branching = replace(
-        published["image-classification"].loaded, module=settle(tinymodels.Branching())
-    )
-    with pytest.raises(VerificationError, match="cannot be drawn as a graph"):
-        draw_graph(branching)
-
-    graph = draw_graph(replace(branching, traceable=True))
-    (note,) = graph.notes
-    assert note.startswith("drawn by torch's legacy exporter, because with the new one the model")
-    assert graph.outputs == published["image-classification"].manifest.outputs
-    assert graph.opset == 18
+    loaded = replace(published["image-classification"].loaded, module=settle(model()))
+    with pytest.raises(VerificationError, match="cannot be drawn as a graph: ") as caught:
+        draw_graph(loaded)
+    assert ("no ONNX form" in str(caught.value)) == (model is tinymodels.NotDrawable)
 
 
 def test_rows_that_tracing_fixed_are_found_by_running(published: dict[str, ExportResult]) -> None:
-    """The legacy exporter names the axis free even where the graph inside it is not."""
-    loaded = replace(
-        published["image-classification"].loaded,
-        module=settle(tinymodels.RowLoop()),
-        traceable=True,
-    )
+    """The exporter of TorchScript names the axis free even where the graph inside it is not."""
+    with silence():
+        traced = torch.jit.trace(settle(tinymodels.RowLoop()), PICTURES)
+    loaded = replace(published["image-classification"].loaded, module=traced)
     graph = draw_graph(loaded)
-    assert graph.notes
+    assert graph.opset == 18
     with pytest.raises(VerificationError, match="sample 1 picture"):
         verify_graph(graph, loaded, Tolerance(1e-4, 1e-3))
-
-
-def test_a_model_that_no_exporter_can_draw_says_so(published: dict[str, ExportResult]) -> None:
-    loaded = replace(
-        published["image-classification"].loaded,
-        module=settle(tinymodels.NotDrawable()),
-        traceable=True,
-    )
-    with pytest.raises(VerificationError, match=r"cannot be drawn as a graph: .*no ONNX form"):
-        draw_graph(loaded)
 
 
 def test_a_model_over_two_gigabytes_is_refused_early(
@@ -101,7 +84,7 @@ def test_a_graph_that_cannot_be_serialised_is_refused() -> None:
             raise ValueError("exceeds maximum protobuf size")
 
     with pytest.raises(CheckpointError, match="larger than the 2 GB"):
-        graph_module._serialise(Huge())
+        serialise(Huge())
 
 
 def test_a_module_that_returns_nothing_usable_is_described(

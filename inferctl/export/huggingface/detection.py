@@ -33,10 +33,7 @@ FAMILIES = {
     "YolosForObjectDetection": Family(BestQueries, "num_detection_tokens"),
     "DetrForObjectDetection": Family(BestQueries, "num_queries"),
     "RTDetrForObjectDetection": Family(BestPairs, "num_queries"),
-}
-_REASONS = {
-    "RTDetrV2ForObjectDetection": "the graph that torch's exporters draw of it was not shown to "
-    "agree with it",
+    "RTDetrV2ForObjectDetection": Family(BestPairs, "num_queries"),
 }
 
 
@@ -81,16 +78,14 @@ def load_detector(directory: Directory) -> LoadedModel:
         mean=mean,
         std=std,
         card=card,
-        traceable=True,
     )
 
 
 def _family(directory: Directory) -> Family:
     name = directory.architecture
     if name not in FAMILIES:
-        reason = _REASONS.get(name, f"only {', '.join(FAMILIES)} are known")
         raise CheckpointError(
-            clean(f"{name} is not exported: {reason}"),
+            clean(f"{name} is not exported: only {', '.join(FAMILIES)} are known"),
             where=str(directory.path),
             hint="export it as a state dict with a --factory that returns boxes, scores and labels",
         )

@@ -52,5 +52,4 @@ def load_image_classifier(directory: Directory) -> LoadedModel:
         mean=mean,
         std=std,
         card=card,
-        traceable=True,
     )

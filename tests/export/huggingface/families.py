@@ -12,8 +12,8 @@ import torch
 import transformers as hf
 from torch import nn
 
-from tests.export.conftest import write_tokenizer
 from tests.export.tinymodels import VOCABULARY
+from tests.export.words import write_tokenizer
 
 CLASSES = {0: "cat", 1: "dog", 2: "owl", 3: "fox"}
 LABELS = {"id2label": CLASSES, "label2id": {name: number for number, name in CLASSES.items()}}
@@ -99,18 +99,24 @@ def detr() -> tuple[nn.Module, Any]:
     return hf.DetrForObjectDetection(config), hf.DetrImageProcessorPil(size=LARGER)
 
 
-def rt_detr() -> tuple[nn.Module, Any]:
+def rt_detr(
+    model: type = hf.RTDetrForObjectDetection, configuration: type = hf.RTDetrConfig
+) -> tuple[nn.Module, Any]:
     backbone = hf.RTDetrResNetConfig(
         embedding_size=8, hidden_sizes=[8, 16, 24, 32], depths=[1, 1, 1, 1], layer_type="basic",
         out_features=["stage2", "stage3", "stage4"],
     )  # fmt: skip
-    config = hf.RTDetrConfig(
+    config = configuration(
         backbone_config=backbone, encoder_in_channels=[16, 24, 32], encoder_hidden_dim=32,
         d_model=32, num_queries=10, encoder_ffn_dim=64, encoder_attention_heads=2,
         decoder_in_channels=[32, 32, 32], decoder_layers=2, decoder_ffn_dim=64,
         decoder_attention_heads=2, decoder_n_points=2, **LABELS,
     )  # fmt: skip
-    return hf.RTDetrForObjectDetection(config), hf.RTDetrImageProcessorPil(size=LARGER)
+    return model(config), hf.RTDetrImageProcessorPil(size=LARGER)
+
+
+def rt_detr_v2() -> tuple[nn.Module, Any]:
+    return rt_detr(hf.RTDetrV2ForObjectDetection, hf.RTDetrV2Config)
 
 
 def text(model: type, config: type, **parts: Any) -> Build:
@@ -140,12 +146,15 @@ TEXTS: dict[str, Build] = {
     ),
 }  # fmt: skip
 IMAGES: dict[str, Build] = {"vit": vit, "resnet": resnet, "convnext": convnext, "swin": swin}
-DETECTORS: dict[str, Build] = {"yolos": yolos, "detr": detr, "rt-detr": rt_detr}
+DETECTORS: dict[str, Build] = {
+    "yolos": yolos, "detr": detr, "rt-detr": rt_detr, "rt-detr-v2": rt_detr_v2,
+}  # fmt: skip
 # RT-DETR picks its queries by a score: near-equal ones would be picked by rounding alone.
 HEADS = {
     "resnet": {"classifier": 3},
     "detr": {"class_labels_classifier": 3},
     "rt-detr": {"enc_score_head": 1000},
+    "rt-detr-v2": {"enc_score_head": 1000},
 }
 FAMILIES = {**TEXTS, **IMAGES, **DETECTORS}
 
@@ -158,10 +167,10 @@ def build(family: str) -> tuple[nn.Module, Any]:
         return enliven(model, HEADS.get(family, {})), processor
 
 
-def save(family: str, folder: Path) -> Path:
+def save(family: str, folder: Path, shard_size: str = "5GB") -> Path:
     """Write a family's directory as its owner would."""
     model, processor = build(family)
-    model.save_pretrained(folder)  # type: ignore[operator]
+    model.save_pretrained(folder, max_shard_size=shard_size)  # type: ignore[operator]
     if processor is None:
         write_tokenizer(folder / "tokenizer.json")
     else:

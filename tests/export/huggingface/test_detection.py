@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
 
 from inferctl.bundles.manifest import ImageInput, Tensor
@@ -11,11 +9,10 @@ from inferctl.errors import CheckpointError, UsageError
 from inferctl.export import ExportRequest
 from inferctl.export.huggingface.directory import load_huggingface
 
-from .conftest import Exported, Saved
+from ..conftest import Exported, Saved
 from .families import DETECTORS, edit_config
 
-DETECTIONS = {"yolos": 10, "detr": 8, "rt-detr": 40}
-LEGACY = "drawn by torch's legacy exporter"
+DETECTIONS = {"yolos": 10, "detr": 8, "rt-detr": 40, "rt-detr-v2": 40}
 
 
 @pytest.mark.parametrize("family", DETECTORS)
@@ -27,15 +24,6 @@ def test_the_bundle_keeps_the_contract_of_detectors(exported: Exported, family: 
         Tensor(name="scores", dtype="float32", shape=("rows", k)),
         Tensor(name="labels", dtype="int64", shape=("rows", k)),
     )
-
-
-@pytest.mark.parametrize(("family", "legacy"), [("yolos", 0), ("detr", 0), ("rt-detr", 1)])
-def test_the_report_says_when_the_legacy_exporter_drew_the_graph(
-    exported: Exported, family: str, legacy: int
-) -> None:
-    report = json.loads((exported(family).path / "report.json").read_bytes())
-    notes = report["checkpoint"]["notes"]
-    assert sum(LEGACY in note for note in notes) == len(notes) == legacy
 
 
 def test_another_size_can_be_asked_for(copied: Saved) -> None:

@@ -19,7 +19,7 @@ from inferctl.demo.metrics import box_iou
 from inferctl.tasks.decode import decode_image
 from tests.tasks.pictures import encoded, photo
 
-from .conftest import Exported
+from ..conftest import Exported
 from .families import DETECTORS, FAMILIES, IMAGES, TEXTS, build
 
 ANY_SIZE = 10**9
@@ -110,6 +110,15 @@ def test_a_text_gets_the_score_that_transformers_gives(exported: Exported, famil
         answers.append(run(path, feeds)["scores"])
         np.testing.assert_allclose(answers[-1], expected, atol=1e-4)
     assert np.ptp(np.concatenate(answers)[:, 0]) > 0.01, "the texts look alike"
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_report_says_where_attention_was_drawn_in_single_steps(
+    exported: Exported, family: str
+) -> None:
+    report = json.loads((exported(family).path / "report.json").read_bytes())
+    notes = [note[:37] for note in report["checkpoint"]["notes"]]
+    assert notes == ["drawn with attention in single steps,"] * (family == "swin")
 
 
 @pytest.mark.parametrize("family", FAMILIES)

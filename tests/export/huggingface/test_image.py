@@ -9,7 +9,7 @@ from inferctl.errors import CheckpointError
 from inferctl.export import ExportRequest, export_bundle
 from inferctl.export.huggingface.directory import load_huggingface
 
-from .conftest import Exported, Saved
+from ..conftest import Exported, Saved
 from .families import CLASSES, edit_config
 
 CROP = {"height": 32, "width": 32, "resize": "crop", "short_side": 36, "resample": "bicubic"}
