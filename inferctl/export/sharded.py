@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
+from typing import TypeVar
 
+from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -16,6 +18,7 @@ from inferctl.export.foreign import FOREIGN_ERRORS, clean, first_line
 from inferctl.export.sniff import INDEX_FILE, MAX_INDEX_BYTES, Kind, sniff
 
 _SAVE_AGAIN = "copy the whole folder again"
+Content = TypeVar("Content", bound=Collection[str])
 
 
 def index_of(path: Path) -> Path:
@@ -33,17 +36,21 @@ def read_shards(path: Path) -> dict[str, Tensor]:
     weights = _weight_map(index)
     tensors: dict[str, Tensor] = {}
     for shard in _shards(index, weights):
-        listed = {name for name, file in weights.items() if file == shard.name}
-        content = _read_shard(shard)
-        for names, what in (
-            (listed - content.keys(), f"{index.name} lists {{}}, which the shard does not hold"),
-            (content.keys() - listed, f"it holds {{}}, which {index.name} does not place there"),
-        ):
-            if names:
-                text = clean(what.format(repr(min(names))))
-                raise CheckpointError(text, where=str(shard), hint=_SAVE_AGAIN)
+        content = _read(shard, load_file)
+        _check_names(index, weights, shard, set(content))
         tensors |= content
     return tensors
+
+
+def check_shards(path: Path) -> None:
+    """Hold an index against the headers of its shards, reading no weight.
+
+    Raises CheckpointError as `read_shards` does.
+    """
+    index = index_of(path)
+    weights = _weight_map(index)
+    for shard in _shards(index, weights):
+        _check_names(index, weights, shard, _read(shard, _listed_names))
 
 
 def shards_sha256(path: Path) -> str:
@@ -113,9 +120,25 @@ def _shards(index: Path, weights: Mapping[str, str]) -> list[Path]:
     return shards
 
 
-def _read_shard(shard: Path) -> dict[str, Tensor]:
+def _check_names(index: Path, weights: Mapping[str, str], shard: Path, found: set[str]) -> None:
+    listed = {name for name, file in weights.items() if file == shard.name}
+    for names, what in (
+        (listed - found, f"{index.name} lists {{}}, which the shard does not hold"),
+        (found - listed, f"it holds {{}}, which {index.name} does not place there"),
+    ):
+        if names:
+            text = clean(what.format(repr(min(names))))
+            raise CheckpointError(text, where=str(shard), hint=_SAVE_AGAIN)
+
+
+def _listed_names(shard: Path) -> set[str]:
+    with safe_open(shard, "pt") as content:
+        return set(content.keys())
+
+
+def _read(shard: Path, by: Callable[[Path], Content]) -> Content:
     try:
-        return load_file(shard, device="cpu")
+        return by(shard)
     except FOREIGN_ERRORS as error:
         raise CheckpointError(
             f"it is cut short or damaged: {first_line(error)}", where=str(shard), hint=_SAVE_AGAIN

@@ -15,8 +15,8 @@ from inferctl.export.huggingface.boxes import BestPairs, BestQueries, Choice
 from inferctl.export.huggingface.config import Directory
 from inferctl.export.huggingface.image import TEXT_FLAGS
 from inferctl.export.huggingface.preprocessor import Preprocessor, read_preprocessor
-from inferctl.export.huggingface.weights import WEIGHTS_FILE, load_module
-from inferctl.export.loaded import LoadedModel, file_sha256
+from inferctl.export.huggingface.weights import load_module, weights_of
+from inferctl.export.loaded import LoadedModel
 
 MAX_DETECTIONS = 100
 
@@ -65,14 +65,15 @@ def load_detector(directory: Directory) -> LoadedModel:
     image, stretched = _input(directory, preprocessor)
     mean, std = preprocessor.normalisation()
     card = directory.card()
+    weights, sha256 = weights_of(directory.path)
     model, notes = load_module(directory.path, transformers.AutoModelForObjectDetection)
     return LoadedModel(
         module=Detector(model, _choice(model, family, labels)).eval(),
         task="image-detection",
         name=directory.name,
         labels=labels,
-        weights=directory.path / WEIGHTS_FILE,
-        sha256=file_sha256(directory.path / WEIGHTS_FILE),
+        weights=weights,
+        sha256=sha256,
         notes=(*notes, *stretched),
         image=image,
         mean=mean,

@@ -13,7 +13,6 @@ from inferctl.export.huggingface.config import Directory, open_directory
 from inferctl.export.huggingface.detection import load_detector
 from inferctl.export.huggingface.image import load_image_classifier
 from inferctl.export.huggingface.text import load_text_classifier
-from inferctl.export.huggingface.weights import check_weights_file
 from inferctl.export.loaded import LoadedModel
 from inferctl.export.request import ExportRequest
 
@@ -28,7 +27,7 @@ HEADS: dict[str, tuple[Task, Loader]] = {
 
 
 def load_huggingface(request: ExportRequest) -> LoadedModel:
-    """Load a directory with config.json, model.safetensors and its tokenizer or preprocessor.
+    """Load a directory with config.json, its weights and its tokenizer or preprocessor.
 
     Raises CheckpointError when it is another head or incomplete, UsageError for flags that
     contradict it.
@@ -49,7 +48,6 @@ def load_huggingface(request: ExportRequest) -> LoadedModel:
             f"its problem type is {problem}, not single-label classification",
             where=str(directory.path),
         )
-    check_weights_file(directory.path)
     return loader(directory)
 
 

@@ -7,8 +7,8 @@ from torch import Tensor, nn
 
 from inferctl.export.huggingface.config import Directory
 from inferctl.export.huggingface.preprocessor import read_preprocessor
-from inferctl.export.huggingface.weights import WEIGHTS_FILE, load_module
-from inferctl.export.loaded import LoadedModel, file_sha256
+from inferctl.export.huggingface.weights import load_module, weights_of
+from inferctl.export.loaded import LoadedModel
 
 # What only texts have.
 TEXT_FLAGS = ("tokenizer", "max_tokens")
@@ -39,14 +39,15 @@ def load_image_classifier(directory: Directory) -> LoadedModel:
     image = preprocessor.classifier_input()
     mean, std = preprocessor.normalisation()
     card = directory.card()
+    weights, sha256 = weights_of(directory.path)
     model, notes = load_module(directory.path, transformers.AutoModelForImageClassification)
     return LoadedModel(
         module=ImageClassifier(model).eval(),
         task="image-classification",
         name=directory.name,
         labels=labels,
-        weights=directory.path / WEIGHTS_FILE,
-        sha256=file_sha256(directory.path / WEIGHTS_FILE),
+        weights=weights,
+        sha256=sha256,
         notes=notes,
         image=image,
         mean=mean,

@@ -9,8 +9,8 @@ from inferctl.bundles.manifest import TOKENIZER_FILE, TextInput
 from inferctl.errors import CheckpointError
 from inferctl.export.huggingface.config import Directory, number
 from inferctl.export.huggingface.lengths import longest_text
-from inferctl.export.huggingface.weights import WEIGHTS_FILE, load_module
-from inferctl.export.loaded import LoadedModel, file_sha256
+from inferctl.export.huggingface.weights import load_module, weights_of
+from inferctl.export.loaded import LoadedModel
 from inferctl.export.tokens import read_tokenizer
 
 
@@ -44,14 +44,15 @@ def load_text_classifier(directory: Directory) -> LoadedModel:
             hint="use the tokenizer.json the model was trained with",
         )
     card = directory.card()
+    weights, sha256 = weights_of(directory.path)
     model, notes = load_module(directory.path, transformers.AutoModelForSequenceClassification)
     return LoadedModel(
         module=SequenceClassifier(model).eval(),
         task="text-classification",
         name=directory.name,
         labels=labels,
-        weights=directory.path / WEIGHTS_FILE,
-        sha256=file_sha256(directory.path / WEIGHTS_FILE),
+        weights=weights,
+        sha256=sha256,
         notes=notes,
         text=TextInput(
             max_tokens=longest_text(directory),

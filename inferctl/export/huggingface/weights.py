@@ -15,20 +15,34 @@ from transformers.utils import logging as transformers_logging
 
 from inferctl.errors import CheckpointError
 from inferctl.export.foreign import FOREIGN_ERRORS, clean, first_line
-from inferctl.export.sniff import Kind, sniff
+from inferctl.export.loaded import file_sha256
+from inferctl.export.sharded import check_shards, shards_sha256
+from inferctl.export.sniff import INDEX_FILE, Kind, sniff
 
 WEIGHTS_FILE = "model.safetensors"
 
 
-def check_weights_file(directory: Path) -> None:
-    """Raise CheckpointError unless the weights lie in one safetensors file."""
-    weights = directory / WEIGHTS_FILE
-    if not weights.is_file():
-        raise CheckpointError(
-            f"{WEIGHTS_FILE} is missing",
-            where=str(directory),
-            hint="save it in one file with `model.save_pretrained(directory)`",
-        )
+def weights_of(directory: Path) -> tuple[Path, str]:
+    """Which file holds the weights, or lists the shards that do, and its sha256.
+
+    Of both, transformers reads the first. Raises CheckpointError when there is neither, or it is no
+    safetensors file, or the index does not fit its shards.
+    """
+    weights, index = directory / WEIGHTS_FILE, directory / INDEX_FILE
+    if weights.is_file():
+        _check_format(weights)
+        return weights, file_sha256(weights)
+    if index.is_file():
+        check_shards(index)
+        return index, shards_sha256(index)
+    raise CheckpointError(
+        f"{WEIGHTS_FILE} is missing",
+        where=str(directory),
+        hint="save it with `model.save_pretrained(directory)`",
+    )
+
+
+def _check_format(weights: Path) -> None:
     if sniff(weights) is not Kind.SAFETENSORS:
         raise CheckpointError(
             "it is not a safetensors file",
@@ -78,7 +92,7 @@ def _check_complete(found: Mapping[str, Any], directory: Path) -> None:
         if names:
             raise CheckpointError(
                 clean(f"{len(names)} weights {what}, such as {names[0]!r}"),
-                where=str(directory / WEIGHTS_FILE),
+                where=str(directory),
                 hint="the directory must hold the whole trained model, not only its base",
             )
 
