@@ -22,11 +22,12 @@ _AXES = {
 
 
 class Program(nn.Module):
-    """The tensors of a program's inputs in the layout that it was exported with."""
+    """The tensors of a program's inputs, `names`, in the layout that it was exported with."""
 
-    def __init__(self, module: nn.Module) -> None:
+    def __init__(self, module: nn.Module, names: tuple[str, ...]) -> None:
         super().__init__()
         self.module = module
+        self.names = names
 
     def forward(self, *inputs: Tensor) -> object:
         """Run; where a reshape was a view of contiguous memory, it is a view for ever."""
@@ -43,7 +44,7 @@ def load_program(path: Path, task: Task, image: ImageInput | None) -> nn.Module:
     try:
         with quiet():
             program = torch.export.load(written(records))
-            _check_inputs(program, _AXES[task], image, path)
+            _check_inputs(program, _axes(program, task), image, path)
             # Its guards are not wanted: the graph is compared at several sizes instead.
             module = program.module(check_guards=False)
     except InferctlError:
@@ -53,7 +54,18 @@ def load_program(path: Path, task: Task, image: ImageInput | None) -> nn.Module:
     module.validate_inputs = False  # type: ignore[assignment]  # torch types it as a submodule
     # These only refuse to be called, and a module inside another one gets called.
     del module.train, module.eval
-    return Program(module)
+    return Program(module, _names(program))
+
+
+def _axes(program: torch.export.ExportedProgram, task: Task) -> tuple[tuple[str, ...], ...]:
+    """The free axes of each input; a text's may have segments, which are fed as zeros."""
+    axes = _AXES[task]
+    segments = task == "text-classification" and "token_type_ids" in _names(program)
+    return (*axes, axes[0]) if segments else axes
+
+
+def _names(program: torch.export.ExportedProgram) -> tuple[str, ...]:
+    return tuple(str(name) for name in program.graph_signature.user_inputs)
 
 
 def _check_inputs(
@@ -62,7 +74,7 @@ def _check_inputs(
     image: ImageInput | None,
     path: Path,
 ) -> None:
-    names = program.graph_signature.user_inputs
+    names = _names(program)
     nodes = [node for node in program.graph.nodes if node.op == "placeholder"]
     inputs = [node for node in nodes if node.name in names]
     if len(inputs) != len(axes) or len(names) != len(axes):

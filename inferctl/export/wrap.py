@@ -4,6 +4,8 @@ The contract of the module that a factory returns, with `rows` free everywhere:
 
 - Image tasks: `forward(x)`, float32 [rows, 3, H, W], RGB, already normalised by --mean and --std.
 - Text: `forward(input_ids, attention_mask)`, both int64 [rows, tokens]; mask 1 is a real token.
+  One that needs `token_type_ids` too, by that name, is fed zeros, as a text that stands alone is;
+  then all three may come in any order.
 - Classifiers return logits, float32 [rows, classes]; the softmax is added here.
 - Detectors return `(boxes, scores, labels)`: boxes float32 [rows, k, 4] as x1, y1, x2, y2 in 0..1
   of the input, scores float32 [rows, k] descending, labels int64 [rows, k] from 0. `k` is fixed.
@@ -13,12 +15,15 @@ The contract of the module that a factory returns, with `rows` free everywhere:
 
 from __future__ import annotations
 
+import inspect
+
 import torch
 from torch import Tensor, nn
 
 from inferctl.errors import CheckpointError, InferctlError, UsageError
 from inferctl.export.foreign import FOREIGN_ERRORS, first_line
 from inferctl.export.loaded import LoadedModel
+from inferctl.export.program import Program
 
 Outputs = tuple[Tensor, ...]
 OUTPUT_NAMES = {
@@ -26,6 +31,8 @@ OUTPUT_NAMES = {
     "image-classification": ("scores",),
     "text-classification": ("scores",),
 }
+_TEXT_NAMES = ("input_ids", "attention_mask")
+_SEGMENTS = "token_type_ids"
 _DETECTION_DTYPES = (torch.float32, torch.float32, torch.int64)
 
 
@@ -56,10 +63,41 @@ class TextGraph(nn.Module):
     def __init__(self, loaded: LoadedModel) -> None:
         super().__init__()
         self.module = loaded.module
+        self.names = text_inputs(loaded.module)
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Outputs:
-        """Run."""
-        return _outputs(self.module(input_ids, attention_mask), True)
+        """Run; what the module wants besides is zeros."""
+        given = {
+            "input_ids": input_ids,
+            "attention_mask": attention_mask,
+            _SEGMENTS: torch.zeros_like(input_ids),
+        }
+        return _outputs(self.module(*(given[name] for name in self.names)), True)
+
+
+def text_inputs(module: nn.Module) -> tuple[str, ...]:
+    """What a text module is fed, in its order: ids and mask, and `token_type_ids` if it needs them.
+
+    Names count only where these three are all that it needs; others take ids and mask by place.
+    """
+    needed = _needed(module)
+    return needed if sorted(needed) == sorted((*_TEXT_NAMES, _SEGMENTS)) else _TEXT_NAMES
+
+
+def _needed(module: nn.Module) -> tuple[str, ...]:
+    """The names of the inputs that the module cannot be called without."""
+    if isinstance(module, Program):
+        return module.names
+    if isinstance(module, torch.jit.ScriptModule):
+        arguments = module.forward.schema.arguments[1:]  # type: ignore[attr-defined]
+        return tuple(argument.name for argument in arguments if not argument.has_default_value())
+    parameters = inspect.signature(module.forward).parameters.values()
+    return tuple(
+        parameter.name
+        for parameter in parameters
+        if parameter.default is parameter.empty
+        and parameter.kind is parameter.POSITIONAL_OR_KEYWORD
+    )
 
 
 def wrap(loaded: LoadedModel) -> nn.Module:

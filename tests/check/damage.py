@@ -75,6 +75,25 @@ def answer_first_row_only(proto: onnx.ModelProto) -> None:
         )
 
 
+def take_segments(proto: onnx.ModelProto) -> None:
+    """A third input, as BERT has it: its sum is added to the scores."""
+    graph = proto.graph
+    third = onnx.ValueInfoProto()
+    third.CopyFrom(graph.input[0])
+    third.name = "token_type_ids"
+    graph.input.append(third)
+    graph.initializer.append(numpy_helper.from_array(np.array([1], np.int64), "tokens_axis"))
+    for node in graph.node:
+        node.output[:] = ["scores_before" if name == "scores" else name for name in node.output]
+    graph.node.extend(
+        [
+            onnx.helper.make_node("ReduceSum", ["token_type_ids", "tokens_axis"], ["sum"]),
+            onnx.helper.make_node("Cast", ["sum"], ["added"], to=onnx.TensorProto.FLOAT),
+            onnx.helper.make_node("Add", ["scores_before", "added"], ["scores"]),
+        ]
+    )
+
+
 def divide_by_zero(proto: onnx.ModelProto) -> None:
     """NaN for every black picture, as a normalisation by each picture's own contrast gives."""
     graph = proto.graph

@@ -63,6 +63,16 @@ def test_a_bundle_of_bare_tensors_passes(tmp_path: Path) -> None:
     assert {line.name: line.count for line in report.lines}["samples"] == 4
 
 
+def test_a_graph_that_takes_segments_is_fed_zeros(published: Published, tmp_path: Path) -> None:
+    """As the server does; the graph answers nonsense to anything else."""
+    names = ("input_ids", "attention_mask", "token_type_ids")
+    inputs = [{"name": name, "dtype": "int64", "shape": ["rows", "tokens"]} for name in names]
+    bundle = published["text-factory"].path
+    changed = damaged(bundle, tmp_path / "1", damage.take_segments, inputs=inputs)
+    assert faults(check(changed)) == []
+    assert faults(check_bundle(CheckRequest(changed, against=changed))) == []
+
+
 def test_a_flipped_bit_is_a_damaged_bundle(published: Published, tmp_path: Path) -> None:
     bundle = shutil.copytree(published["image-classification"].path, tmp_path / "1")
     graph = bytearray((bundle / "model.onnx").read_bytes())
