@@ -34,9 +34,10 @@ _PAYLOADS = (
 _NAME = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)?")
 # A module that is called again gets an @ and a number.
 _QUALIFIED_NAME = re.compile(r"([A-Za-z0-9_@]+(\.[A-Za-z0-9_@]+)*)?")
-# aten has operators for files too.
+# aten has operators for files too. Masks are joined by three whose names Python has methods of.
 _OPERATOR = re.compile(
     r"torch\.ops\.aten\.(?!__|from_file\b|save\b)[A-Za-z0-9_]+\.(?!__)[A-Za-z0-9_]+"
+    r"|torch\.ops\.aten\.__(and|or|xor)__\.(Scalar|Tensor)"
     r"|torch\.ops\.higher_order\.(cond|wrap_with_set_grad_enabled|wrap_with_autocast)"
     r"|torch\.(sym_(float|int|ite|max|min|not|sqrt|sum)|_sym_sqrt)"
     r"|_operator\.(getitem|add|sub|mul|floordiv|truediv|mod|pow|neg|pos|eq|ne|lt|le|gt|ge|and_|or_)"

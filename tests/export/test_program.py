@@ -32,6 +32,18 @@ def test_a_program_answers_as_before_without_its_samples(tmp_path: Path) -> None
     assert module.eval() is module
 
 
+class Masked(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        bright = (x > 0.2) & (x < 0.9) | (x > 0.95)
+        return (x * (bright ^ (x > 0.5))).sum((2, 3))
+
+
+def test_masks_may_be_joined(tmp_path: Path) -> None:
+    module = load(kinds.save_program(Masked(), tmp_path / "model.pt2"))
+    pictures = torch.rand(5, 3, tinymodels.SIDE, tinymodels.SIDE)
+    assert torch.equal(module(pictures), Masked()(pictures))
+
+
 def test_a_batch_of_one_size_is_refused_with_what_to_do(
     classify: MakeRequest, tmp_path: Path
 ) -> None:
