@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install browser demo fmt check unit e2e docs test clean
+.PHONY: help install browser demo fmt check unit e2e matrix docs test clean
 
 help:  ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -44,7 +44,10 @@ unit: $(INSTALLED)  ## tests without services
 	$(BIN)/pytest -m "not e2e"
 
 e2e: $(INSTALLED) browser  ## tests against real processes
-	$(BIN)/pytest -m e2e
+	$(BIN)/pytest -m "e2e and not matrix"
+
+matrix: $(INSTALLED)  ## every kind of checkpoint of every family: docs/matrix.md
+	$(BIN)/pytest -m "matrix or not matrix" tests/export/matrix
 
 docs: $(INSTALLED)  ## write what is generated from the code
 	$(BIN)/python -m docs.generate

@@ -66,6 +66,16 @@ class ExportRequest(BundleRequest):
     weights_key: str | None = None
     trust_pickle: bool = False
 
+    def __post_init__(self) -> None:
+        # A class with slots is made twice, and `super()` knows the first alone.
+        BundleRequest.__post_init__(self)
+        if self.task == "tensor":
+            raise UsageError(
+                "a model of numbers cannot be exported: no flag says what its inputs are",
+                where="--task",
+                hint="write it with torch.onnx.export, then inferctl import FILE --task tensor",
+            )
+
 
 def _check_naming(request: BundleRequest) -> None:
     if request.name is not None and not re.fullmatch(NAME_PATTERN, request.name):

@@ -39,10 +39,12 @@ def save_program(
     path: Path,
     inputs: tuple[Tensor, ...] = (PICTURES,),
     dynamic_shapes: object = BATCH,
+    *,
+    strict: bool = False,
 ) -> Path:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        program = torch.export.export(module, inputs, dynamic_shapes=dynamic_shapes)
+        program = torch.export.export(module, inputs, dynamic_shapes=dynamic_shapes, strict=strict)
         torch.export.save(program, path)
     return path
 

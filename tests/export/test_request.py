@@ -18,6 +18,7 @@ from inferctl.export.loaded import file_sha256, name_from
         ({"name": "My Model"}, "--name"),
         ({"name": "../up"}, "--name"),
         ({"version": 0}, "--version"),
+        ({"task": "tensor"}, "model of numbers cannot be exported.*--task.*inferctl import"),
         ({"labels": ("a", " ")}, "--labels"),
         ({"labels": ("a", "a")}, "--labels"),
         ({"image_size": (0, 5)}, "--image-size"),

@@ -67,13 +67,16 @@ class DeepDetector(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
+        # Of its own: a script knows no globals.
+        self.sizes = [CLASSES, 4]
+        self.k = DETECTIONS
         self.trunk = nn.Conv2d(3, 8, 3, stride=2, padding=1)
         self.conv = nn.Conv2d(8, CLASSES + 4, 3, stride=2)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        heat, sides = self.conv(self.trunk(x).relu()).flatten(2).split([CLASSES, 4], dim=1)
+        heat, sides = self.conv(self.trunk(x).relu()).flatten(2).split(self.sizes, dim=1)
         cells = heat.shape[2]
-        scores, index = heat.sigmoid().flatten(1).topk(DETECTIONS)
+        scores, index = heat.sigmoid().flatten(1).topk(self.k)
         where = (index % cells).unsqueeze(-1).expand(-1, -1, 4)
         corners = sides.sigmoid().transpose(1, 2).gather(1, where)
         boxes = torch.cat([corners[..., :2] / 2, 0.5 + corners[..., 2:] / 2], -1)
