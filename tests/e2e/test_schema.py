@@ -23,6 +23,8 @@ def test_every_answer_is_as_the_document_says_and_no_request_is_a_bug(
         [
             COMMAND, "--config-file", CONFIG, "run", f"{service.url}/openapi.json",
             "--max-examples", "30", "--seed", "1", "--no-color",
+            # The same functions answer with the version in the path.
+            "--exclude-path-regex", "/versions/",
         ],
         cwd=tmp_path,
         capture_output=True,
