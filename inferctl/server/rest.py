@@ -6,7 +6,8 @@ the request's scope.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from http import HTTPStatus
 from typing import Any, NamedTuple
 
@@ -65,12 +66,24 @@ def build_rest(offers: Sequence[Offer], *, docs: bool, ui: bool) -> FastAPI:
         add_page(rest, docs=docs)
     if docs:
         add_docs(rest)
-        document = rest.openapi()
-        _without_fastapis_errors(document)
-        add_predict_paths(document, offers)
-        add_protocol_paths(document, offers)
-        rest.openapi = lambda: document  # type: ignore[method-assign] # FastAPI's documented way
+        rest.openapi = _document(rest.openapi, offers)  # type: ignore[method-assign] # FastAPI's way
     return rest
+
+
+def _document(
+    fastapis: Callable[[], dict[str, Any]], offers: Sequence[Offer]
+) -> Callable[[], dict[str, Any]]:
+    """The document of all paths, made when it is first asked for: it takes long."""
+
+    @cache
+    def document() -> dict[str, Any]:
+        content = fastapis()
+        _without_fastapis_errors(content)
+        add_predict_paths(content, offers)
+        add_protocol_paths(content, offers)
+        return content
+
+    return document
 
 
 def _without_fastapis_errors(document: dict[str, Any]) -> None:

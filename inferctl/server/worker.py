@@ -52,6 +52,8 @@ class Prototype:
         """Load what the tasks need. Raises BundleError."""
         self.offers = [_offer(model) for model in models]
         self.rest = build_rest(self.offers, docs=docs, ui=ui)
+        if docs:
+            self.rest.openapi()  # no worker need make it
         # What a client sends must not fill stderr; bugs are errors.
         logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
 
