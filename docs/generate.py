@@ -51,6 +51,8 @@ def settings_page() -> str:
         "- `[batching]`, `[limits]` and `[runtime]` again for one model alone:\n"
         "  `[models.NAME.batching]`; `[models.NAME] default = true` marks the model that answers\n"
         "  `/predict`. From the environment this works for names without `-` and `.`.\n"
+        "- `[models.NAME] versions = [1, 2]` and `labels = { stable = 1, canary = 2 }` say which\n"
+        "  versions are served and which one answers: [reload.md](reload.md).\n"
         "- An unknown key is refused, with the nearest known one.\n\n"
         "| key | default | allowed | meaning |\n|---|---|---|---|\n" + "\n".join(rows) + "\n"
     )
@@ -113,9 +115,9 @@ def metrics_page() -> str:
         "# Metrics\n\n"
         + GENERATED
         + "`GET /metrics` on any worker answers for all processes; counters go on when a process\n"
-        "is replaced. Two more come from the system, by `role` (supervisor, worker, engine):\n"
-        "`inferctl_process_cpu_seconds_total` and `inferctl_process_resident_memory_bytes`, where\n"
-        "what processes share counts in each of them.\n\n"
+        "is replaced, and when another version of a model takes over. Two more come from the\n"
+        "system, by `role` (supervisor, worker, engine): `inferctl_process_cpu_seconds_total` and\n"
+        "`inferctl_process_resident_memory_bytes`, where what processes share counts in each.\n\n"
         "| name | kind | labels | meaning | buckets or label values |\n|---|---|---|---|---|\n"
         + "\n".join(rows)
         + "\n"

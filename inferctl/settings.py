@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 MIB = 1024 * 1024
 
@@ -50,6 +50,9 @@ class ServerSettings(Section):
     )
     docs: bool = Field(default=True, description="serve /docs and /openapi.json")
     ui: bool = Field(default=True, description="serve the page at /")
+    admin: bool = Field(
+        default=False, description="let whoever reaches the port load and unload models"
+    )
 
 
 class BatchingSettings(Section):
@@ -111,10 +114,29 @@ class RuntimeSettings(Section):
     )
 
 
+def _numbers(given: object) -> object:
+    """A list as a flag or the environment writes it: `1,2`."""
+    if isinstance(given, str) and given != "latest":
+        return [part for part in given.strip("[]").split(",") if part.strip()]
+    return given
+
+
+# No number, which is a version itself.
+Label = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,31}$")]
+Version = Annotated[int, Field(ge=1)]
+
+
 class ModelSettings(Section):
     """One model's own settings; what is not set here comes from the global sections."""
 
     default: bool = Field(default=False, description="answers /predict without a model name")
+    versions: Annotated[
+        Literal["latest"] | Annotated[tuple[Version, ...], Field(min_length=1)],
+        BeforeValidator(_numbers),
+    ] = Field(default="latest", description='versions to serve; "latest" is the newest one')
+    labels: dict[Label, Version] = Field(
+        default={}, description="names for versions, which are served too; stable answers"
+    )
     batching: BatchingSettings = BatchingSettings()
     limits: LimitsSettings = LimitsSettings()
     runtime: RuntimeSettings = RuntimeSettings()
@@ -144,6 +166,8 @@ class Settings(Section):
         own = self.models.get(name, ModelSettings())
         return ModelSettings(
             default=own.default,
+            versions=own.versions,
+            labels=own.labels,
             batching=_laid_over(self.batching, own.batching),
             limits=_laid_over(self.limits, own.limits),
             runtime=_laid_over(self.runtime, own.runtime),

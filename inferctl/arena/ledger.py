@@ -3,13 +3,18 @@
 Any worker can answer /metrics for all of them. A block outlives its process, so counters never go
 back when a worker or the engine is replaced. Counting costs one memory write; a library that keeps
 a file per process costs microseconds per count and forgets or accumulates files on restarts.
+
+A version of a model has a place, whose number is the same in every process, and its series lie
+there. Another version of the model may run beside it in a place of its own; a place that is free
+again goes to the next version of the same model, whose counters go on in it. So the sum over a
+model's places never goes back. Places that were never taken cost no memory.
 """
 
 from __future__ import annotations
 
 import mmap
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -28,7 +33,10 @@ DROP_REASONS = ("expired", "cancelled", "worker_lost")
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """One metric: its cells are (models) x (label values) x (1, or buckets + overflow + sum)."""
+    """One metric: its cells are (places) x (label values) x (1, or buckets + overflow + sum).
+
+    `of_model` is the model's figure from those of its places.
+    """
 
     name: str
     kind: Literal["counter", "gauge", "histogram"]
@@ -37,6 +45,7 @@ class Metric:
     label: str = ""
     values: tuple[str, ...] = ("",)
     buckets: tuple[float, ...] = ()
+    of_model: Literal["sum", "largest"] = "sum"
 
     @property
     def width(self) -> int:
@@ -82,8 +91,13 @@ METRICS: tuple[Metric, ...] = (
     ),
     Metric("inferctl_queue_rows", "gauge", "Rows waiting in the engine"),
     Metric("inferctl_in_flight", "gauge", "Slots in use"),
-    Metric("inferctl_max_batch_rows", "gauge", "Largest batch the engine forms"),
-    Metric("inferctl_row_seconds", "gauge", "Seconds per row at which the queue drains"),
+    Metric(
+        "inferctl_max_batch_rows", "gauge", "Largest batch the engine forms", of_model="largest"
+    ),
+    Metric(
+        "inferctl_row_seconds", "gauge", "Seconds per row at which the queue drains",
+        of_model="largest",
+    ),
     Metric(
         "inferctl_engine_ready", "gauge", "1 when every model is loaded and warm", per_model=False
     ),
@@ -95,6 +109,11 @@ METRICS: tuple[Metric, ...] = (
         "inferctl_restarts_total", "counter", "Processes started again after they died",
         per_model=False, label="role", values=("engine", "worker"),
     ),
+    Metric(
+        "inferctl_reloads_total", "counter",
+        "Versions that were to be loaded into the running service, by what became of them",
+        per_model=False, label="outcome", values=("ok", "failed"),
+    ),
     Metric("inferctl_log_dropped_total", "counter", "Request log lines lost", per_model=False),
 )  # fmt: skip
 
@@ -102,18 +121,31 @@ METRICS: tuple[Metric, ...] = (
 PID, CPU_BASE_S = 0, 1
 STATE_CELLS = 2
 CELL_BYTES = 8
+# Versions that may be in memory at a time, those included that are on their way in or out.
+PLACES = 256
+# As long as a name may be; one that is not full ends with zeros.
+NAME_BYTES = 64
 
 
-def _block_cells(models: int) -> int:
-    return STATE_CELLS + sum(
-        (models if metric.per_model else 1) * len(metric.values) * metric.width
-        for metric in METRICS
-    )
+def _offsets(metrics: Iterable[Metric], start: int) -> tuple[dict[tuple[str, str], int], int]:
+    """The first cell of each series by metric and label value, and the first cell behind all."""
+    found = {}
+    for metric in metrics:
+        for value in metric.values:
+            found[metric.name, value] = start
+            start += metric.width
+    return found, start
 
 
-def ledger_bytes(models: int, processes: int) -> int:
-    """Bytes of shared memory for the blocks of `processes` processes."""
-    return _block_cells(models) * processes * CELL_BYTES
+_BY_NAME = {metric.name: metric for metric in METRICS}
+_IN_PROCESS, _PLACES_START = _offsets((m for m in METRICS if not m.per_model), STATE_CELLS)
+_IN_PLACE, _PLACE_CELLS = _offsets((m for m in METRICS if m.per_model), 0)
+_BLOCK_CELLS = _PLACES_START + PLACES * _PLACE_CELLS
+
+
+def ledger_bytes(processes: int) -> int:
+    """Bytes of shared memory for the places' names and the blocks of `processes` processes."""
+    return PLACES * NAME_BYTES + _BLOCK_CELLS * processes * CELL_BYTES
 
 
 class Histogram:
@@ -152,47 +184,52 @@ class Cell:
 
 
 class Block:
-    """The numbers of one process."""
+    """The numbers of one process. Metrics that are not of models have no place."""
 
-    def __init__(self, cells: memoryview[float], models: Sequence[str]) -> None:
+    def __init__(self, cells: memoryview[float]) -> None:
         self._cells = cells
-        self._models = models
-        self._starts: dict[tuple[str, str, str], tuple[int, Metric]] = {}
-        index = STATE_CELLS
-        for metric in METRICS:
-            for model in models if metric.per_model else ("",):
-                for value in metric.values:
-                    self._starts[metric.name, model, value] = (index, metric)
-                    index += metric.width
 
-    def cell(self, name: str, model: str = "", value: str = "") -> Cell:
+    def cell(self, name: str, place: int = 0, value: str = "") -> Cell:
         """A counter or gauge series."""
-        return Cell(self._cells, self._starts[name, model, value][0])
+        return Cell(self._cells, self._start(name, place, value))
 
-    def histogram(self, name: str, model: str) -> Histogram:
+    def histogram(self, name: str, place: int) -> Histogram:
         """A histogram series."""
-        start, metric = self._starts[name, model, ""]
-        return Histogram(self._cells, start, metric.buckets)
+        return Histogram(self._cells, self._start(name, place, ""), _BY_NAME[name].buckets)
 
-    def reset_gauges(self) -> None:
-        """A new process starts with empty queues; its counters go on."""
-        for start, metric in self._starts.values():
-            if metric.kind == "gauge":
-                self._cells[start] = 0.0
-
-    def cells(self, name: str, model: str) -> list[float]:
-        """A series' cells: one, or a histogram's buckets, its overflow and its sum."""
-        start, metric = self._starts[name, model, ""]
+    def read(self, metric: Metric, place: int = 0, value: str = "") -> list[float]:
+        """Every cell of a series."""
+        start = self._start(metric.name, place, value)
         return list(self._cells[start : start + metric.width])
+
+    def _start(self, name: str, place: int, value: str) -> int:
+        if (name, value) in _IN_PROCESS:
+            return _IN_PROCESS[name, value]
+        return _PLACES_START + place * _PLACE_CELLS + _IN_PLACE[name, value]
+
+    def reset_gauges(self, places: Iterable[int]) -> None:
+        """A new process starts with empty queues; its counters go on."""
+        for metric in METRICS:
+            if metric.kind == "gauge" and not metric.per_model:
+                self.cell(metric.name).set(0.0)
+        for place in places:
+            self.reset_gauges_at(place)
+
+    def reset_gauges_at(self, place: int) -> None:
+        """A version comes to a place, or has left it."""
+        for metric in METRICS:
+            if metric.kind == "gauge" and metric.per_model:
+                self.cell(metric.name, place).set(0.0)
+
+    def clear(self, place: int) -> None:
+        """Forget what was counted at a place that nobody uses."""
+        start = _PLACES_START + place * _PLACE_CELLS
+        for cell in range(start, start + _PLACE_CELLS):
+            self._cells[cell] = 0.0
 
     def state(self, cell: int) -> Cell:
         """The PID or CPU_BASE_S cell."""
         return Cell(self._cells, cell)
-
-    def series(self) -> Iterator[tuple[Metric, str, str, list[float]]]:
-        """Every series of the block: metric, model, label value, cells."""
-        for (_, model, value), (start, metric) in self._starts.items():
-            yield metric, model, value, list(self._cells[start : start + metric.width])
 
 
 class Ledger:
@@ -200,12 +237,11 @@ class Ledger:
 
     SUPERVISOR, ENGINE, FIRST_WORKER = 0, 1, 2
 
-    def __init__(self, memory: mmap.mmap, models: Sequence[str], workers: int) -> None:
-        cells = memoryview(memory).cast("d")
-        width = _block_cells(len(models))
-        self.models = tuple(models)
+    def __init__(self, memory: mmap.mmap, workers: int) -> None:
+        self._names = memoryview(memory)[: PLACES * NAME_BYTES]
+        cells = memoryview(memory)[PLACES * NAME_BYTES :].cast("d")
         self.blocks = [
-            Block(cells[i * width : (i + 1) * width], models)
+            Block(cells[i * _BLOCK_CELLS : (i + 1) * _BLOCK_CELLS])
             for i in range(self.FIRST_WORKER + workers)
         ]
 
@@ -214,12 +250,35 @@ class Ledger:
         """The role of the process that writes a block."""
         return {cls.SUPERVISOR: "supervisor", cls.ENGINE: "engine"}.get(process, "worker")
 
-    def total(self, name: str, model: str = "", value: str = "") -> float:
-        """Sum of a counter or gauge over all processes."""
-        return sum(block.cell(name, model, value).get() for block in self.blocks)
+    def give_place(self, place: int, model: str) -> None:
+        """Let a model have a place from now on; what another one counted there is forgotten.
 
-    def histogram(self, name: str, model: str) -> list[float]:
+        For the supervisor alone, and while nobody uses the place.
+        """
+        if self.places().get(place) == model:
+            return
+        name = self._names[place * NAME_BYTES : (place + 1) * NAME_BYTES]
+        name[:] = bytes(NAME_BYTES)
+        for block in self.blocks:
+            block.clear(place)
+        name[:] = model.encode("ascii").ljust(NAME_BYTES, b"\0")
+
+    def places(self) -> dict[int, str]:
+        """The places that have a model, also those that are free since, and its name."""
+        names = bytes(self._names)
+        found = {}
+        for place in range(PLACES):
+            name = names[place * NAME_BYTES : (place + 1) * NAME_BYTES].rstrip(b"\0")
+            if name:
+                found[place] = name.decode("ascii")
+        return found
+
+    def total(self, name: str, place: int = 0, value: str = "") -> float:
+        """Sum of a counter or gauge over all processes."""
+        return sum(block.cell(name, place, value).get() for block in self.blocks)
+
+    def histogram(self, name: str, place: int) -> list[float]:
         """A histogram over all processes: its buckets, what is above them, and its sum."""
-        return [
-            sum(cells) for cells in zip(*(b.cells(name, model) for b in self.blocks), strict=True)
-        ]
+        metric = _BY_NAME[name]
+        cells = (block.read(metric, place) for block in self.blocks)
+        return [sum(same) for same in zip(*cells, strict=True)]

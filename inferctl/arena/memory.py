@@ -42,3 +42,10 @@ def _no_memory(name: str, size: int, error: OSError) -> StartError:
 def map_memory(fd: int) -> mmap.mmap:
     """Map the whole of an inherited descriptor, readable and writable."""
     return mmap.mmap(fd, os.fstat(fd).st_size)
+
+
+def adopt_memory(fd: int) -> mmap.mmap:
+    """Map a descriptor that is this process' own, and close it: the mapping needs it no more."""
+    memory = map_memory(fd)
+    os.close(fd)
+    return memory

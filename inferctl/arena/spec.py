@@ -12,7 +12,7 @@ from inferctl.settings import LogsSettings, ModelSettings, ServerSettings
 
 
 class ModelSpec(BaseModel):
-    """One model to serve: its bundle, its settings and the descriptor of its arena.
+    """One version to serve: its place, its bundle, its settings and the descriptor of its arena.
 
     The manifest is told, not read again: an export over a bundle that is being served must not
     change what a process that is replaced takes its slots for.
@@ -20,6 +20,7 @@ class ModelSpec(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
+    place: int
     manifest: Manifest
     bundle: str
     slots: int
@@ -32,8 +33,39 @@ class ModelSpec(BaseModel):
         return self.manifest.name
 
 
+class ServedVersions(BaseModel):
+    """The versions of one model that requests may ask for.
+
+    `places` are theirs by version. `labels` are further names of versions. `default` is the version
+    that answers when a request names none.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    places: dict[int, int]
+    default: int
+    labels: dict[str, int] = {}
+
+
+class Roster(BaseModel):
+    """What is served, by name. `default` is the model that answers /predict, if one does.
+
+    `problems` says which versions should be served and are not, and why.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    models: dict[str, ServedVersions] = {}
+    default: str | None = None
+    problems: dict[str, str] = {}
+
+    def places(self) -> set[int]:
+        """The places of all versions that are served."""
+        return {place for model in self.models.values() for place in model.places.values()}
+
+
 class ProcessSpec(BaseModel):
-    """What every child knows: the models, the number of workers, the ledger."""
+    """What every child knows: the versions in memory, the number of workers, the ledger."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -48,8 +80,9 @@ class EngineSpec(ProcessSpec):
 
 
 class WorkerSpec(ProcessSpec):
-    """A worker also listens, answers and logs. `index` is its place among the workers."""
+    """A worker also listens, answers and logs. `index` is its number among the workers."""
 
+    roster: Roster
     index: int
     listen_fd: int
     server: ServerSettings

@@ -90,6 +90,10 @@ class Control:
             return False
         return True
 
+    def answer(self, request: int, error: str | None = None) -> bool:
+        """Say what became of a message that had the number `request` as its `id`."""
+        return self.send({"event": "answer", "to": request, "error": error})
+
     def receive(self) -> dict[str, Any] | None:
         """The next message, or None when the other side is dead."""
         while not self._messages:

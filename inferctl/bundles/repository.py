@@ -33,10 +33,15 @@ def open_bundle(path: Path) -> Bundle:
     Raises BundleError when a file is missing, changed, or a link (the graph is code: what was
     verified at export is what must be served).
     """
-    manifest = read_manifest(path)
-    for name in manifest.files:
-        check_file(path, manifest, name)
-    return Bundle(path, manifest)
+    bundle = Bundle(path, read_manifest(path))
+    check_files(bundle)
+    return bundle
+
+
+def check_files(bundle: Bundle) -> None:
+    """Check every file that the manifest lists. Raises BundleError as `open_bundle`."""
+    for name in bundle.manifest.files:
+        check_file(bundle.path, bundle.manifest, name)
 
 
 def check_file(bundle: Path, manifest: Manifest, name: str) -> Path:
@@ -57,16 +62,43 @@ def check_file(bundle: Path, manifest: Manifest, name: str) -> Path:
     return file
 
 
-def find_bundles(root: Path) -> list[Bundle]:
-    """The bundles to serve below `root`, the newest version of each model, sorted by name.
+def version_folders(root: Path) -> dict[str, dict[int, Path]]:
+    """The folders of all versions below `root` by model and number, both ascending; none is opened.
 
     `root` is a bundle, a model folder (`<version>/` inside) or a models folder
-    (`<name>/<version>/` inside). Raises BundleError when there is none, or one is damaged.
+    (`<name>/<version>/` inside). Raises BundleError when there is none.
     """
     root = _folder(root)
     if (root / MANIFEST_FILE).is_file():
-        return [open_bundle(root)]
-    return [_open_in_place(versions[-1]) for versions in _versions(root).values()]
+        manifest = read_manifest(root)
+        return {manifest.name: {manifest.version: root}}
+    return {
+        name: {int(folder.name): folder for folder in folders}
+        for name, folders in _versions(root).items()
+    }
+
+
+def read_bundle(root: Path, folder: Path) -> Bundle:
+    """A version found below `root`: its manifest, which must agree with its place.
+
+    Its files are not opened. Raises BundleError.
+    """
+    bundle = Bundle(folder, read_manifest(folder))
+    if folder != _folder(root):
+        _check_place(bundle)
+    return bundle
+
+
+def find_bundles(root: Path) -> list[Bundle]:
+    """The newest version of each model below `root`, with intact files, sorted by name.
+
+    Raises BundleError as `version_folders`, and when one is damaged.
+    """
+    newest = [found[max(found)] for found in version_folders(root).values()]
+    bundles = [read_bundle(root, folder) for folder in newest]
+    for bundle in bundles:
+        check_files(bundle)
+    return bundles
 
 
 def list_bundles(root: Path) -> list[Shelved]:
@@ -117,11 +149,15 @@ def _shelved(folder: Path) -> Shelved:
 def _open_in_place(folder: Path) -> Bundle:
     """Open a bundle that lies in a models folder, where its place must agree with its manifest."""
     bundle = open_bundle(folder)
-    manifest = bundle.manifest
+    _check_place(bundle)
+    return bundle
+
+
+def _check_place(bundle: Bundle) -> None:
+    folder, manifest = bundle.path, bundle.manifest
     if (folder.parent.name, int(folder.name)) != (manifest.name, manifest.version):
         raise BundleError(
             f"the manifest says {manifest.name} version {manifest.version}, the folder does not",
             where=str(folder),
             hint=f"move it to {manifest.name}/{manifest.version}",
         )
-    return bundle

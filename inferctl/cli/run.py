@@ -7,12 +7,11 @@ import contextlib
 import io
 import os
 import sys
-from pathlib import Path
+from collections.abc import Callable
 from typing import TextIO, cast
 
 import structlog
 
-from inferctl.bundles.repository import find_bundles
 from inferctl.settings import Settings
 from inferctl.supervisor.service import Service
 
@@ -42,8 +41,11 @@ def fill_standard_streams() -> None:
     os.close(number)
 
 
-def run_service(settings: Settings) -> None:
-    """Serve until a signal, then exit. Raises StartError, BundleError or SettingsError."""
+def run_service(read_settings: Callable[[], Settings]) -> None:
+    """Serve until a signal, then exit. Raises StartError, BundleError or SettingsError.
+
+    The settings are read again when the models are.
+    """
     fill_standard_streams()
     structlog.configure(
         processors=[
@@ -53,5 +55,4 @@ def run_service(settings: Settings) -> None:
         ],
         logger_factory=structlog.PrintLoggerFactory(cast(TextIO, Unbreakable())),
     )
-    bundles = find_bundles(Path(settings.models_dir))
-    sys.exit(asyncio.run(Service(settings, bundles).run()))
+    sys.exit(asyncio.run(Service(read_settings).run()))

@@ -38,7 +38,7 @@ def serve(
             "runtime.device": device,
         },
     )
-    run_service(load_settings(flags, config).settings)
+    run_service(lambda: load_settings(flags, config).settings)
 
 
 def flag_tree(assignments: list[str], named: dict[str, Any]) -> dict[str, Any]:

@@ -9,15 +9,17 @@ import sys
 import threading
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from inferctl.arena.ledger import Ledger
-from inferctl.arena.memory import map_memory
+from inferctl.arena.memory import adopt_memory, map_memory
 from inferctl.arena.slots import ModelArena
 from inferctl.arena.spec import EngineSpec, ModelSpec
 from inferctl.arena.wire import Control, Verdict
 from inferctl.bundles.manifest import GRAPH_FILE
 from inferctl.bundles.repository import check_file
 from inferctl.cores import available_cores
+from inferctl.engine.loader import Loader
 from inferctl.engine.model import Model
 from inferctl.engine.occupancy import Occupancy
 from inferctl.engine.reader import Reader
@@ -26,6 +28,7 @@ from inferctl.engine.sizing import Sizing
 from inferctl.engine.warmup import warm, widen
 from inferctl.engine.wide import worth_widening
 from inferctl.errors import InferctlError
+from inferctl.heap import give_back
 from inferctl.naming import name_process
 from inferctl.settings import RuntimeSettings
 
@@ -34,7 +37,7 @@ def main() -> None:
     """Load and warm every model, say so, and serve until the supervisor hangs up."""
     name_process("inferctl-engine")
     threading.excepthook = _die
-    for signal_number in (signal.SIGINT, signal.SIGTERM):
+    for signal_number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(signal_number, signal.SIG_IGN)  # workers still need it while they drain
     control = Control(socket.socket(fileno=int(sys.argv[1])))
     message = control.receive()
@@ -55,57 +58,93 @@ class Engine:
 
     def __init__(self, spec: EngineSpec, control: Control) -> None:
         self._spec = spec
-        ledger = Ledger(map_memory(spec.ledger_fd), [m.name for m in spec.models], spec.workers)
+        self._control = control
+        ledger = Ledger(map_memory(spec.ledger_fd), spec.workers)
         self._block = ledger.blocks[spec.process]
         # A successor takes over what its predecessor measured: it is wanted back quickly.
         self._known_rows = {
-            model.name: int(self._block.cell("inferctl_max_batch_rows", model.name).get())
+            model.place: int(self._block.cell("inferctl_max_batch_rows", model.place).get())
             for model in spec.models
         }
-        self._block.reset_gauges()
+        self._block.reset_gauges(ledger.places())
         self._cores = available_cores()
-        self._reader = Reader(control)
+        self._reader = Reader(control, self._order)
         self._occupancy = Occupancy()
-        self._runners: list[Runner] = []
+        self._runners: dict[int, Runner] = {}
+        self._loader = Loader(self._block)
         self._to_widen: list[tuple[Model, RuntimeSettings]] = []
 
     def load(self) -> None:
         """Load and warm every model, and start its runners. Raises InferctlError."""
-        for number, spec in enumerate(self._spec.models):
-            self._load(number, spec)
+        for spec in self._spec.models:
+            self._load(spec, self._known_rows[spec.place])
         self._block.cell("inferctl_engine_ready").set(1)
 
     def serve(self) -> None:
         """Serve until the supervisor hangs up; the batches that run are finished."""
         # Not before: who waits for the service to be ready does not wait for this.
-        widening = threading.Thread(target=widen, args=(self._to_widen, self._cores))
-        widening.start()
+        self._loader.begin(self._widen)
+        self._loader.begin(give_back)  # what loading needed, and serving does not
+        reading = threading.Thread(target=self._read, name="reader")
+        reading.start()
+        self._loader.work()
+        reading.join()
+
+    def _read(self) -> None:
         self._reader.serve()
-        for runner in self._runners:
+        for runner in list(self._runners.values()):
             runner.stop()
         self._reader.close()
-        widening.join()
+        self._loader.end()
 
-    def _load(self, number: int, spec: ModelSpec) -> None:
+    def _order(self, message: dict[str, Any]) -> None:
+        """The supervisor wants a version loaded, or unloaded, beside those that are served."""
+        if message["do"] == "load":
+            spec = ModelSpec.model_validate(message["model"] | {"arena_fd": message["fd"]})
+            self._loader.begin(lambda: self._load_beside(spec, message["id"]))
+        else:
+            self._loader.begin(lambda: self._unload(message["place"], message["id"]))
+
+    def _load_beside(self, spec: ModelSpec, request: int) -> None:
+        error = self._loader.attempt(lambda: self._load(spec), spec.place)
+        self._control.answer(request, error)
+        self._widen()
+
+    def _unload(self, place: int, request: int) -> None:
+        """No live worker has a row of it, or may send one."""
+        if runner := self._runners.pop(place, None):  # it may never have been loaded
+            runner.leave()
+            self._reader.remove(place, runner)
+            del runner
+        self._loader.forget(place)
+        self._control.answer(request)
+
+    def _widen(self) -> None:
+        widen(self._to_widen, self._cores)
+        self._to_widen.clear()
+
+    def _load(self, spec: ModelSpec, known_rows: int = 0) -> None:
+        place = spec.place
+        memory = adopt_memory(spec.arena_fd)
         check_file(Path(spec.bundle), spec.manifest, GRAPH_FILE)
-        arena = ModelArena(spec.manifest, spec.slots, self._spec.workers, map_memory(spec.arena_fd))
+        arena = ModelArena(spec.manifest, spec.slots, self._spec.workers, memory)
         runtime, batching = spec.settings.runtime, spec.settings.batching
         threads, instances = _parallelism(runtime, self._cores)
         model = Model(Path(spec.bundle), spec.manifest, runtime, threads)
         if model.on_cuda and runtime.instances == "auto":
             instances = 2  # one copies while the other computes
         self._block.cell("inferctl_engine_on_cuda").set(float(model.on_cuda))
-        warmed = warm(model, batching, self._known_rows[spec.name])
+        warmed = warm(model, batching, known_rows)
         inline = runs_inline(model, warmed, batching, runtime)
-        sizing = Sizing(spec.name, self._block, warmed, batching, 1 if inline else instances)
-        deliver = _deliver_to_owners(number, arena, self._reader)
-        runner = Runner(model, arena, sizing, self._block, deliver, self._occupancy)
+        sizing = Sizing(spec.name, place, self._block, warmed, batching, 1 if inline else instances)
+        deliver = _deliver_to_owners(place, arena, self._reader)
+        runner = Runner(model, arena, sizing, place, self._block, deliver, self._occupancy)
         if not inline:
             runner.start(instances)
         if worth_widening(model, runtime, self._cores, warmed):
             self._to_widen.append((model, runtime))
-        self._reader.add(runner, inline)
-        self._runners.append(runner)
+        self._reader.add(place, runner, inline)
+        self._runners[place] = runner
 
 
 def _parallelism(runtime: RuntimeSettings, cores: int) -> tuple[int, int]:
@@ -116,10 +155,10 @@ def _parallelism(runtime: RuntimeSettings, cores: int) -> tuple[int, int]:
     return threads, instances
 
 
-def _deliver_to_owners(model: int, arena: ModelArena, reader: Reader) -> Deliver:
+def _deliver_to_owners(place: int, arena: ModelArena, reader: Reader) -> Deliver:
     def deliver(slots: Sequence[int], verdict: Verdict) -> None:
         for worker, owned in arena.by_owner(slots).items():
-            reader.deliver(model, worker, owned, verdict)
+            reader.deliver(place, worker, owned, verdict)
 
     return deliver
 

@@ -16,7 +16,13 @@ class Occupancy:
 
     def watch(self, queue: Sized) -> None:
         """Rows that wait in this queue are company."""
-        self._queues.append(queue)
+        with self._counting:
+            self._queues.append(queue)
+
+    def unwatch(self, queue: Sized) -> None:
+        """Its model is gone."""
+        with self._counting:
+            self._queues.remove(queue)
 
     def enter(self) -> bool:
         """A batch begins to run. Whether it is alone: no other one runs, and no row waits."""

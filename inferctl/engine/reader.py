@@ -8,8 +8,9 @@ import selectors
 import socket
 import threading
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from inferctl.arena.wire import RECEIVE_BYTES, RECORD, Control, RecordStream, Verdict
 from inferctl.engine.runner import Runner
@@ -42,34 +43,45 @@ class WorkerLink:
 
 
 class Reader:
-    """Waits for submissions of every worker and for the supervisor."""
+    """Waits for submissions of every worker and for the supervisor.
 
-    def __init__(self, control: Control) -> None:
+    What the supervisor says of models is for `order`.
+    """
+
+    def __init__(self, control: Control, order: Callable[[dict[str, Any]], None]) -> None:
         self._control = control
-        self._runners: list[Runner] = []
+        self._order = order
+        # By place. A model that is loaded while others are served is added by another thread.
+        self._runners: dict[int, Runner] = {}
         self._inline: list[Runner] = []
         self._links: dict[int, WorkerLink] = {}
-        # Rows that were read in this turn, by model: those of all workers are submitted together.
+        # Rows that were read in this turn, by place: those of all workers are submitted together.
         self._submitted: defaultdict[int, list[int]] = defaultdict(list)
         self._selector = selectors.DefaultSelector()
         self._selector.register(control, selectors.EVENT_READ)
 
-    def add(self, runner: Runner, inline: bool = False) -> None:
-        """Runners are numbered in the order they are added, which is the models' order.
+    def add(self, place: int, runner: Runner, inline: bool = False) -> None:
+        """From now on rows may come for a place.
 
-        An inline one has no threads: the reader runs its batches itself, between two reads.
+        An inline runner has no threads: the reader runs its batches itself, between two reads.
         """
-        self._runners.append(runner)
+        self._runners[place] = runner
         if inline:
             self._inline.append(runner)
 
-    def deliver(self, model: int, worker: int, slots: Sequence[int], verdict: Verdict) -> None:
+    def remove(self, place: int, runner: Runner) -> None:
+        """No row comes for a place any more: its runner has left."""
+        del self._runners[place]
+        if runner in self._inline:
+            self._inline.remove(runner)
+
+    def deliver(self, place: int, worker: int, slots: Sequence[int], verdict: Verdict) -> None:
         """Send verdicts to the worker that owns the slots."""
         if link := self._links.get(worker):
             pack = RECORD.pack
             with link.sending:
                 waiting = bool(link.unsent)
-                link.unsent += b"".join([pack(slot, model, verdict) for slot in slots])
+                link.unsent += b"".join([pack(slot, place, verdict) for slot in slots])
                 if not waiting and not link.send():
                     self._watch(link, selectors.EVENT_READ | selectors.EVENT_WRITE)
 
@@ -114,12 +126,15 @@ class Reader:
         return ready if len(ready) >= len(self._links) else self._selector.select(0)
 
     def _obey(self) -> bool:
-        """Take the supervisor's messages; the only one hands over a new worker's socket."""
+        """Take the supervisor's messages."""
         while True:
             message = self._control.receive()
             if message is None:
                 return False
-            self._attach(message["worker"], socket.socket(fileno=message["fd"]))
+            if message["do"] == "attach":
+                self._attach(message["worker"], socket.socket(fileno=message["fd"]))
+            else:
+                self._order(message)
             if not self._control.pending:
                 return True
 
@@ -127,7 +142,7 @@ class Reader:
         if old := self._links.pop(worker, None):
             self._detach(old)
         self._submit()  # its last rows may be among them
-        for runner in self._runners:
+        for runner in list(self._runners.values()):
             runner.evict(worker)
         self._links[worker] = link = WorkerLink(worker, sock)
         self._selector.register(sock, selectors.EVENT_READ, link)
@@ -158,14 +173,16 @@ class Reader:
             # What is running now is waited for when the successor's socket arrives.
             del self._links[link.worker]
             self._detach(link)
-            for runner in self._runners:
+            for runner in list(self._runners.values()):
                 runner.discard(link.worker)
             return
         submitted = self._submitted
-        for slot, model, _ in link.records.feed(data):
-            submitted[model].append(slot)
+        for slot, place, _ in link.records.feed(data):
+            submitted[place].append(slot)
 
     def _submit(self) -> None:
-        for model, slots in self._submitted.items():
-            self._runners[model].submit(slots)
+        for place, slots in self._submitted.items():
+            # A worker that died may have been the last one to have rows of a model that is gone.
+            if runner := self._runners.get(place):
+                runner.submit(slots)
         self._submitted.clear()

@@ -52,11 +52,11 @@ class Runner:
         model: Model,
         arena: ModelArena,
         sizing: Sizing,
+        place: int,
         block: Block,
         deliver: Deliver,
         occupancy: Occupancy,
     ) -> None:
-        name = model.manifest.name
         self._model = model
         self._arena = arena
         self._sizing = sizing
@@ -72,14 +72,14 @@ class Runner:
         self._unmeasured = 0
         # Several threads write this process's cells.
         self._counting = threading.Lock()
-        self._batch_rows = block.histogram("inference_batch_size", name)
-        self._run_seconds = block.histogram("inferctl_run_seconds", name)
-        self._rows = block.cell("inferctl_rows_total", name)
-        self._tokens = block.cell("inferctl_tokens_total", name)
-        self._padding_tokens = block.cell("inferctl_padding_tokens_total", name)
-        self._queue_rows = block.cell("inferctl_queue_rows", name)
+        self._batch_rows = block.histogram("inference_batch_size", place)
+        self._run_seconds = block.histogram("inferctl_run_seconds", place)
+        self._rows = block.cell("inferctl_rows_total", place)
+        self._tokens = block.cell("inferctl_tokens_total", place)
+        self._padding_tokens = block.cell("inferctl_padding_tokens_total", place)
+        self._queue_rows = block.cell("inferctl_queue_rows", place)
         self._dropped = {
-            reason: block.cell("inferctl_dropped_total", name, reason)
+            reason: block.cell("inferctl_dropped_total", place, reason)
             for reason in ("expired", "cancelled", "worker_lost")
         }
 
@@ -106,6 +106,14 @@ class Runner:
     def evict(self, worker: int) -> None:
         """Forget the rows of a dead worker; returns when none of them is running."""
         self._count_lost(self.queue.evict(self._is_of(worker)))
+
+    def leave(self) -> None:
+        """Stop for ever, and free the model; what waits are rows of dead workers."""
+        self.stop()
+        self._count_lost(self.queue.evict(lambda slot: True))
+        self._occupancy.unwatch(self.queue)
+        # Here and now: `step`'s caller, which may be about to return from it, still has the runner.
+        del self._model
 
     def _count_lost(self, rows: Sequence[Row]) -> None:
         with self._counting:

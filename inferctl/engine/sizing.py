@@ -18,8 +18,9 @@ class Sizing:
     """Sets the batcher's sizes from the runs it is told of. Not locked: the runner does that."""
 
     def __init__(
-        self, name: str, block: Block, warmed: Warm, batching: BatchingSettings, instances: int
-    ) -> None:
+        self, name: str, place: int, block: Block, warmed: Warm, batching: BatchingSettings,
+        instances: int,
+    ) -> None:  # fmt: skip
         self.batcher = Batcher(
             warmed.max_batch_rows,
             batching.max_wait_ms / 1000,
@@ -35,8 +36,8 @@ class Sizing:
         # Wall-clock seconds per expected second: the cores have other things to do as well.
         self._stretch = 1.0
         self._runs_left = RECONSIDER_RUNS
-        self._max_batch_rows = block.cell("inferctl_max_batch_rows", name)
-        self._row_seconds = block.cell("inferctl_row_seconds", name)
+        self._max_batch_rows = block.cell("inferctl_max_batch_rows", place)
+        self._row_seconds = block.cell("inferctl_row_seconds", place)
         self._publish()
         if warmed.fits:
             self.cap(warmed.fits)

@@ -7,6 +7,8 @@ import mmap
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from inferctl.arena.layout import arena_bytes
 from inferctl.arena.slots import ModelArena
 from inferctl.engine.costs import CostCurve, knee, still_falling
@@ -42,7 +44,7 @@ def warm(model: Model, batching: BatchingSettings, known_rows: int = 0) -> Warm:
     """Run the sizes that may come and time them.
 
     With `max_batch_rows = "auto"` the answer is the knee of the measured costs, or `known_rows`,
-    which a predecessor found. Raises StartError if the model fails.
+    which a predecessor found. Raises StartError if the model fails, or answers what is no number.
     """
     wanted = batching.max_batch_rows
     largest = known_rows if wanted == "auto" else wanted
@@ -63,6 +65,7 @@ def warm(model: Model, batching: BatchingSettings, known_rows: int = 0) -> Warm:
             break
     if not largest:
         _take_turns(model, arenas, run_s)
+    _check_scores(model, arenas[sizes[0]])
     curve = CostCurve(model.has_tokens)
     for rows, seconds in run_s.items():
         curve.measured(rows * tokens, seconds)
@@ -162,6 +165,19 @@ def _fails(model: Model, rows: int, error: RunFailed) -> StartError:
         f"{model.manifest.name} fails at {rows} rows during warm-up: {error.what}",
         hint="export the bundle again",
     )
+
+
+def _check_scores(model: Model, arena: ModelArena) -> None:
+    """A classifier or detector that has no score for an empty input would fail on every one.
+
+    What the outputs of the task `tensor` mean is not known here: NaN may be an answer.
+    """
+    if model.manifest.task != "tensor" and not np.isfinite(arena.outputs["scores"]).all():
+        raise StartError(
+            f"{model.manifest.name} answers NaN or infinity during warm-up",
+            where="output scores",
+            hint="export the bundle again",
+        )
 
 
 def _take_turns(model: Model, arenas: dict[int, ModelArena], run_s: dict[int, float]) -> None:

@@ -105,13 +105,7 @@ class Call:
 
     def query(self) -> dict[str, str]:
         """The query's parameters, the last of each name. Raises RequestError."""
-        if not self.query_string:
-            return {}
-        try:
-            text = self.query_string.decode("ascii")
-            return dict(parse_qsl(text, keep_blank_values=True, max_num_fields=32))
-        except ValueError:
-            raise RequestError("the query string cannot be parsed") from None
+        return query_of(self.query_string)
 
     def refuse_encoded_body(self) -> None:
         """Raise UnsupportedMedia for a compressed one."""
@@ -135,6 +129,17 @@ class Call:
     def head(self) -> bytes:
         """The header lines that every answer carries."""
         return HEAD_LINES[len(self.timings) - 1] % (self.request_id, *self.timings)
+
+
+def query_of(query_string: bytes) -> dict[str, str]:
+    """The parameters of a query, the last of each name. Raises RequestError."""
+    if not query_string:
+        return {}
+    try:
+        text = query_string.decode("ascii")
+        return dict(parse_qsl(text, keep_blank_values=True, max_num_fields=32))
+    except ValueError:
+        raise RequestError("the query string cannot be parsed") from None
 
 
 def as_ms(seconds: float) -> float:

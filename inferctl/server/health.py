@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from pydantic import BaseModel
 
 from inferctl.arena.ledger import Ledger
+from inferctl.server.catalogue import Catalogue
 from inferctl.server.link import EngineLink
 from inferctl.server.served import ServedModel
+from inferctl.settings import RuntimeSettings
 
 
 class Live(BaseModel):
@@ -30,6 +31,7 @@ class ModelHealth(BaseModel):
     """One model's state."""
 
     version: int
+    versions: list[int]
     task: str
     state: Literal["loading", "ready"]
     device: Literal["cpu", "cuda"]
@@ -64,7 +66,7 @@ class State:
 
     ledger: Ledger
     link: EngineLink
-    models: Sequence[ServedModel]
+    catalogue: Catalogue
     started_s: float
     draining: bool = False
     _was_loaded: bool = False
@@ -105,7 +107,10 @@ class State:
         return Health(
             status=self._status(ready),
             model_loaded=ready,
-            models={model.name: self._model(model, ready, on_cuda) for model in self.models},
+            models={
+                name: self._model(model, ready, on_cuda)
+                for name, model in self.catalogue.models.items()
+            },
             device=self._device(on_cuda),
             uptime_s=round(time.monotonic() - self.started_s, 3),
             engine_restarts=self.engine_restarts,
@@ -122,17 +127,18 @@ class State:
     def _model(self, model: ServedModel, ready: bool, on_cuda: bool) -> ModelHealth:
         return ModelHealth(
             version=model.manifest.version,
+            versions=sorted(self.catalogue.roster.models[model.name].places),
             task=model.manifest.task,
             state="ready" if ready else "loading",
             device="cuda" if on_cuda else "cpu",
-            queue_rows=int(self.ledger.total("inferctl_queue_rows", model.name)),
-            max_batch_rows=int(self.ledger.total("inferctl_max_batch_rows", model.name)),
+            queue_rows=int(self.ledger.total("inferctl_queue_rows", model.place)),
+            max_batch_rows=int(self.ledger.total("inferctl_max_batch_rows", model.place)),
         )
 
     def _device(self, on_cuda: bool) -> DeviceHealth | None:
         if not on_cuda:
             return None
-        limit = max(model.settings.runtime.memory_limit_bytes for model in self.models)
+        limit = max((runtime.memory_limit_bytes for runtime in self._runtimes()), default=0)
         return DeviceHealth(
             name="cuda:0",
             memory_used_bytes=None,
@@ -141,7 +147,14 @@ class State:
         )
 
     def _warnings(self, on_cuda: bool) -> list[str]:
-        asked_auto = any(model.settings.runtime.device == "auto" for model in self.models)
+        warnings = [
+            f"{version} is not served: {reason}"
+            for version, reason in self.catalogue.roster.problems.items()
+        ]
+        asked_auto = any(runtime.device == "auto" for runtime in self._runtimes())
         if asked_auto and not on_cuda and self.is_loaded():
-            return ["no CUDA device: the models run on the CPU"]
-        return []
+            warnings.append("no CUDA device: the models run on the CPU")
+        return warnings
+
+    def _runtimes(self) -> list[RuntimeSettings]:
+        return [model.settings.runtime for model in self.catalogue.models.values()]

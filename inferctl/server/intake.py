@@ -12,7 +12,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 
-from inferctl.server import heap
+from inferctl import heap
 
 
 class Intake:

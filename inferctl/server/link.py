@@ -40,18 +40,29 @@ class EngineLink:
 
     _loop: asyncio.AbstractEventLoop
 
-    def __init__(self, models: Sequence[ServedModel]) -> None:
-        self._models = models
-        # By model, then slot: rows that the engine has, or had when it died, and who waits for
+    def __init__(self) -> None:
+        self._models: dict[int, ServedModel] = {}
+        # By place, then slot: rows that the engine has, or had when it died, and who waits for
         # them; None once nobody does. And how often each slot's row was sent.
-        self._waiting: list[dict[int, Waiting | None]] = [{} for _ in models]
-        self._attempts = [bytearray(model.arena.slots) for model in models]
+        self._waiting: dict[int, dict[int, Waiting | None]] = {}
+        self._attempts: dict[int, bytearray] = {}
         self._socket: socket.socket | None = None
         self._records = RecordStream()
         self._unsent = bytearray()
         # Whether the socket took less than it was given, and is watched for room.
         self._stalled = False
         self._down = False
+
+    def add(self, model: ServedModel) -> None:
+        """From now on its rows may be submitted."""
+        self._models[model.place] = model
+        self._waiting[model.place] = {}
+        self._attempts[model.place] = bytearray(model.arena.slots)
+
+    def remove(self, model: ServedModel) -> None:
+        """The engine has no row of it, and none will be submitted any more."""
+        for by_place in (self._models, self._waiting, self._attempts):
+            del by_place[model.place]
 
     @property
     def attached(self) -> bool:
@@ -66,14 +77,14 @@ class EngineLink:
         self._stalled = False
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(sock.fileno(), self._read)
-        for number, waiting in enumerate(self._waiting):
+        for place, waiting in self._waiting.items():
             for slot, request in list(waiting.items()):
                 if request is None:
-                    self._finish(number, slot)
-                elif self._attempts[number][slot] >= MAX_ATTEMPTS:
-                    self._fail(number, slot, RowFailed("the engine died on this row"))
+                    self._finish(place, slot)
+                elif self._attempts[place][slot] >= MAX_ATTEMPTS:
+                    self._fail(place, slot, RowFailed("the engine died on this row"))
                 else:
-                    self._submit(number, slot)
+                    self._submit(place, slot)
 
     def detach(self) -> None:
         """The engine died. Its rows wait for `attach`."""
@@ -88,9 +99,9 @@ class EngineLink:
         """No engine will come back: everything that waits, and comes, is unavailable."""
         self._down = True
         self.detach()  # its last verdicts would be about rows that are gone
-        for number, waiting in enumerate(self._waiting):
+        for place, waiting in self._waiting.items():
             for slot in list(waiting):
-                self._fail(number, slot, Unavailable("the engine is down"))
+                self._fail(place, slot, Unavailable("the engine is down"))
 
     def submit(
         self, model: ServedModel, slots: Sequence[int], request: Waiting, now_s: float
@@ -101,32 +112,32 @@ class EngineLink:
         """
         if self._down:
             raise Unavailable("the engine is down")
-        number = model.number
-        waiting, attempts = self._waiting[number], self._attempts[number]
+        place = model.place
+        waiting, attempts = self._waiting[place], self._attempts[place]
         for slot in slots:
             waiting[slot] = request
             attempts[slot] = 0
             model.submitted_s[slot] = now_s
-            self._submit(number, slot)
+            self._submit(place, slot)
 
     def release(self, model: ServedModel, slot: int) -> None:
         """The request is over; a slot that the engine still has is freed by its verdict."""
-        waiting = self._waiting[model.number]
+        waiting = self._waiting[model.place]
         if slot in waiting:
             model.arena.cancelled[slot] = 1
             waiting[slot] = None
         else:
             model.give_back(slot)
 
-    def _submit(self, number: int, slot: int) -> None:
+    def _submit(self, place: int, slot: int) -> None:
         """Send a row to the engine; without one it waits for `attach`."""
         if self._socket is None:
             return
-        self._attempts[number][slot] += 1
+        self._attempts[place][slot] += 1
         if not self._unsent:
             # All that comes in this turn of the loop and the next one goes in one message.
             self._loop.call_soon(self._loop.call_soon, self._send)
-        self._unsent += RECORD.pack(slot, number, Verdict.SUBMIT)
+        self._unsent += RECORD.pack(slot, place, Verdict.SUBMIT)
 
     def _send(self) -> None:
         """Send what the socket takes: a stalled engine leaves room for some 280 submissions."""
@@ -160,24 +171,31 @@ class EngineLink:
             self.detach()
             return
         done = Verdict.DONE
-        for slot, number, verdict in self._records.feed(data):
+        for slot, place, verdict in self._records.feed(data):
             if verdict == done:
-                self._finish(number, slot)
+                self._finish(place, slot)
             elif verdict == Verdict.EXPIRED:
-                self._fail(number, slot, DeadlineExceeded("the deadline passed in the queue"))
+                self._fail(place, slot, DeadlineExceeded("the deadline passed in the queue"))
             else:  # FAILED; nobody waits for a CANCELLED one
-                self._fail(number, slot, RowFailed("the model failed on this input"))
+                self._fail(place, slot, RowFailed("the model failed on this input"))
 
-    def _finish(self, number: int, slot: int) -> None:
-        request = self._waiting[number].pop(slot)
+    def _finish(self, place: int, slot: int) -> None:
+        request = self._waiting[place].pop(slot)
         if request is None:
-            self._models[number].give_back(slot)
+            self._give_back(place, slot)
         else:
             request.row_done()
 
-    def _fail(self, number: int, slot: int, error: RequestError) -> None:
-        request = self._waiting[number].pop(slot)
+    def _fail(self, place: int, slot: int, error: RequestError) -> None:
+        request = self._waiting[place].pop(slot)
         if request is None:
-            self._models[number].give_back(slot)
+            self._give_back(place, slot)
         else:
             request.fail(error)
+
+    def _give_back(self, place: int, slot: int) -> None:
+        """Free the slot of a request that was over before its verdict."""
+        model = self._models[place]
+        model.give_back(slot)
+        if model.leaving:
+            model.look()

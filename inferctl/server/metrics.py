@@ -45,26 +45,19 @@ class LedgerCollector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """One family per metric of the ledger, then the processes'."""
-        totals: dict[tuple[str, str, str], list[float]] = {}
-        for block in self._ledger.blocks:
-            for metric, model, value, cells in block.series():
-                key = (metric.name, model, value)
-                before = totals.get(key)
-                totals[key] = (
-                    cells if before is None else [a + b for a, b in zip(before, cells, strict=True)]
-                )
+        places: dict[str, list[int]] = defaultdict(list)
+        for place, model in self._ledger.places().items():
+            places[model].append(place)
         for metric in METRICS:
-            yield self._family(metric, totals)
+            yield self._family(metric, places if metric.per_model else {"": [0]})
         yield from self._processes()
 
-    def _family(
-        self, metric: LedgerMetric, totals: dict[tuple[str, str, str], list[float]]
-    ) -> Metric:
+    def _family(self, metric: LedgerMetric, places: dict[str, list[int]]) -> Metric:
         labels = ["model"] * metric.per_model + [metric.label] * bool(metric.label)
         family = FAMILIES[metric.kind](metric.name, metric.help, labels=labels)
-        for model in self._ledger.models if metric.per_model else ("",):
+        for model, own in places.items():
             for value in metric.values:
-                cells = totals[metric.name, model, value]
+                cells = self._cells(metric, own, value)
                 values = [model] * metric.per_model + [value] * bool(metric.label)
                 if isinstance(family, HistogramMetricFamily):
                     bounds = [*(f"{bound:g}" for bound in metric.buckets), "+Inf"]
@@ -73,6 +66,16 @@ class LedgerCollector(Collector):
                 else:
                     family.add_metric(values, cells[0])
         return family
+
+    def _cells(self, metric: LedgerMetric, places: list[int], value: str) -> list[float]:
+        """A model's series: over all processes, and over all its places."""
+        blocks = self._ledger.blocks
+        of_places = [
+            [sum(cells) for cells in zip(*(b.read(metric, p, value) for b in blocks), strict=True)]
+            for p in places
+        ]
+        of_model = max if metric.of_model == "largest" else sum
+        return [of_model(cells) for cells in zip(*of_places, strict=True)]
 
     def _processes(self) -> Iterable[Metric]:
         cpu_s: dict[str, float] = defaultdict(float)

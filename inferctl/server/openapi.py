@@ -58,7 +58,9 @@ HEADERS: list[Document] = [
 ]
 
 
-def add_predict_paths(document: Document, offers: Sequence[Offer]) -> Document:
+def add_predict_paths(
+    document: Document, offers: Sequence[Offer], default: str | None = None
+) -> Document:
     """Add `/predict` and each model's `/models/{name}/predict`, with exact schemas."""
     pairs: list[tuple[type[BaseModel], Any]] = [(Problem, "serialization")]
     for offer in offers:
@@ -70,7 +72,7 @@ def add_predict_paths(document: Document, offers: Sequence[Offer]) -> Document:
     for offer in offers:
         operation = _operation(offer, names)
         document["paths"][f"/models/{offer.name}/predict"] = {"post": operation}
-        if offer.settings.default:
+        if offer.name == default:
             document["paths"]["/predict"] = {
                 "post": operation
                 | {
@@ -118,8 +120,8 @@ def _query(task: Task) -> list[Document]:
     version = {
         "name": "version",
         "in": "query",
-        "description": "refuse to be answered by another version",
-        "schema": {"type": "integer", "minimum": 1},
+        "description": "a number, a label, or latest; another than the one that answers by default",
+        "schema": {"type": "string"},
     }
     if task.options is None:
         return [version]

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
 from typing import ClassVar, NamedTuple
 
 from inferctl.errors import MethodNotAllowed, NotFound
 from inferctl.server.asgi import Receive
-from inferctl.server.call import Call, Fields, Reply, announced_bytes
+from inferctl.server.call import Call, Fields, Reply, announced_bytes, query_of
+from inferctl.server.catalogue import Catalogue
 from inferctl.server.dialects.dialect import Dialect, Form
 from inferctl.server.dialects.native import Native
 from inferctl.server.dialects.v1 import V1
@@ -49,22 +49,44 @@ class Predict:
 
     dialects: ClassVar[tuple[type[Dialect], ...]] = (Native, V1, V2)
 
-    def __init__(
-        self, models: Mapping[str, ServedModel], default: ServedModel | None, work: Workplace
-    ) -> None:
+    def __init__(self, catalogue: Catalogue, work: Workplace) -> None:
+        self._catalogue = catalogue
         self.work = work
         # By raw path, for the protocol: a path that is written otherwise comes over ASGI.
+        self.routes: dict[bytes, Route] = {}
+        # By the bytes before the empty line; they mean the same on every connection.
+        self.known_heads: dict[bytes, Head] = {}
+        self.renew()
+
+    def renew(self) -> None:
+        """Lead to what the catalogue has now; whatever is on its way stays where it is."""
+        catalogue = self._catalogue
+        # New ones: they keep what they know of models.
         native, *others = (dialect() for dialect in self.dialects)
         self.routes = {
             path.encode(): Route(model, dialect)
             for dialect in (native, *others)
-            for name, model in models.items()
-            for path in dialect.paths(name, model.version)
+            for name, default in catalogue.models.items()
+            # The last one has the paths that name no version.
+            for version, model in (
+                *catalogue.versions(name).items(),
+                (str(default.version), default),
+            )
+            for path in dialect.paths(name, version)
         }
-        if default is not None:
-            self.routes[PREDICT.encode()] = Route(default, native)
-        # By the bytes before the empty line; they mean the same on every connection.
-        self.known_heads: dict[bytes, Head] = {}
+        if catalogue.default is not None:
+            self.routes[PREDICT.encode()] = Route(catalogue.default, native)
+        self.known_heads.clear()
+
+    def route(self, path: bytes, query: bytes) -> Route | None:
+        """Where a request goes. Raises RequestError for a version that is not served."""
+        route = self.routes.get(path)
+        if route is None or not (b"version" in query or b"%" in query):
+            return route
+        if not isinstance(route.dialect, Native):
+            return route
+        version = query_of(query).get("version", "")
+        return route._replace(model=self._catalogue.find(route.model.name, version))
 
     @classmethod
     def is_predict(cls, path: str) -> bool:
@@ -75,7 +97,7 @@ class Predict:
         """Answer a request with the messages of ASGI. Raises RequestError."""
         if call.method != "POST":
             raise MethodNotAllowed("predict takes POST only", allow="POST")
-        route = self.routes.get(call.path.encode())
+        route = self.route(call.path.encode(), call.query_string)
         if route is None and call.path == PREDICT:
             raise NotFound("no model is marked as default", hint="use /models/{name}/predict")
         if route is None:

@@ -55,6 +55,7 @@ class Prediction(Run):
             work.timeouts.begin(self, call.begun_s)
         else:
             self._accept(terms)
+        model.requests += 1
 
     def _accept(self, terms: Terms) -> None:
         """It has terms of its own, and a timer."""
@@ -197,13 +198,16 @@ class Prediction(Run):
             self.fail(RequestTimeout("the body did not arrive in time"))
 
     def _answer(self, reply: Reply) -> None:
-        work = self.work
+        work, model = self.work, self.model
         if self._timer is None:
             work.timeouts.end(self, None)
         else:
             self._timer.cancel()
         self._parts.clear()
         # Before the client can know: whoever has an answer finds it counted.
-        self.model.count(reply.outcome, self.call.total_ms / 1000)
+        model.count(reply.outcome, self.call.total_ms / 1000)
+        model.requests -= 1
+        if model.leaving:
+            model.look()
         self._respond(reply)
         work.log.record(self.call, reply)

@@ -151,9 +151,8 @@ class Protocol(HttpToolsProtocol):
     def _ordinary_head(self) -> Head | None:
         """The head, if it is one of the predict requests that are answered here."""
         path, _, query = self.url.partition(b"?")
-        route = self._predict.routes.get(path)
         if (
-            route is None
+            path not in self._predict.routes
             or self.parser.get_method() != b"POST"
             or self.parser.get_http_version() != "1.1"
             or self.parser.should_upgrade()
@@ -163,9 +162,10 @@ class Protocol(HttpToolsProtocol):
         fields = dict(self.headers)
         try:
             terms = terms_of(fields)
+            route = self._predict.route(path, query)
         except RequestError:
             return None
-        return Head(
+        return route and Head(
             route=route,
             path=path.decode("ascii"),
             query=query,

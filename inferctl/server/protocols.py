@@ -89,7 +89,7 @@ def add_protocol_paths(document: Document, offers: Sequence[Offer]) -> None:
     )
     schemas.update(definitions["$defs"])
     for offer in offers:
-        version = offer.manifest.version
+        version = str(offer.manifest.version)
         for number, path in enumerate(V2().paths(offer.name, version)):
             document["paths"][path] = {"post": _infer(offer, number)}
         native = document["paths"][f"/models/{offer.name}/predict"]["post"]

@@ -6,10 +6,8 @@ the request's scope.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from functools import cache
 from http import HTTPStatus
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from fastapi import FastAPI, Request, Response
 from pydantic import BaseModel
@@ -18,16 +16,19 @@ from starlette.exceptions import HTTPException
 from inferctl import __version__
 from inferctl.errors import InferctlError, MethodNotAllowed, NotFound
 from inferctl.server.call import BUG, as_headers
+from inferctl.server.catalogue import Catalogue
 from inferctl.server.dialects.plain import problem_of
 from inferctl.server.docs import add_docs
+from inferctl.server.documentation import Documentation
 from inferctl.server.health import Health, Live, Ready, State
 from inferctl.server.metrics import CONTENT_TYPE, Exposition
-from inferctl.server.offer import ModelDescription, Offer
-from inferctl.server.openapi import PROBLEM, add_predict_paths
+from inferctl.server.offer import ModelDescription
+from inferctl.server.openapi import PROBLEM
 from inferctl.server.page import add_page
-from inferctl.server.protocols import add_protocol_paths
+from inferctl.server.repository import Repository, repository_routes
 from inferctl.server.v1 import v1_routes
 from inferctl.server.v2 import v2_routes
+from inferctl.settings import ServerSettings
 
 
 class Models(BaseModel):
@@ -41,10 +42,13 @@ class Voice(NamedTuple):
 
     state: State
     exposition: Exposition
+    catalogue: Catalogue
+    documentation: Documentation
+    repository: Repository
 
 
-def build_rest(offers: Sequence[Offer], *, docs: bool, ui: bool) -> FastAPI:
-    """FastAPI with every route but the hot ones, and the document of all of them.
+def build_rest(server: ServerSettings) -> FastAPI:
+    """FastAPI with every route but the hot ones.
 
     Its requests need `call` and `voice` in their scope's state.
     """
@@ -53,46 +57,21 @@ def build_rest(offers: Sequence[Offer], *, docs: bool, ui: bool) -> FastAPI:
         version=__version__,
         docs_url=None,
         redoc_url=None,
-        openapi_url="/openapi.json" if docs else None,
+        openapi_url=None,
     )
     _add_state_routes(rest)
-    by_name = {offer.name: offer for offer in offers}
-    _add_model_routes(rest, by_name)
-    rest.include_router(v1_routes(by_name))
-    rest.include_router(v2_routes(by_name))
+    _add_model_routes(rest)
+    rest.include_router(v1_routes())
+    rest.include_router(v2_routes())
+    rest.include_router(repository_routes(admin=server.admin))
     for kind in (HTTPException, InferctlError, Exception):
         rest.add_exception_handler(kind, _answer_problem)
-    if ui:
-        add_page(rest, docs=docs)
-    if docs:
+    if server.ui:
+        add_page(rest, docs=server.docs)
+    if server.docs:
         add_docs(rest)
-        rest.openapi = _document(rest.openapi, offers)  # type: ignore[method-assign] # FastAPI's way
+        _add_document_route(rest)
     return rest
-
-
-def _document(
-    fastapis: Callable[[], dict[str, Any]], offers: Sequence[Offer]
-) -> Callable[[], dict[str, Any]]:
-    """The document of all paths, made when it is first asked for: it takes long."""
-
-    @cache
-    def document() -> dict[str, Any]:
-        content = fastapis()
-        _without_fastapis_errors(content)
-        add_predict_paths(content, offers)
-        add_protocol_paths(content, offers)
-        return content
-
-    return document
-
-
-def _without_fastapis_errors(document: dict[str, Any]) -> None:
-    """FastAPI documents a validation error of its own for every path parameter; none is sent."""
-    for operations in document["paths"].values():
-        for operation in operations.values():
-            operation["responses"].pop("422", None)
-    for name in ("HTTPValidationError", "ValidationError"):
-        document["components"]["schemas"].pop(name, None)
 
 
 def _voice(request: Request) -> Voice:
@@ -132,21 +111,27 @@ def _add_state_routes(rest: FastAPI) -> None:
         return Response(exposition.render(), media_type=CONTENT_TYPE.decode("ascii"))
 
 
-def _add_model_routes(rest: FastAPI, offers: Mapping[str, Offer]) -> None:
+def _add_document_route(rest: FastAPI) -> None:
+    @rest.get("/openapi.json", include_in_schema=False)
+    async def openapi(request: Request) -> Response:
+        return Response(_voice(request).documentation.written(), media_type="application/json")
+
+
+def _add_model_routes(rest: FastAPI) -> None:
     @rest.get("/models", tags=["models"], summary="what is served")
-    async def list_models() -> Models:
-        return Models(models=[offer.describe() for offer in offers.values()])
+    async def list_models(request: Request) -> Models:
+        catalogue = _voice(request).catalogue
+        return Models(models=list(map(catalogue.describe, catalogue.models.values())))
 
     @rest.get(
         "/models/{name}",
         tags=["models"],
         summary="one model",
-        responses={404: {"description": "no such model", "content": PROBLEM}},
+        responses={404: {"description": "no such model or version", "content": PROBLEM}},
     )
-    async def get_model(name: str) -> ModelDescription:
-        if name not in offers:
-            raise NotFound("no such model", hint="GET /models lists them")
-        return offers[name].describe()
+    async def get_model(request: Request, name: str, version: str = "") -> ModelDescription:
+        catalogue = _voice(request).catalogue
+        return catalogue.describe(catalogue.find(name, version))
 
 
 async def _answer_problem(request: Request, error: Exception) -> Response:

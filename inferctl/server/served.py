@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -19,13 +19,18 @@ from inferctl.tasks.base import Array, Prepared
 
 
 class ServedModel:
-    """`number` is the model's place in the service; the same in every process."""
+    """One version. `place` is its number in the service; the same in every process.
 
-    def __init__(
-        self, number: int, offer: Offer, arena: ModelArena, worker: int, ledger: Ledger
-    ) -> None:
-        self.number = number
+    `requests` are those on their way that were sent to it. Once it is `leaving` no more of them
+    come, and whoever ends one must `look` whether it was the last.
+    """
+
+    def __init__(self, offer: Offer, arena: ModelArena, worker: int, ledger: Ledger) -> None:
+        self.place = place = offer.place
         self.offer = offer
+        self.requests = 0
+        self.leaving = False
+        self._left: Callable[[], object] | None = None
         self.manifest = manifest = offer.manifest
         self.settings = offer.settings
         self.task = offer.task
@@ -39,25 +44,35 @@ class ServedModel:
         self._deadline_s, self.submitted_s = _seconds(arena.deadline_s), _seconds(arena.submitted_s)
         self._started_s, self._finished_s = _seconds(arena.started_s), _seconds(arena.finished_s)
         block = ledger.blocks[Ledger.FIRST_WORKER + worker]
-        self._free = FreeSlots(
-            arena.slots_of(worker), block.cell("inferctl_in_flight", manifest.name)
-        )
+        self._free = FreeSlots(arena.slots_of(worker), block.cell("inferctl_in_flight", place))
         # Slots of rows that were admitted; their ways back, with and without a slot.
         self.take, self.give_back = self._free.take, self._free.give_back
         self.cancel = self._free.cancel
         self._max_queue_rows = offer.settings.limits.max_queue_rows
         self._fair_share = min(self._max_queue_rows // arena.workers, self._free.left)
-        self.name = name = manifest.name
+        self.name = manifest.name
         self.version = manifest.version
-        self.queue_seconds = block.histogram("inferctl_queue_seconds", name)
-        self.decode_seconds = block.histogram("inferctl_decode_seconds", name)
-        self._failed_seconds = block.cell("inferctl_failed_seconds_total", name)
-        self._latency_seconds = block.histogram("inference_latency_seconds", name)
+        self.queue_seconds = block.histogram("inferctl_queue_seconds", place)
+        self.decode_seconds = block.histogram("inferctl_decode_seconds", place)
+        self._failed_seconds = block.cell("inferctl_failed_seconds_total", place)
+        self._latency_seconds = block.histogram("inference_latency_seconds", place)
         self._requests = {
-            outcome: block.cell("inference_requests_total", name, outcome) for outcome in OUTCOMES
+            outcome: block.cell("inference_requests_total", place, outcome) for outcome in OUTCOMES
         }
-        self._all_in_flight = [b.cell("inferctl_in_flight", name) for b in ledger.blocks]
-        self._row_seconds = ledger.blocks[Ledger.ENGINE].cell("inferctl_row_seconds", name)
+        self._all_in_flight = [b.cell("inferctl_in_flight", place) for b in ledger.blocks]
+        self._row_seconds = ledger.blocks[Ledger.ENGINE].cell("inferctl_row_seconds", place)
+
+    def leave(self, left: Callable[[], object]) -> None:
+        """It is no longer served. `left` is called once its last request and row are done."""
+        self.leaving = True
+        self._left = left
+        self.look()
+
+    def look(self) -> None:
+        """Whether it has left."""
+        if self._left and not self.requests and not self._free.in_use:
+            left, self._left = self._left, None
+            left()
 
     def admit(self, rows: int, deadline_s: float, now_s: float, held: int = 0) -> None:
         """Reserve places for new rows. Raises Overloaded when they do not fit in, or not in time.

@@ -55,3 +55,5 @@ class Share(Run):
 
     def _answer(self, reply: Reply) -> None:
         self._shares.answered(self._place, reply)
+        if self.model.leaving:  # its request may be over already
+            self.model.look()

@@ -71,20 +71,23 @@ NOTHING = Duration(count=0, ns=0)
 
 
 def statistics_of(ledger: Ledger, model: ServedModel) -> ModelStatistics:
-    """What all workers and the engine have counted of a model."""
-    name = model.name
-    sizes = ledger.histogram("inference_batch_size", name)
-    run = _duration(ledger, "inferctl_run_seconds", name)
+    """What all workers and the engine have counted at a version's place.
+
+    Versions of its model that had the place before are counted too: counters never go back.
+    """
+    place = model.place
+    sizes = ledger.histogram("inference_batch_size", place)
+    run = _duration(ledger, "inferctl_run_seconds", place)
     return ModelStatistics(
-        name=name,
+        name=model.name,
         version=str(model.version),
         last_inference=_last_inference_ms(model),
-        inference_count=int(ledger.total("inferctl_rows_total", name)),
+        inference_count=int(ledger.total("inferctl_rows_total", place)),
         execution_count=int(sum(sizes[:-1])),
         inference_stats=InferenceStatistics(
-            **_requests(ledger, name),
-            queue=_duration(ledger, "inferctl_queue_seconds", name),
-            compute_input=_duration(ledger, "inferctl_decode_seconds", name),
+            **_requests(ledger, place),
+            queue=_duration(ledger, "inferctl_queue_seconds", place),
+            compute_input=_duration(ledger, "inferctl_decode_seconds", place),
             compute_infer=run,
             compute_output=NOTHING,
             cache_hit=NOTHING,
@@ -94,10 +97,10 @@ def statistics_of(ledger: Ledger, model: ServedModel) -> ModelStatistics:
     )
 
 
-def _requests(ledger: Ledger, name: str) -> dict[str, Duration]:
-    counts = {value: ledger.total("inference_requests_total", name, value) for value in OUTCOMES}
-    all_s = ledger.histogram("inference_latency_seconds", name)[-1]
-    failed_s = ledger.total("inferctl_failed_seconds_total", name)
+def _requests(ledger: Ledger, place: int) -> dict[str, Duration]:
+    counts = {value: ledger.total("inference_requests_total", place, value) for value in OUTCOMES}
+    all_s = ledger.histogram("inference_latency_seconds", place)[-1]
+    failed_s = ledger.total("inferctl_failed_seconds_total", place)
     good = int(counts.pop(OK))
     return {
         "success": Duration(count=good, ns=_ns(max(0.0, all_s - failed_s)) if good else 0),
@@ -105,14 +108,14 @@ def _requests(ledger: Ledger, name: str) -> dict[str, Duration]:
     }
 
 
-def _duration(ledger: Ledger, histogram: str, name: str) -> Duration:
-    *counts, seconds = ledger.histogram(histogram, name)
+def _duration(ledger: Ledger, histogram: str, place: int) -> Duration:
+    *counts, seconds = ledger.histogram(histogram, place)
     return Duration(count=int(sum(counts)), ns=_ns(seconds))
 
 
 def _batches(counts: list[float], run: Duration) -> list[BatchStatistics]:
     """The run's sum belongs to one size when there was no other."""
-    used = [place for place, count in enumerate(counts) if count]
+    used = [bucket for bucket, count in enumerate(counts) if count]
     if len(used) != 1 or used[0] >= len(BATCH_BUCKETS):
         return []
     size = BATCH_BUCKETS[used[0]]

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Literal
 
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel
 
-from inferctl.server.offer import Offer
-from inferctl.server.v2 import ModelNames, PlainError, offer_of, state_of
+from inferctl.server.v2 import ModelNames, PlainError, catalogue_of, state_of
 
 
 class Status(BaseModel):
@@ -35,20 +33,20 @@ class ModelStatus(BaseModel):
     model_version_status: list[VersionStatus]
 
 
-def v1_routes(offers: Mapping[str, Offer]) -> APIRouter:
+def v1_routes() -> APIRouter:
     """Every route of the protocol but `:predict`."""
     router = APIRouter(tags=["v1"])
 
     @router.get("/v1/models", summary="the names of what is served")
-    async def v1_models() -> ModelNames:
-        return ModelNames(models=list(offers))
+    async def v1_models(request: Request) -> ModelNames:
+        return ModelNames(models=list(catalogue_of(request).models))
 
     for path in ("/v1/models/{name}", "/v1/models/{name}/versions/{version}"):
-        _add_status_route(router, offers, path)
+        _add_status_route(router, path)
     return router
 
 
-def _add_status_route(router: APIRouter, offers: Mapping[str, Offer], path: str) -> None:
+def _add_status_route(router: APIRouter, path: str) -> None:
     @router.get(
         path,
         summary="200 when a model is warm",
@@ -60,10 +58,8 @@ def _add_status_route(router: APIRouter, offers: Mapping[str, Offer], path: str)
     async def v1_status(
         request: Request, response: Response, name: str, version: str = ""
     ) -> ModelStatus:
-        offer = offer_of(offers, name, version)
+        model = catalogue_of(request).find(name, version)
         ready = state_of(request).ready
         response.status_code = 200 if ready else 503
-        state = VersionStatus(
-            version=str(offer.manifest.version), state="AVAILABLE" if ready else "LOADING"
-        )
-        return ModelStatus(name=offer.name, ready=ready, model_version_status=[state])
+        state = VersionStatus(version=str(model.version), state="AVAILABLE" if ready else "LOADING")
+        return ModelStatus(name=model.name, ready=ready, model_version_status=[state])

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any
 
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel
 
 from inferctl import __version__
+from inferctl.arena.spec import ServedVersions
 from inferctl.bundles.manifest import GRAPH_FILE, Tensor
-from inferctl.errors import NotFound, Unsupported
+from inferctl.server.catalogue import Catalogue
 from inferctl.server.dialects.v2.signature import DATATYPES, free_dims
 from inferctl.server.health import Live, Ready, State
 from inferctl.server.offer import Offer
+from inferctl.server.served import ServedModel
 from inferctl.server.statistics import Statistics, statistics_of
 
 PROBES = ("/v2/health/live", "/v2/health/ready")
@@ -117,30 +118,20 @@ class ModelConfig(BaseModel):
     model_transaction_policy: TransactionPolicy = TransactionPolicy()
 
 
-class RepositoryModel(BaseModel):
-    """A model of `POST /v2/repository/index`."""
-
-    name: str
-    version: str
-    state: Literal["READY", "LOADING", "UNAVAILABLE"]
-    reason: str
+NOT_FOUND: dict[int | str, dict[str, Any]] = {
+    404: {"model": PlainError, "description": "no such model or version"}
+}
 
 
-def _refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    described = {404: "no such model or version", 501: "models are not loaded at run time"}
-    return {status: {"model": PlainError, "description": described[status]} for status in statuses}
-
-
-def v2_routes(offers: Mapping[str, Offer]) -> APIRouter:
-    """Every route of the protocol but `infer`."""
+def v2_routes() -> APIRouter:
+    """Every route of the protocol but `infer`, and but for the repository."""
     router = APIRouter(tags=["v2"])
-    _add_server_routes(router, offers)
-    _add_model_routes(router, offers)
-    _add_repository_routes(router, offers)
+    _add_server_routes(router)
+    _add_model_routes(router)
     return router
 
 
-def _add_server_routes(router: APIRouter, offers: Mapping[str, Offer]) -> None:
+def _add_server_routes(router: APIRouter) -> None:
     @router.get("/v2", summary="the server and its extensions of the protocol")
     async def v2_metadata() -> ServerMetadata:
         return ServerMetadata(name="inferctl", version=__version__, extensions=EXTENSIONS)
@@ -158,55 +149,42 @@ def _add_server_routes(router: APIRouter, offers: Mapping[str, Offer]) -> None:
         return Ready(ready=_ready(request, response))
 
     @router.get("/v2/models", summary="the names of what is served")
-    async def v2_models() -> ModelNames:
-        return ModelNames(models=list(offers))
+    async def v2_models(request: Request) -> ModelNames:
+        return ModelNames(models=list(catalogue_of(request).models))
 
     @router.get("/v2/models/stats", summary="the statistics of every model")
     async def v2_all_statistics(request: Request) -> Statistics:
-        return _statistics(request, *offers)
+        return _statistics(request, *catalogue_of(request).served())
 
 
-def _add_model_routes(router: APIRouter, offers: Mapping[str, Offer]) -> None:
-    @router.get(MODEL, summary="a model's tensors", responses=_refusals(404))
-    @router.get(VERSION, summary="a model's tensors", responses=_refusals(404))
-    async def v2_model(name: str, version: str = "") -> ModelMetadata:
-        return _metadata(offer_of(offers, name, version))
+def _add_model_routes(router: APIRouter) -> None:
+    @router.get(MODEL, summary="a model's tensors", responses=NOT_FOUND)
+    @router.get(VERSION, summary="a model's tensors", responses=NOT_FOUND)
+    async def v2_model(request: Request, name: str, version: str = "") -> ModelMetadata:
+        catalogue = catalogue_of(request)
+        return _metadata(catalogue.find(name, version).offer, catalogue.roster.models[name])
 
-    @router.get(f"{MODEL}/config", summary="a model's configuration", responses=_refusals(404))
-    @router.get(f"{VERSION}/config", summary="a model's configuration", responses=_refusals(404))
-    async def v2_config(name: str, version: str = "") -> ModelConfig:
-        return _config(offer_of(offers, name, version))
+    @router.get(f"{MODEL}/config", summary="a model's configuration", responses=NOT_FOUND)
+    @router.get(f"{VERSION}/config", summary="a model's configuration", responses=NOT_FOUND)
+    async def v2_config(request: Request, name: str, version: str = "") -> ModelConfig:
+        return _config(catalogue_of(request).find(name, version).offer)
 
-    @router.get(f"{MODEL}/stats", summary="a model's statistics", responses=_refusals(404))
-    @router.get(f"{VERSION}/stats", summary="a model's statistics", responses=_refusals(404))
+    @router.get(f"{MODEL}/stats", summary="a model's statistics", responses=NOT_FOUND)
+    @router.get(f"{VERSION}/stats", summary="a model's statistics", responses=NOT_FOUND)
     async def v2_statistics(request: Request, name: str, version: str = "") -> Statistics:
-        return _statistics(request, offer_of(offers, name, version).name)
+        return _statistics(request, catalogue_of(request).find(name, version))
 
     unready: dict[int | str, dict[str, Any]] = {
         503: {"model": ModelReady, "description": "loading, draining, or no engine"}
     }
 
-    @router.get(f"{MODEL}/ready", summary="200 when warm", responses=_refusals(404) | unready)
-    @router.get(f"{VERSION}/ready", summary="200 when warm", responses=_refusals(404) | unready)
+    @router.get(f"{MODEL}/ready", summary="200 when warm", responses=NOT_FOUND | unready)
+    @router.get(f"{VERSION}/ready", summary="200 when warm", responses=NOT_FOUND | unready)
     async def v2_model_ready(
         request: Request, response: Response, name: str, version: str = ""
     ) -> ModelReady:
-        offer = offer_of(offers, name, version)
-        return ModelReady(name=offer.name, ready=_ready(request, response))
-
-
-def _add_repository_routes(router: APIRouter, offers: Mapping[str, Offer]) -> None:
-    @router.post("/v2/repository/index", summary="every model and its state; no body is read")
-    async def v2_repository_index(request: Request) -> list[RepositoryModel]:
-        return [_repository_model(offer, state_of(request)) for offer in offers.values()]
-
-    @router.post("/v2/repository/models/{name}/load", status_code=501, responses=_refusals(501))
-    @router.post("/v2/repository/models/{name}/unload", status_code=501, responses=_refusals(501))
-    async def v2_repository_control(name: str) -> None:
-        raise Unsupported(
-            "models are not loaded or unloaded at run time",
-            hint="change the models folder, and start the service again",
-        )
+        model = catalogue_of(request).find(name, version)
+        return ModelReady(name=model.name, ready=_ready(request, response))
 
 
 def state_of(request: Request) -> State:
@@ -215,12 +193,9 @@ def state_of(request: Request) -> State:
     return state
 
 
-def offer_of(offers: Mapping[str, Offer], name: str, version: str = "") -> Offer:
-    """A model by name, and by version where one is given. Raises NotFound."""
-    offer = offers.get(name)
-    if offer is None or version not in ("", str(offer.manifest.version)):
-        raise NotFound("no such model or version", hint="GET /models lists them")
-    return offer
+def catalogue_of(request: Request) -> Catalogue:
+    """What is served, as the request's scope has it."""
+    return state_of(request).catalogue
 
 
 def _ready(request: Request, response: Response) -> bool:
@@ -229,20 +204,16 @@ def _ready(request: Request, response: Response) -> bool:
     return ready
 
 
-def _statistics(request: Request, *names: str) -> Statistics:
-    state = state_of(request)
-    return Statistics(
-        model_stats=[
-            statistics_of(state.ledger, model) for model in state.models if model.name in names
-        ]
-    )
+def _statistics(request: Request, *models: ServedModel) -> Statistics:
+    ledger = state_of(request).ledger
+    return Statistics(model_stats=[statistics_of(ledger, model) for model in models])
 
 
-def _metadata(offer: Offer) -> ModelMetadata:
+def _metadata(offer: Offer, served: ServedVersions) -> ModelMetadata:
     manifest = offer.manifest
     return ModelMetadata(
         name=offer.name,
-        versions=[str(manifest.version)],
+        versions=[str(version) for version in sorted(served.places)],
         platform=PLATFORM,
         inputs=[_tensor(tensor) for tensor in manifest.inputs],
         outputs=[_tensor(tensor) for tensor in manifest.outputs],
@@ -269,12 +240,3 @@ def _config(offer: Offer) -> ModelConfig:
 def _tensor_config(tensor: Tensor) -> TensorConfig:
     data_type = f"TYPE_{DATATYPES[tensor.dtype]}"
     return TensorConfig(name=tensor.name, data_type=data_type, dims=free_dims(tensor)[1:])
-
-
-def _repository_model(offer: Offer, state: State) -> RepositoryModel:
-    model = RepositoryModel(
-        name=offer.name, version=str(offer.manifest.version), state="READY", reason=""
-    )
-    if state.draining:
-        return model.model_copy(update={"state": "UNAVAILABLE", "reason": "draining"})
-    return model if state.ready else model.model_copy(update={"state": "LOADING"})

@@ -12,34 +12,35 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from pathlib import Path
+from typing import Any
 
 import uvicorn
 import uvloop
 
+from inferctl import heap
 from inferctl.arena.ledger import Ledger
 from inferctl.arena.memory import map_memory
-from inferctl.arena.slots import ModelArena
-from inferctl.arena.spec import ModelSpec, WorkerSpec
+from inferctl.arena.spec import ModelSpec, Roster, WorkerSpec
 from inferctl.arena.wire import Control
-from inferctl.bundles.manifest import TOKENIZER_FILE
-from inferctl.bundles.repository import check_file
 from inferctl.cores import available_cores
 from inferctl.errors import InferctlError
-from inferctl.server import heap
 from inferctl.server.app import App
+from inferctl.server.catalogue import Catalogue
 from inferctl.server.connection import Connection
+from inferctl.server.documentation import Documentation
 from inferctl.server.health import State
 from inferctl.server.link import EngineLink
 from inferctl.server.logs import RequestLog
 from inferctl.server.metrics import Exposition
-from inferctl.server.offer import Offer
+from inferctl.server.offer import Offer, make_offer
 from inferctl.server.predict import Predict
 from inferctl.server.protocol import Protocol
+from inferctl.server.repository import Repository
 from inferctl.server.rest import Voice, build_rest
-from inferctl.server.served import ServedModel
 from inferctl.server.timeouts import Timeouts
+from inferctl.server.versions import Versions
 from inferctl.server.workplace import Workplace
+from inferctl.settings import ServerSettings
 
 # Objects that have come and not gone since the last look for cycles.
 COLLECT_EVERY = 10_000
@@ -48,14 +49,28 @@ COLLECT_EVERY = 10_000
 class Prototype:
     """What every worker of a service has in common: made once, before they are forked."""
 
-    def __init__(self, models: Sequence[ModelSpec], *, docs: bool, ui: bool) -> None:
+    def __init__(self, models: Sequence[ModelSpec], server: ServerSettings) -> None:
         """Load what the tasks need. Raises BundleError."""
-        self.offers = [_offer(model) for model in models]
-        self.rest = build_rest(self.offers, docs=docs, ui=ui)
-        if docs:
-            self.rest.openapi()  # no worker need make it
+        self._offers: dict[int, Offer] = {}
+        for model in models:
+            self.add(model)
+        self.rest = build_rest(server)
+        if server.docs:
+            self.rest.openapi()  # what depends on no model no worker need make
         # What a client sends must not fill stderr; bugs are errors.
         logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
+
+    def add(self, model: ModelSpec) -> None:
+        """Another version, for those that are forked from now on. Raises BundleError or OSError."""
+        self._offers[model.place] = make_offer(model, self._offers.values())
+
+    def drop(self, place: int) -> None:
+        """A version that those to come do without."""
+        self._offers.pop(place, None)
+
+    def offers(self, models: Sequence[ModelSpec]) -> list[Offer]:
+        """What was made of these."""
+        return [self._offers[model.place] for model in models]
 
     def serve(self, spec: WorkerSpec, control: Control) -> None:
         """Be a worker until the supervisor says drain or hangs up."""
@@ -78,19 +93,17 @@ class Worker:
 
     def __init__(self, prototype: Prototype, spec: WorkerSpec, control: Control) -> None:
         self._control = control
-        ledger = Ledger(map_memory(spec.ledger_fd), [m.name for m in spec.models], spec.workers)
+        ledger = Ledger(map_memory(spec.ledger_fd), spec.workers)
         block = ledger.blocks[spec.process]
-        block.reset_gauges()
-        models = [
-            _served(number, offer, spec, ledger) for number, offer in enumerate(prototype.offers)
-        ]
-        by_name = {model.name: model for model in models}
-        self.link = EngineLink(models)
-        self.state = State(ledger, self.link, models, time.monotonic())
+        block.reset_gauges(ledger.places())
+        catalogue = Catalogue()
+        self.link = EngineLink()
+        self._versions = Versions(spec, ledger, self.link, catalogue, control.answer)
+        self._versions.hold(prototype.offers(spec.models))
+        self.state = State(ledger, self.link, catalogue, time.monotonic())
         self.log = RequestLog(
             spec.logs.path, block.cell("inferctl_log_dropped_total"), terminal=sys.stderr.isatty()
         )
-        default = next((model for model in models if model.settings.default), None)
         work = Workplace(
             self.link,
             self.log,
@@ -99,8 +112,10 @@ class Worker:
             _decode_threads(spec.workers),
             spec.workers,
         )
-        predict = Predict(by_name, default, work)
-        voice = Voice(self.state, Exposition(ledger))
+        self._predict = predict = Predict(catalogue, work)
+        documentation = Documentation(prototype.rest.openapi, catalogue)
+        self._repository = Repository(control.send)
+        voice = Voice(self.state, Exposition(ledger), catalogue, documentation, self._repository)
         idle = Timeouts(spec.server.keep_alive_s, Protocol.timeout_keep_alive_handler)
         self._socket = socket.socket(fileno=spec.listen_fd)
         self._server = SupervisedServer(
@@ -133,14 +148,29 @@ class Worker:
                 self.link.give_up()
                 self._drain()
                 return
-            if message["do"] == "attach":
-                self.link.attach(socket.socket(fileno=message["fd"]))
-            elif message["do"] == "give_up":
-                self.link.give_up()
-            else:
-                self._drain()
+            self._do(message)
             if not self._control.pending:
                 return
+
+    def _do(self, message: dict[str, Any]) -> None:
+        match message["do"]:
+            case "attach":
+                self.link.attach(socket.socket(fileno=message["fd"]))
+            case "give_up":
+                self.link.give_up()
+            case "prepare":
+                spec = message["model"] | {"arena_fd": message["fd"]}
+                self._versions.prepare(ModelSpec.model_validate(spec), message["id"])
+            case "serve":
+                self._versions.serve(Roster.model_validate(message["roster"]))
+                self._predict.renew()
+                self._control.answer(message["id"])
+            case "leave":
+                self._versions.leave(message["place"], message["id"])
+            case "hear":
+                self._repository.hear(message)
+            case "drain":
+                self._drain()
 
     def _drain(self) -> None:
         self.state.draining = True
@@ -154,18 +184,6 @@ class SupervisedServer(uvicorn.Server):
     def capture_signals(self) -> Iterator[None]:
         """Leave the signals alone: they are ignored."""
         yield
-
-
-def _offer(model: ModelSpec) -> Offer:
-    if model.manifest.text:
-        check_file(Path(model.bundle), model.manifest, TOKENIZER_FILE)
-    return Offer(model)
-
-
-def _served(number: int, offer: Offer, spec: WorkerSpec, ledger: Ledger) -> ServedModel:
-    model = spec.models[number]
-    arena = ModelArena(model.manifest, model.slots, spec.workers, map_memory(model.arena_fd))
-    return ServedModel(number, offer, arena, spec.index, ledger)
 
 
 def _decode_threads(workers: int) -> int:

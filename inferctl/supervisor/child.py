@@ -26,12 +26,14 @@ END_POLL_S = 0.005
 
 class Child(ABC):
     """A process with a control socket, and with a session of its own, so that Ctrl-C on a terminal
-    reaches the supervisor alone. `pid` is 0 before the first start."""
+    reaches the supervisor alone. `pid` is 0 before the first start.
 
-    def __init__(self, name: str, inherited: Sequence[int], block: Block) -> None:
+    `inherited` gives the descriptors that one which is started now has."""
+
+    def __init__(self, name: str, inherited: Callable[[], Sequence[int]], block: Block) -> None:
         self.name = name
         self.pid = 0
-        self._inherited = tuple(inherited)
+        self._inherited = inherited
         self._block = block
         self._exit_code: int | None = 0
         self._control: Control | None = None
@@ -102,13 +104,18 @@ class Child(ABC):
 
 
 class Interpreter(Child):
-    """`module` runs as `python -m module`, told `spec` over its control socket.
+    """`module` runs as `python -m module`, told what `spec` gives then over its control socket.
 
     For the engine: onnxruntime silently loses its threads in a fork.
     """
 
     def __init__(
-        self, name: str, module: str, spec: ProcessSpec, inherited: Sequence[int], block: Block
+        self,
+        name: str,
+        module: str,
+        spec: Callable[[], ProcessSpec],
+        inherited: Callable[[], Sequence[int]],
+        block: Block,
     ) -> None:
         super().__init__(name, inherited, block)
         self._module = module
@@ -117,12 +124,12 @@ class Interpreter(Child):
     def start(self) -> None:
         """Start the process and tell it what it is."""
         super().start()
-        self.tell(self._spec.model_dump(mode="json"))
+        self.tell(self._spec().model_dump(mode="json"))
 
     def _begin(self, control: socket.socket) -> int:
         process = subprocess.Popen(
             [sys.executable, "-P", "-m", self._module, str(control.fileno())],
-            pass_fds=(*self._inherited, control.fileno()),
+            pass_fds=(*self._inherited(), control.fileno()),
             stdin=subprocess.DEVNULL,
             start_new_session=True,
         )
@@ -134,13 +141,17 @@ class Fork(Child):
     """A fork of the supervisor does `work` with its end of the control socket."""
 
     def __init__(
-        self, name: str, work: Callable[[Control], None], inherited: Sequence[int], block: Block
+        self,
+        name: str,
+        work: Callable[[Control], None],
+        inherited: Callable[[], Sequence[int]],
+        block: Block,
     ) -> None:
         super().__init__(name, inherited, block)
         self._work = work
 
     def _begin(self, control: socket.socket) -> int:
-        return fork(lambda: self._work(Control(control)), (*self._inherited, control.fileno()))
+        return fork(lambda: self._work(Control(control)), (*self._inherited(), control.fileno()))
 
 
 def _end_of(pid: int) -> tuple[int, resource.struct_rusage] | None:

@@ -16,7 +16,7 @@ from typing import NoReturn
 STANDARD = (0, 1, 2)
 OPEN = Path("/dev/fd")
 # Of a signal to the whole group only the parent makes something.
-IGNORED = (signal.SIGINT, signal.SIGTERM)
+IGNORED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def freeze() -> None:

@@ -8,7 +8,7 @@ import random
 import signal
 import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -16,15 +16,16 @@ import structlog
 
 from inferctl.arena.ledger import PID, Block, Ledger, ledger_bytes
 from inferctl.arena.memory import create_memory, map_memory
-from inferctl.arena.spec import EngineSpec, WorkerSpec
-from inferctl.bundles.repository import Bundle
+from inferctl.arena.spec import EngineSpec, ModelSpec, WorkerSpec
 from inferctl.cores import available_cores
 from inferctl.errors import StartError
 from inferctl.settings import Settings
 from inferctl.supervisor.backoff import Backoff
 from inferctl.supervisor.child import Child, Fork, Interpreter, describe_exit
+from inferctl.supervisor.desk import Desk
 from inferctl.supervisor.listen import listen
-from inferctl.supervisor.specs import model_specs
+from inferctl.supervisor.reloader import Reloader
+from inferctl.supervisor.terminal import is_hung_up
 from inferctl.supervisor.worker import Nursery
 
 log = structlog.get_logger()
@@ -36,43 +37,66 @@ SHUTDOWN_GRACE_S = 2.0
 class Service:
     """Everything the supervisor owns."""
 
-    def __init__(self, settings: Settings, bundles: Sequence[Bundle]) -> None:
-        """Bind, then reserve memory. Raises StartError or SettingsError; nothing runs yet."""
+    def __init__(self, read_settings: Callable[[], Settings]) -> None:
+        """Bind, then look at the models. Raises StartError, BundleError or SettingsError.
+
+        Nothing runs yet.
+        """
+        settings = read_settings()
         server = settings.server
         workers = available_cores() if server.workers == "auto" else server.workers
         self._drain_timeout_s = server.drain_timeout_s
         self._sockets = listen(server.host, server.port, workers)
         self.url = _url(self._sockets[0])
-        self.models = [bundle.manifest for bundle in bundles]
-        specs = tuple(model_specs(bundles, settings, workers))
-        names = [spec.name for spec in specs]
-        ledger_fd = create_memory("ledger", ledger_bytes(len(names), Ledger.FIRST_WORKER + workers))
-        self._ledger = Ledger(map_memory(ledger_fd), names, workers)
-        shared = [ledger_fd, *(spec.arena_fd for spec in specs)]
+        self._ledger_fd = create_memory("ledger", ledger_bytes(Ledger.FIRST_WORKER + workers))
+        self._ledger = Ledger(map_memory(self._ledger_fd), workers)
+        self._settings = settings
+        self._nursery = Nursery(server)
+        self._reloader = Reloader(settings, read_settings, self._ledger, workers, self._nursery)
+        self._reloader.begin()
         self._engine = Interpreter(
             "engine",
             "inferctl.engine",
-            EngineSpec(models=specs, workers=workers, ledger_fd=ledger_fd, process=Ledger.ENGINE),
-            shared,
+            self._engine_spec,
+            lambda: self._shared(self._reloader.stock.of_engine),
             self._ledger.blocks[Ledger.ENGINE],
         )
-        self._nursery = Nursery(specs, docs=server.docs, ui=server.ui)
         self._workers = [
             Fork(
                 "worker",
-                partial(self._nursery.work, WorkerSpec(
-                    models=specs, workers=workers, ledger_fd=ledger_fd,
-                    process=Ledger.FIRST_WORKER + index, index=index, listen_fd=sock.fileno(),
-                    server=server, logs=settings.logs,
-                )),
-                [*shared, sock.fileno()],
+                partial(self._nursery.work, partial(self._worker_spec, index)),
+                partial(self._inherited_by_worker, index),
                 self._ledger.blocks[Ledger.FIRST_WORKER + index],
             )
-            for index, sock in enumerate(self._sockets)
-        ]  # fmt: skip
+            for index in range(workers)
+        ]
+        self._reloader.serve_with(self._engine, self._workers)
+        self._desk = Desk(self._reloader)
         self._stopping = asyncio.Event()
         self._exit_code = 0
         self._joinable = False
+
+    def _engine_spec(self) -> EngineSpec:
+        return EngineSpec(
+            models=tuple(self._reloader.stock.of_engine.values()),
+            workers=len(self._sockets), ledger_fd=self._ledger_fd, process=Ledger.ENGINE,
+        )  # fmt: skip
+
+    def _worker_spec(self, index: int) -> WorkerSpec:
+        return WorkerSpec(
+            models=tuple(self._reloader.stock.of_workers.values()),
+            workers=len(self._sockets), ledger_fd=self._ledger_fd,
+            process=Ledger.FIRST_WORKER + index, roster=self._reloader.roster, index=index,
+            listen_fd=self._sockets[index].fileno(),
+            server=self._settings.server, logs=self._settings.logs,
+        )  # fmt: skip
+
+    def _shared(self, models: Mapping[int, ModelSpec]) -> list[int]:
+        """The descriptors of the memory that a process has which serves these."""
+        return [self._ledger_fd, *(spec.arena_fd for spec in models.values())]
+
+    def _inherited_by_worker(self, index: int) -> list[int]:
+        return [*self._shared(self._reloader.stock.of_workers), self._sockets[index].fileno()]
 
     async def run(self) -> int:
         """Serve until SIGINT or SIGTERM; the exit code, 0 after a drain, 128 + n after a second
@@ -82,13 +106,13 @@ class Service:
         log.info(
             "starting",
             workers=len(self._workers),
-            models=", ".join(f"{model.name} v{model.version}" for model in self.models),
+            models=self._reloader.told(),
         )
         begun_s = time.monotonic()
         children = [self._engine, *self._workers]
         try:
             self._engine.start()
-            self._nursery.prepare()
+            self._nursery.prepare(tuple(self._reloader.stock.of_workers.values()))
             for worker in self._workers:
                 worker.start()
             await self._first_ready()
@@ -99,7 +123,9 @@ class Service:
             log.info("ready", url=self.url, took_s=round(time.monotonic() - begun_s, 2))
             tasks = [asyncio.create_task(self._keep_engine())]
             tasks += [asyncio.create_task(self._keep_worker(i)) for i in range(len(self._workers))]
+            self._desk.open()
             await self._stopped_or_unsupervised(tasks)
+            self._desk.close()
             await self._drain(tasks)
             return self._exit_code
         finally:
@@ -119,6 +145,7 @@ class Service:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self._on_signal, number)
+        loop.add_signal_handler(signal.SIGHUP, self._on_hangup)
 
     def _on_signal(self, number: signal.Signals) -> None:
         if self._stopping.is_set():
@@ -130,10 +157,17 @@ class Service:
             self._stopping.set()
             log.info("draining", signal=number.name)
 
+    def _on_hangup(self) -> None:
+        if is_hung_up():
+            self._on_signal(signal.SIGHUP)
+        else:
+            self._desk.wake()
+
     def _engine_is_ready(self) -> None:
         """Join every worker to a new engine. Not before it is ready: a row that is submitted
         counts as tried, and one that no engine has read was not."""
         self._joinable = True
+        self._reloader.engine_ready.set()
         for index in range(len(self._workers)):
             self._connect(index)
 
@@ -143,7 +177,7 @@ class Service:
             return
         ours, theirs = socket.socketpair()
         with ours, theirs:
-            self._engine.tell({"worker": index}, ours.fileno())
+            self._engine.tell({"do": "attach", "worker": index}, ours.fileno())
             self._workers[index].tell({"do": "attach"}, theirs.fileno())
 
     async def _first_ready(self) -> None:
@@ -164,6 +198,7 @@ class Service:
         backoff = Backoff(random.Random())
         while not await self._died(self._engine, "engine", self._engine_is_ready):
             self._joinable = False
+            self._reloader.engine_ready.clear()
             self._ledger.blocks[Ledger.ENGINE].cell("inferctl_engine_ready").set(0)
             if not await self._may_restart(backoff, "engine"):
                 break
@@ -198,11 +233,17 @@ class Service:
     async def _died(self, child: Child, role: str, on_ready: Callable[[], None]) -> bool:
         """Wait for a child's end, passing on what it says; True when the end was wanted."""
         while (message := await child.hear()) is not None:
-            if message["event"] == "failed":
-                log.error("cannot start", process=role, reason=message["error"])
-            else:
-                on_ready()
-                log.info("ready again", process=role, pid=child.pid)
+            match message["event"]:
+                case "answer":
+                    self._reloader.errands.heard(message)
+                case "ask":
+                    self._desk.take(child, message)
+                case "failed":
+                    log.error("cannot start", process=role, reason=message["error"])
+                case "ready":
+                    on_ready()
+                    log.info("ready again", process=role, pid=child.pid)
+        self._reloader.errands.lost(child)
         code = await child.death()
         if self._stopping.is_set():
             return True

@@ -1,53 +1,58 @@
-"""What the settings and the bundles must agree on before anything starts: each model's spec."""
+"""What a version is served with: its spec, and the settings that must agree for it."""
 
 from __future__ import annotations
-
-from collections.abc import Sequence
 
 from inferctl.arena.layout import arena_bytes
 from inferctl.arena.memory import create_memory
 from inferctl.arena.spec import ModelSpec
+from inferctl.bundles.manifest import Manifest
 from inferctl.bundles.repository import Bundle
-from inferctl.errors import SettingsError
+from inferctl.errors import BundleError, SettingsError
 from inferctl.settings import ModelSettings, Settings
 
 
-def model_specs(bundles: Sequence[Bundle], settings: Settings, workers: int) -> list[ModelSpec]:
-    """Each model's spec with its arena made. Raises SettingsError for what does not fit them."""
-    names = [bundle.manifest.name for bundle in bundles]
-    for name in settings.models:
-        if name not in names:  # it would silently keep its defaults
-            raise SettingsError(
-                f"models.{name}: no such model; found: {', '.join(names)}",
-                hint="correct the name, or remove the section",
-            )
-    defaults = [name for name in names if settings.for_model(name).default]
-    if len(defaults) > 1:
-        raise SettingsError(
-            f"{' and '.join(defaults)} are both marked as default", hint="keep one `default = true`"
-        )
-    if len(names) == 1:
-        defaults = names
-    return [
-        _model_spec(bundle, settings, workers, default=bundle.manifest.name in defaults)
-        for bundle in bundles
-    ]
+def own_settings(name: str, settings: Settings) -> ModelSettings:
+    """What all versions of a model are served with. Raises SettingsError for contradictions.
+
+    Which versions those are, and which model is the default one, is said by the roster.
+    """
+    whole = settings.for_model(name)
+    own = ModelSettings(batching=whole.batching, limits=whole.limits, runtime=whole.runtime)
+    _check_contradictions(name, own, settings.server.request_timeout_ms)
+    return own
 
 
-def _model_spec(bundle: Bundle, settings: Settings, workers: int, *, default: bool) -> ModelSpec:
-    """A model's spec with its arena made; every worker gets the same share of its queue."""
+def model_spec(place: int, bundle: Bundle, own: ModelSettings, workers: int) -> ModelSpec:
+    """A version's spec with its arena made. Raises StartError when there is no memory for it."""
     manifest = bundle.manifest
-    own = settings.for_model(manifest.name).model_copy(update={"default": default})
-    _check_contradictions(manifest.name, own, settings.server.request_timeout_ms)
     # Any worker may hold the whole queue; pages that no row touches cost nothing.
     slots = own.limits.max_queue_rows * workers
     return ModelSpec(
+        place=place,
         manifest=manifest,
         bundle=str(bundle.path.resolve()),
         slots=slots,
         arena_fd=create_memory(f"arena-{manifest.name}", arena_bytes(manifest, slots)),
         settings=own,
     )
+
+
+def check_takes_over(manifest: Manifest, served: Manifest) -> None:
+    """Whether a version can answer the requests of another one. Raises BundleError.
+
+    Labels, sizes of images and models may differ; what a client must send may not.
+    """
+    differs = "task" if manifest.task != served.task else ""
+    if manifest.task == served.task == "tensor":
+        if manifest.inputs != served.inputs:
+            differs = "inputs"
+        elif manifest.outputs != served.outputs:
+            differs = "outputs"
+    if differs:
+        raise BundleError(
+            f"its {differs} would be another than of version {served.version}, which clients use",
+            hint="give it another name, or start the service anew",
+        )
 
 
 def _check_contradictions(name: str, own: ModelSettings, request_timeout_ms: int) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import gc
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from inferctl.arena.spec import ModelSpec, WorkerSpec
 from inferctl.arena.wire import Control
+from inferctl.heap import give_back
 from inferctl.naming import name_process
+from inferctl.settings import ServerSettings
 from inferctl.supervisor.fork import freeze
 
 if TYPE_CHECKING:
@@ -19,20 +22,28 @@ class Nursery:
 
     _prototype: Prototype
 
-    def __init__(self, models: Sequence[ModelSpec], *, docs: bool, ui: bool) -> None:
-        self._models = models
-        self._docs = docs
-        self._ui = ui
+    def __init__(self, server: ServerSettings) -> None:
+        self._server = server
 
-    def prepare(self) -> None:
+    def prepare(self, models: Sequence[ModelSpec]) -> None:
         """Make it; before the first fork. Raises BundleError."""
         # Not at the top: it takes as long as the engine takes to start, beside which it is done.
         from inferctl.server.worker import Prototype  # noqa: PLC0415
 
-        self._prototype = Prototype(self._models, docs=self._docs, ui=self._ui)
+        self._prototype = Prototype(models, self._server)
         freeze()
 
-    def work(self, spec: WorkerSpec, control: Control) -> None:
+    def add(self, model: ModelSpec) -> None:
+        """Another version, for those that are born from now on. Raises BundleError."""
+        self._prototype.add(model)
+
+    def drop(self, place: int) -> None:
+        """Those that are born from now on do without a version."""
+        self._prototype.drop(place)
+        gc.collect()  # its schemas are classes, which are cycles
+        give_back()
+
+    def work(self, spec: Callable[[], WorkerSpec], control: Control) -> None:
         """The life of a worker, in its own process."""
         name_process("inferctl-worker")
-        self._prototype.serve(spec, control)
+        self._prototype.serve(spec(), control)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mmap
+from collections.abc import Iterable, Iterator
 
 import pytest
 
@@ -14,26 +15,45 @@ from inferctl.arena.ledger import (
     METRICS,
     OUTCOMES,
     PID,
+    PLACES,
     Block,
     Ledger,
+    Metric,
     ledger_bytes,
 )
 from inferctl.errors import InferctlError
 
+SHAPES, WORDS = 0, 1
 MODELS = ("shapes", "words")
 WORKERS = 3
 
 
 def new_ledger() -> Ledger:
     processes = Ledger.FIRST_WORKER + WORKERS
-    return Ledger(mmap.mmap(-1, ledger_bytes(len(MODELS), processes)), MODELS, WORKERS)
+    ledger = Ledger(mmap.mmap(-1, ledger_bytes(processes)), WORKERS)
+    for place, model in enumerate(MODELS):
+        ledger.give_place(place, model)
+    return ledger
 
 
-def cells_of(block: Block, name: str, model: str) -> list[float]:
-    (cells,) = (
-        cells for metric, of, _, cells in block.series() if (metric.name, of) == (name, model)
-    )
-    return cells
+def series(places: Iterable[int] = (SHAPES, WORDS)) -> Iterator[tuple[Metric, int, str]]:
+    """Every series of a block: metric, place, label value."""
+    for metric in METRICS:
+        for place in places if metric.per_model else (0,):
+            for value in metric.values:
+                yield metric, place, value
+
+
+def cells_of(block: Block, name: str, place: int) -> list[float]:
+    (metric,) = (metric for metric in METRICS if metric.name == name)
+    return block.read(metric, place)
+
+
+def write(block: Block, metric: Metric, place: int, label: str, value: float) -> None:
+    if metric.kind == "histogram":
+        block.histogram(metric.name, place).observe(value)
+    else:
+        block.cell(metric.name, place, label).set(value)
 
 
 def test_there_is_a_block_per_process() -> None:
@@ -49,42 +69,40 @@ def test_series_of_processes_models_and_labels_never_share_a_cell() -> None:
         for state in (PID, CPU_BASE_S):
             written.append(len(written) + 1.0)
             block.state(state).set(written[-1])
-        for metric, model, value, _ in block.series():
+        for metric, place, label in series((SHAPES, WORDS, PLACES - 1)):
             written.append(len(written) + 1.0)
-            if metric.kind == "histogram":
-                histogram = block.histogram(metric.name, model)
-                histogram.observe(written[-1])
-            else:
-                block.cell(metric.name, model, value).set(written[-1])
+            write(block, metric, place, label, written[-1])
     read: list[float] = []
     for block in ledger.blocks:
         read += [block.state(PID).get(), block.state(CPU_BASE_S).get()]
-        read += [cells[-1] for _, _, _, cells in block.series()]
+        read += [block.read(*one)[-1] for one in series((SHAPES, WORDS, PLACES - 1))]
     assert read == written
+    assert list(ledger.places().values()) == list(MODELS), "nor with the places' names"
 
 
 def test_the_blocks_fill_their_memory_exactly() -> None:
     processes = Ledger.FIRST_WORKER + WORKERS
-    memory = mmap.mmap(-1, ledger_bytes(len(MODELS), processes))
-    ledger = Ledger(memory, MODELS, WORKERS)
-    width = len(memory) // processes
+    memory = mmap.mmap(-1, ledger_bytes(processes))
+    ledger = Ledger(memory, WORKERS)
+    names = ledger_bytes(0)
+    width = (len(memory) - names) // processes
     for process, block in enumerate(ledger.blocks):
-        *_, (metric, model, value, cells) = block.series()
-        assert len(cells) == metric.width
-        block.cell(metric.name, model, value).set(1)
+        start = names + process * width
+        *_, last = (one for one in series((PLACES - 1,)) if one[0].per_model)
+        write(block, *last, 1)
         block.state(PID).set(1)
-        assert memory[process * width : process * width + 8] != bytes(8)
-        assert memory[(process + 1) * width - 8 * metric.width :][:8] != bytes(8)
+        assert memory[start : start + 8] != bytes(8)
+        assert memory[start + width - 8 :][:8] != bytes(8)
 
 
 def test_a_total_is_the_sum_over_processes() -> None:
     ledger = new_ledger()
     for amount, block in enumerate(ledger.blocks, start=1):
-        block.cell("inference_requests_total", "words", "ok").add(amount)
-    assert ledger.total("inference_requests_total", "words", "ok") == 1 + 2 + 3 + 4 + 5
-    assert ledger.total("inference_requests_total", "words", "row_failed") == 0
-    assert ledger.total("inference_requests_total", "shapes", "ok") == 0
-    assert ledger.blocks[2].cell("inference_requests_total", "words", "ok").get() == 3
+        block.cell("inference_requests_total", WORDS, "ok").add(amount)
+    assert ledger.total("inference_requests_total", WORDS, "ok") == 1 + 2 + 3 + 4 + 5
+    assert ledger.total("inference_requests_total", WORDS, "row_failed") == 0
+    assert ledger.total("inference_requests_total", SHAPES, "ok") == 0
+    assert ledger.blocks[2].cell("inference_requests_total", WORDS, "ok").get() == 3
 
 
 def test_a_metric_of_the_process_has_no_model() -> None:
@@ -101,47 +119,44 @@ def test_a_metric_of_the_process_has_no_model() -> None:
 def test_a_value_falls_into_the_first_bucket_that_is_not_smaller(value: float, place: int) -> None:
     """`le` means less or equal; the cell behind the buckets is +Inf, the last one the sum."""
     block = new_ledger().blocks[Ledger.ENGINE]
-    block.histogram("inference_batch_size", "shapes").observe(value)
+    block.histogram("inference_batch_size", SHAPES).observe(value)
     expected = [0.0] * (len(BATCH_BUCKETS) + 2)
     expected[place], expected[-1] = 1, value
-    assert cells_of(block, "inference_batch_size", "shapes") == expected
+    assert cells_of(block, "inference_batch_size", SHAPES) == expected
 
 
 def test_a_histogram_keeps_its_sum() -> None:
     block = new_ledger().blocks[Ledger.ENGINE]
-    histogram = block.histogram("inferctl_run_seconds", "words")
+    histogram = block.histogram("inferctl_run_seconds", WORDS)
     for seconds in (0.25, 0.25, 2.0):
         histogram.observe(seconds)
-    cells = cells_of(block, "inferctl_run_seconds", "words")
+    cells = cells_of(block, "inferctl_run_seconds", WORDS)
     assert cells[LATENCY_BUCKETS_S.index(0.25)] == 2
     assert cells[-2:] == [1, 2.5]
-    assert not any(cells_of(block, "inferctl_run_seconds", "shapes"))
+    assert not any(cells_of(block, "inferctl_run_seconds", SHAPES))
 
 
 def test_a_new_process_resets_its_gauges_and_keeps_its_counters() -> None:
     block = new_ledger().blocks[Ledger.ENGINE]
     block.state(PID).set(42)
-    for metric, model, value, _ in block.series():
-        if metric.kind == "histogram":
-            block.histogram(metric.name, model).observe(1)
-        else:
-            block.cell(metric.name, model, value).set(5)
-    block.reset_gauges()
+    for metric, place, label in series():
+        write(block, metric, place, label, 5)
+    block.reset_gauges((SHAPES, WORDS))
     assert block.state(PID).get() == 42
-    for metric, _, _, cells in block.series():
-        assert any(cells) == (metric.kind != "gauge"), metric.name
+    for metric, place, label in series():
+        assert any(block.read(metric, place, label)) == (metric.kind != "gauge"), metric.name
 
 
 def test_a_reset_leaves_other_processes_alone() -> None:
     ledger = new_ledger()
     for block in ledger.blocks:
-        block.cell("inferctl_in_flight", "shapes").set(2)
-    ledger.blocks[3].reset_gauges()
-    assert ledger.total("inferctl_in_flight", "shapes") == 8
+        block.cell("inferctl_in_flight", SHAPES).set(2)
+    ledger.blocks[3].reset_gauges((SHAPES, WORDS))
+    assert ledger.total("inferctl_in_flight", SHAPES) == 8
 
 
 def test_a_cell_counts_up_and_down() -> None:
-    cell = new_ledger().blocks[0].cell("inferctl_in_flight", "shapes")
+    cell = new_ledger().blocks[0].cell("inferctl_in_flight", SHAPES)
     cell.add()
     cell.add(2)
     cell.add(-1)
@@ -169,8 +184,30 @@ def test_every_error_a_client_may_get_is_an_outcome() -> None:
 def test_a_histogram_is_summed_over_all_processes() -> None:
     ledger = new_ledger()
     for block, seconds in zip(ledger.blocks, (0.002, 0.2, 20), strict=False):
-        block.histogram("inferctl_run_seconds", "shapes").observe(seconds)
-    *counts, total_s = ledger.histogram("inferctl_run_seconds", "shapes")
+        block.histogram("inferctl_run_seconds", SHAPES).observe(seconds)
+    *counts, total_s = ledger.histogram("inferctl_run_seconds", SHAPES)
     assert sum(counts) == 3
     assert counts[-1] == 1
     assert total_s == pytest.approx(20.202)
+
+
+def test_a_place_that_is_given_to_another_model_starts_anew() -> None:
+    ledger = new_ledger()
+    for block in ledger.blocks:
+        for metric, place, label in series():
+            write(block, metric, place, label, 5)
+        block.state(PID).set(42)
+    ledger.give_place(SHAPES, "x" * 64)
+    assert ledger.places() == {SHAPES: "x" * 64, WORDS: "words"}
+    for block in ledger.blocks:
+        for metric, place, label in series():
+            cleared = metric.per_model and place == SHAPES
+            assert any(block.read(metric, place, label)) != cleared, metric.name
+        assert block.state(PID).get() == 42
+
+
+def test_a_place_that_is_given_to_its_own_model_again_counts_on() -> None:
+    ledger = new_ledger()
+    ledger.blocks[2].cell("inferctl_rows_total", WORDS).add(3)
+    ledger.give_place(WORDS, "words")
+    assert ledger.total("inferctl_rows_total", WORDS) == 3

@@ -7,7 +7,7 @@ import os
 
 import pytest
 
-from inferctl.arena.memory import create_memory, map_memory
+from inferctl.arena.memory import adopt_memory, create_memory, map_memory
 from inferctl.errors import StartError
 
 
@@ -42,3 +42,13 @@ def test_no_room_says_what_to_lower(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "ftruncate", no_space)
     with pytest.raises(StartError, match=r"no shared memory for test \(64 bytes\): No space"):
         create_memory("test", 64)
+
+
+def test_an_adopted_descriptor_is_closed_and_its_memory_stays() -> None:
+    fd = create_memory("test", 8)
+    other = map_memory(fd)
+    memory = adopt_memory(fd)
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(fd)
+    other[0] = 7
+    assert memory[0] == 7

@@ -6,11 +6,19 @@ import json
 
 import pytest
 
-from inferctl.arena.spec import EngineSpec, ModelSpec, ProcessSpec, WorkerSpec
+from inferctl.arena.spec import (
+    EngineSpec,
+    ModelSpec,
+    ProcessSpec,
+    Roster,
+    ServedVersions,
+    WorkerSpec,
+)
 from inferctl.settings import BatchingSettings, LogsSettings, ModelSettings, ServerSettings
 from tests.tasks.tinybundles import detector
 
 MODEL = ModelSpec(
+    place=0,
     manifest=detector(),
     bundle="models/shapes/1",
     slots=8,
@@ -28,6 +36,11 @@ MODEL = ModelSpec(
             workers=2,
             ledger_fd=4,
             process=3,
+            roster=Roster(
+                models={"shapes": ServedVersions(places={1: 0}, default=1, labels={"stable": 1})},
+                default="shapes",
+                problems={"shapes version 2": "damaged"},
+            ),
             index=1,
             listen_fd=6,
             server=ServerSettings(port=0, workers=2),

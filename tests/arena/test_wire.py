@@ -190,3 +190,11 @@ def test_hanging_up_on_the_dead_is_nothing(ends: tuple[socket.socket, socket.soc
     one.hang_up()
     one.close()
     one.hang_up()
+
+
+def test_an_answer_names_its_question(ends: tuple[socket.socket, socket.socket]) -> None:
+    asked, asking = (Control(end) for end in ends)
+    asked.answer(7)
+    asked.answer(8, "no room")
+    assert asking.receive() == {"event": "answer", "to": 7, "error": None}
+    assert asking.receive() == {"event": "answer", "to": 8, "error": "no room"}

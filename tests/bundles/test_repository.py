@@ -9,7 +9,13 @@ from typing import Any
 import pytest
 
 from inferctl.bundles.manifest import GRAPH_FILE, MANIFEST_FILE
-from inferctl.bundles.repository import find_bundles, list_bundles, open_bundle
+from inferctl.bundles.repository import (
+    find_bundles,
+    list_bundles,
+    open_bundle,
+    read_bundle,
+    version_folders,
+)
 from inferctl.errors import BundleError
 from tests.graphs import image_fields, image_graph, write_bundle
 
@@ -109,6 +115,17 @@ def test_a_damaged_newest_version_is_not_silently_replaced_by_an_older_one(tmp_p
     (put(tmp_path, "a", 2) / GRAPH_FILE).unlink()
     with pytest.raises(BundleError):
         find_bundles(tmp_path)
+
+
+def test_every_version_is_found_whatever_is_in_it(tmp_path: Path) -> None:
+    for version in (10, 9, 2):
+        put(tmp_path, "a", version)
+    (tmp_path / "a" / "2" / GRAPH_FILE).unlink()
+    folders = version_folders(tmp_path)["a"]
+    assert list(folders) == [2, 9, 10]
+    assert [read_bundle(tmp_path, folder).manifest.version for folder in folders.values()] == [
+        2, 9, 10,
+    ]  # fmt: skip
 
 
 def test_one_bundle_is_served_wherever_it_lies(tmp_path: Path) -> None:

@@ -226,7 +226,7 @@ def test_errors_are_the_clients_own(client: InferenceServerClient) -> None:
         "400 compressed bodies are not taken; send it as it is"
     )
     for change in (client.load_model, client.unload_model):
-        with pytest.raises(InferenceServerException, match="not loaded or unloaded at run time"):
+        with pytest.raises(InferenceServerException, match="not loaded or unloaded over HTTP"):
             change("shapes")
 
 

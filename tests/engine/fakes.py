@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from queue import SimpleQueue
 from typing import cast
 
-from inferctl.arena.ledger import Block, Ledger, ledger_bytes
+from inferctl.arena.ledger import METRICS, Block, Ledger, ledger_bytes
 from inferctl.arena.memory import create_memory, map_memory
 from inferctl.arena.slots import ModelArena
 from inferctl.arena.wire import Verdict
@@ -25,6 +25,8 @@ from tests.graphs import image_manifest, new_arena
 
 # Longer than any test takes; reached only by one that fails.
 TIMEOUT_S = 10.0
+# Of the only model.
+PLACE = 0
 
 
 def warmed(
@@ -103,29 +105,35 @@ class Bench:
         self.block = self._new_block()
         self.occupancy = Occupancy()
         self.sizing = Sizing(
-            model.manifest.name, self.block, warmed(max_batch_rows, seconds), BatchingSettings(), 1
+            model.manifest.name,
+            PLACE,
+            self.block,
+            warmed(max_batch_rows, seconds),
+            BatchingSettings(),
+            1,
         )
         self.runner = Runner(
             cast(Model, model),
             self.arena,
             self.sizing,
+            PLACE,
             self.block,
             self.verdicts.deliver,
             self.occupancy,
         )
 
     def _new_block(self) -> Block:
-        memory = map_memory(create_memory("ledger", ledger_bytes(1, 2)))
-        return Ledger(memory, [self.model.manifest.name], 0).blocks[Ledger.ENGINE]
+        memory = map_memory(create_memory("ledger", ledger_bytes(2)))
+        return Ledger(memory, 0).blocks[Ledger.ENGINE]
 
     def count(self, name: str, value: str = "") -> float:
         """A counter or gauge of the model."""
-        return self.block.cell(name, self.model.manifest.name, value).get()
+        return self.block.cell(name, PLACE, value).get()
 
     def cells(self, name: str) -> list[float]:
         """The cells of a histogram of the model."""
-        (found,) = (cells for metric, _, _, cells in self.block.series() if metric.name == name)
-        return found
+        (metric,) = (metric for metric in METRICS if metric.name == name)
+        return self.block.read(metric, PLACE)
 
     def hold(self, slot: int) -> None:
         """Occupy a runner with a row, until `model.open` is set."""

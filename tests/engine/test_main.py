@@ -26,6 +26,7 @@ from inferctl.settings import ModelSettings, RuntimeSettings
 from tests.graphs import (
     POISON,
     image_fields,
+    image_graph,
     picky_graph,
     text_fields,
     text_graph,
@@ -71,13 +72,16 @@ class Child:
         ]
         for arena in self.arenas:
             arena.deadline_s[:] = time.monotonic() + 1000
-        ledger_fd = create_memory("ledger", ledger_bytes(2, Ledger.FIRST_WORKER + WORKERS))
-        names = [manifest.name for manifest in self.manifests]
-        self.ledger = Ledger(map_memory(ledger_fd), names, WORKERS)
+        ledger_fd = create_memory("ledger", ledger_bytes(Ledger.FIRST_WORKER + WORKERS))
+        self.ledger = Ledger(map_memory(ledger_fd), WORKERS)
+        for place, manifest in enumerate(self.manifests):
+            self.ledger.give_place(place, manifest.name)
         self.spec = EngineSpec(
             models=tuple(
-                _model_spec(manifest, folder / name, fd)
-                for manifest, name, fd in zip(self.manifests, ("images", "texts"), fds, strict=True)
+                _model_spec(place, manifest, folder / name, fd)
+                for place, manifest, name, fd in zip(
+                    (IMAGES, TEXTS), self.manifests, ("images", "texts"), fds, strict=True
+                )
             ),
             workers=WORKERS,
             ledger_fd=ledger_fd,
@@ -100,7 +104,7 @@ class Child:
         ours, theirs = socket.socketpair()
         ours.settimeout(TIMEOUT_S)
         with theirs:
-            self.control.send({"worker": worker}, theirs.fileno())
+            self.control.send({"do": "attach", "worker": worker}, theirs.fileno())
         return ours
 
     def end(self) -> tuple[int, str]:
@@ -109,8 +113,9 @@ class Child:
         return self.process.returncode, errors
 
 
-def _model_spec(manifest: Manifest, bundle: Path, arena_fd: int) -> ModelSpec:
+def _model_spec(place: int, manifest: Manifest, bundle: Path, arena_fd: int) -> ModelSpec:
     return ModelSpec(
+        place=place,
         manifest=manifest,
         bundle=str(bundle),
         slots=SLOTS,
@@ -164,9 +169,9 @@ def test_rows_of_every_worker_and_model_are_answered(child: Child) -> None:
     written = np.flatnonzero(images.finished_s)
     assert written.tolist() == [1, 5]
     ledger = child.ledger
-    assert ledger.total("inferctl_rows_total", "pixels") == 2
-    assert ledger.total("inferctl_dropped_total", "words", "expired") == 1
-    assert ledger.total("inferctl_max_batch_rows", "pixels") in (1, 2, 4)
+    assert ledger.total("inferctl_rows_total", IMAGES) == 2
+    assert ledger.total("inferctl_dropped_total", TEXTS, "expired") == 1
+    assert ledger.total("inferctl_max_batch_rows", IMAGES) in (1, 2, 4)
     assert ledger.total("inferctl_engine_on_cuda") == 0
 
 
@@ -182,6 +187,60 @@ def test_a_bundle_that_does_not_load_is_told_and_exits_3(child: Child, tmp_path:
     assert child.ledger.total("inferctl_engine_ready") == 0
 
 
+def load(child: Child, folder: Path, place: int, **changes: Any) -> ModelArena:
+    """Ask a running engine for another version of the images."""
+    manifest = write_bundle(folder, image_graph(), image_fields(version=place, **changes))
+    fd = create_memory("arena", arena_bytes(manifest, SLOTS))
+    arena = ModelArena(manifest, SLOTS, WORKERS, map_memory(fd))
+    arena.deadline_s[:] = time.monotonic() + 1000
+    spec = _model_spec(place, manifest, folder, fd).model_dump(mode="json")
+    child.control.send({"do": "load", "id": place, "model": spec}, fd)
+    os.close(fd)
+    return arena
+
+
+def test_a_version_is_loaded_served_and_unloaded_beside_others(
+    child: Child, tmp_path: Path
+) -> None:
+    child.control.send(child.spec.model_dump(mode="json"))
+    with child.attach(0) as worker:
+        assert child.control.receive() == {"event": "ready"}
+        arena = load(child, tmp_path / "new", 7)
+        assert child.control.receive() == {"event": "answer", "to": 7, "error": None}
+        assert child.ledger.total("inferctl_max_batch_rows", 7) > 0
+        arena.inputs["image"][1], child.arenas[IMAGES].inputs["image"][1] = 5, 6
+        worker.sendall(encode_records([(1, 7, 0), (1, IMAGES, 0)]))
+        assert answers(worker, 2) == [(1, IMAGES, Verdict.DONE), (1, 7, Verdict.DONE)]
+        assert (arena.outputs["scores"][1] == 5).all()
+
+        for place in (7, 8):  # the second was never loaded
+            child.control.send({"do": "unload", "id": 20 + place, "place": place})
+            answer = {"event": "answer", "to": 20 + place, "error": None}
+            assert child.control.receive() == answer
+        assert child.ledger.total("inferctl_max_batch_rows", 7) == 0
+        maps = Path(f"/proc/{child.process.pid}/maps").read_text()
+        assert maps.count("memfd:inferctl-arena") == 2
+        worker.sendall(encode_records([(2, IMAGES, 0)]))
+        assert answers(worker, 1) == [(2, IMAGES, Verdict.DONE)]
+        child.control.hang_up()
+        assert child.end() == (0, "")
+
+
+def test_a_version_that_does_not_load_leaves_the_others_alone(child: Child, tmp_path: Path) -> None:
+    child.control.send(child.spec.model_dump(mode="json"))
+    with child.attach(0) as worker:
+        assert child.control.receive() == {"event": "ready"}
+        load(
+            child, tmp_path / "new", 7, inputs=[{"name": "x", "dtype": "uint8", "shape": ["rows"]}]
+        )
+        answer = child.control.receive() or {}
+        assert (answer["to"], answer["error"].startswith("pixels fails at 1 rows")) == (7, True)
+        worker.sendall(encode_records([(2, IMAGES, 0)]))
+        assert answers(worker, 1) == [(2, IMAGES, Verdict.DONE)]
+        maps = Path(f"/proc/{child.process.pid}/maps").read_text()
+        assert maps.count("memfd:inferctl-arena") == 2
+
+
 def test_a_supervisor_that_dies_before_it_spoke_ends_the_engine(child: Child) -> None:
     child.control.hang_up()
     assert child.end() == (0, "")
@@ -189,12 +248,12 @@ def test_a_supervisor_that_dies_before_it_spoke_ends_the_engine(child: Child) ->
 
 def test_gauges_of_the_dead_predecessor_are_reset(child: Child) -> None:
     block = child.ledger.blocks[Ledger.ENGINE]
-    block.cell("inferctl_queue_rows", "pixels").set(12)
-    block.cell("inferctl_rows_total", "pixels").set(5)
+    block.cell("inferctl_queue_rows", IMAGES).set(12)
+    block.cell("inferctl_rows_total", IMAGES).set(5)
     child.control.send(child.spec.model_dump(mode="json"))
     assert child.control.receive() == {"event": "ready"}
-    assert child.ledger.total("inferctl_queue_rows", "pixels") == 0
-    assert child.ledger.total("inferctl_rows_total", "pixels") == 5
+    assert child.ledger.total("inferctl_queue_rows", IMAGES) == 0
+    assert child.ledger.total("inferctl_rows_total", IMAGES) == 5
 
 
 def test_a_thread_that_dies_of_a_bug_takes_the_engine_with_it() -> None:
@@ -216,7 +275,7 @@ def test_a_thread_that_dies_of_a_bug_takes_the_engine_with_it() -> None:
 def test_a_successor_takes_over_the_measured_batch(child: Child) -> None:
     """It need not measure again what its predecessor knew; it goes on refining it."""
     block = child.ledger.blocks[Ledger.ENGINE]
-    block.cell("inferctl_max_batch_rows", "pixels").set(2)
+    block.cell("inferctl_max_batch_rows", IMAGES).set(2)
     child.control.send(child.spec.model_dump(mode="json"))
     assert child.control.receive() == {"event": "ready"}
-    assert child.ledger.total("inferctl_max_batch_rows", "pixels") == 2
+    assert child.ledger.total("inferctl_max_batch_rows", IMAGES) == 2

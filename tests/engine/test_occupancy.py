@@ -29,3 +29,11 @@ def test_a_batch_is_not_alone_while_rows_of_any_model_wait() -> None:
     occupancy.leave()
     second.append(1)
     assert not occupancy.enter()
+
+
+def test_rows_of_a_model_that_is_gone_are_no_company() -> None:
+    occupancy = Occupancy()
+    waiting = [1]
+    occupancy.watch(waiting)
+    occupancy.unwatch(waiting)
+    assert occupancy.enter()

@@ -6,7 +6,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from queue import SimpleQueue
-from typing import cast
+from typing import Any, cast
 
 import pytest
 
@@ -55,10 +55,11 @@ class Engine:
         ours, theirs = socket.socketpair()
         self.supervisor, self.control = Control(ours), Control(theirs)
         self.told: SimpleQueue[tuple[object, ...]] = SimpleQueue()
-        self.reader = Reader(self.control)
+        self.orders: SimpleQueue[dict[str, Any]] = SimpleQueue()
+        self.reader = Reader(self.control, self.orders.put)
         self.runners = [FakeRunner(number, self.told) for number in range(2)]
-        for runner in self.runners:
-            self.reader.add(cast(Runner, runner), inline)
+        for place, runner in enumerate(self.runners):
+            self.reader.add(place, cast(Runner, runner), inline)
         self._serving = threading.Thread(target=self.reader.serve, daemon=True)
 
     def serve(self) -> None:
@@ -69,7 +70,7 @@ class Engine:
         ours, theirs = socket.socketpair()
         ours.settimeout(TIMEOUT_S)
         with theirs:
-            assert self.supervisor.send({"worker": worker}, theirs.fileno())
+            assert self.supervisor.send({"do": "attach", "worker": worker}, theirs.fileno())
         return ours
 
     def hear(self) -> tuple[object, ...]:
@@ -401,3 +402,41 @@ def test_a_worker_replaced_between_two_inline_batches_is_evicted(inline_engine: 
         assert engine.evicted(0)
         for successor in successors:
             successor.close()
+
+
+def test_what_the_supervisor_says_of_models_is_passed_on(engine: Engine) -> None:
+    engine.serve()
+    assert engine.supervisor.send({"do": "load", "id": 7})
+    assert engine.orders.get(timeout=TIMEOUT_S) == {"do": "load", "id": 7}
+    with engine.attach(0):
+        assert engine.evicted(0)
+
+
+def test_a_place_gets_rows_from_when_it_is_added_until_it_is_removed(engine: Engine) -> None:
+    """A dead worker's rows may come later still: nobody waits for them."""
+    late = FakeRunner(5, engine.told)
+    engine.serve()
+    with engine.attach(0) as worker:
+        assert engine.evicted(0)
+        engine.reader.add(5, cast(Runner, late))
+        submit(worker, (1, 5))
+        assert engine.hear() == (5, "submit", [1])
+        engine.reader.remove(5, cast(Runner, late))
+        submit(worker, (2, 5), (3, 0))
+        assert engine.hear() == (0, "submit", [3])
+
+
+def test_an_inline_runner_that_is_removed_is_not_stepped(inline_engine: Engine) -> None:
+    engine = inline_engine
+    engine.serve()
+    with engine.attach(0) as worker:
+        assert engine.evicted(0)
+        engine.runners[1].steps_per_submit = 1
+        engine.runners[0].steps_per_submit = 1
+        submit(worker, (1, 1))
+        assert [engine.hear() for _ in range(2)] == [(1, "submit", [1]), (1, "step")]
+        engine.reader.remove(1, cast(Runner, engine.runners[1]))
+        engine.runners[1].submit([2])
+        assert engine.hear() == (1, "submit", [2])
+        submit(worker, (3, 0))
+        assert [engine.hear() for _ in range(2)] == [(0, "submit", [3]), (0, "step")]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import threading
+import weakref
 from itertools import count
 from typing import Any, cast
 
@@ -373,3 +374,22 @@ def test_batches_of_tiny_models_are_run_inline(
     assert runs_inline(model, warm, *settings) is expected
     model.on_cuda = True
     assert not runs_inline(model, warm, *settings)
+
+
+@pytest.mark.parametrize("instances", [0, 2])
+def test_a_runner_that_leaves_ends_its_runs_and_runs_nothing_more(instances: int) -> None:
+    bench = Bench(FakeModel(), 4)
+    bench.runner.start(instances)
+    freed = weakref.ref(bench.model)
+    if instances:
+        bench.hold(3)
+        threading.Timer(0.01, bench.model.open.set).start()
+    bench.runner.leave()
+    if instances:
+        assert bench.verdicts.take(1) == {3: Verdict.DONE}
+    bench.runner.submit([4])
+    assert bench.runner.step() is (len(bench.runner.queue) > 0)
+    assert bench.verdicts.none_left()
+    assert bench.occupancy.enter(), "its rows are no company"
+    del bench.model
+    assert freed() is None

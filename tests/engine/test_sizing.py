@@ -17,8 +17,8 @@ SIZES = (1, 2, 4, 8)
 
 
 def new_block() -> Block:
-    memory = map_memory(create_memory("ledger", ledger_bytes(1, 2)))
-    return Ledger(memory, ["pixels"], 0).blocks[Ledger.ENGINE]
+    memory = map_memory(create_memory("ledger", ledger_bytes(2)))
+    return Ledger(memory, 0).blocks[Ledger.ENGINE]
 
 
 class Sized:
@@ -28,11 +28,13 @@ class Sized:
         self, warm: Warm, batching: BatchingSettings | None = None, instances: int = 1
     ) -> None:
         self.block = new_block()
-        self.sizing = Sizing("pixels", self.block, warm, batching or BatchingSettings(), instances)
+        self.sizing = Sizing(
+            "pixels", 0, self.block, warm, batching or BatchingSettings(), instances
+        )
         self.batcher = self.sizing.batcher
 
     def gauge(self, name: str) -> float:
-        return self.block.cell(name, "pixels").get()
+        return self.block.cell(name, 0).get()
 
     def run(self, seconds_per_row: dict[int, float], times: int = RECONSIDER_RUNS) -> None:
         """Runs of these sizes in turn, so often each."""

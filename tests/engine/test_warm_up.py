@@ -8,14 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from onnx import ModelProto, helper
 
 from inferctl.engine.session import OutOfMemory
 from inferctl.engine.warmup import warm
 from inferctl.errors import StartError
 from inferctl.settings import BatchingSettings
-from tests.graphs import MAX_TOKENS
+from tests.graphs import MAX_TOKENS, image_fields, image_graph
 
-from .loaded import SLOTS, Clock, load_images, load_texts, record_sizes
+from .loaded import SLOTS, Clock, load, load_images, load_texts, record_sizes
 
 
 @pytest.mark.parametrize(
@@ -177,3 +178,24 @@ def test_a_graph_that_fails_in_warm_up_cannot_start(tmp_path: Path) -> None:
     model, _ = load_images(tmp_path, outputs=wrong)
     with pytest.raises(StartError, match="pixels fails at 1 rows during warm-up: output scores"):
         warm(model, BatchingSettings())
+
+
+def not_a_number() -> ModelProto:
+    """`image_graph`, of which zeros are divided by themselves."""
+    graph = image_graph()
+    graph.graph.node[-1].output[0] = "values"
+    graph.graph.node.append(helper.make_node("Div", ["values", "values"], ["scores"]))
+    return graph
+
+
+def test_a_classifier_that_answers_no_number_is_refused(tmp_path: Path) -> None:
+    model, _ = load_images(tmp_path, not_a_number())
+    with pytest.raises(StartError, match="pixels answers NaN or infinity during warm-up"):
+        warm(model, BatchingSettings())
+
+
+def test_of_a_graph_of_unknown_meaning_any_number_is_an_answer(tmp_path: Path) -> None:
+    fields = image_fields(task="tensor", labels=[])
+    del fields["image"]
+    model, _ = load(tmp_path, not_a_number(), fields)
+    assert warm(model, BatchingSettings()).max_batch_rows

@@ -14,7 +14,7 @@ from inferctl.server.served import ServedModel
 from tests.tasks.tinybundles import classifier, detector
 
 from .loop import look_once
-from .wiring import SLOTS, FakeEngine, Row, hold, make_models
+from .wiring import SLOTS, FakeEngine, Row, hold, link_of, make_models
 
 Started = tuple[int, asyncio.Future[None]]
 
@@ -75,7 +75,7 @@ class Line:
 @asynccontextmanager
 async def line(*, attached: bool = True, slots: int = SLOTS) -> AsyncIterator[Line]:
     models = make_models(classifier(), detector(), slots=slots)
-    link, engine = EngineLink(models), FakeEngine(models, None)
+    link, engine = link_of(*models), FakeEngine(models, None)
     if attached:
         engine.connect(link)
     it = Line(models[0], models, link, engine)

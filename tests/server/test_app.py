@@ -18,8 +18,9 @@ from .wiring import Worker, working
 IMAGE = {"image_b64": EXAMPLE_PNG_B64}
 
 
-def requests(worker: Worker, model: str, outcome: str) -> float:
-    return worker.ledger.total("inference_requests_total", model, outcome)
+def requests(worker: Worker, name: str, outcome: str) -> float:
+    place = worker.catalogue.find(name).place
+    return worker.ledger.total("inference_requests_total", place, outcome)
 
 
 async def test_without_a_mark_no_model_is_the_default_one(tmp_path: Path) -> None:

@@ -11,7 +11,10 @@ from inferctl.server.health import DeviceHealth, ModelHealth, State
 from inferctl.settings import ModelSettings, RuntimeSettings
 from tests.tasks.tinybundles import classifier, detector
 
-from .wiring import make_ledger, make_models
+from .wiring import catalogue_of, make_ledger, make_models
+
+# Its place.
+ANIMALS = 1
 
 
 @dataclass
@@ -32,10 +35,10 @@ class Service:
         settings = ModelSettings(runtime=self.runtime)
         models = make_models(detector(), classifier(), ledger=self.ledger, settings=settings)
         self.link = FakeLink()
-        self.state = State(self.ledger, self.link, models, 0.0)  # type: ignore[arg-type]
+        self.state = State(self.ledger, self.link, catalogue_of(*models), 0.0)  # type: ignore[arg-type]
 
-    def engine_says(self, name: str, value: float, model: str = "") -> None:
-        self.ledger.blocks[Ledger.ENGINE].cell(name, model).set(value)
+    def engine_says(self, name: str, value: float, place: int = 0) -> None:
+        self.ledger.blocks[Ledger.ENGINE].cell(name, place).set(value)
 
     def engine_is_replaced(self) -> None:
         """What the supervisor says of a dead engine."""
@@ -73,12 +76,13 @@ def test_an_engine_that_is_not_connected_is_not_ready() -> None:
 def test_each_model_tells_its_queue() -> None:
     service = Service()
     service.engine_says("inferctl_engine_ready", 1)
-    service.engine_says("inferctl_queue_rows", 7, "animals")
-    service.engine_says("inferctl_max_batch_rows", 16, "animals")
+    service.engine_says("inferctl_queue_rows", 7, ANIMALS)
+    service.engine_says("inferctl_max_batch_rows", 16, ANIMALS)
     models = service.state.health().models
     assert list(models) == ["shapes", "animals"]
     assert models["animals"] == ModelHealth(
         version=3,
+        versions=[3],
         task="image-classification",
         state="ready",
         device="cpu",
@@ -120,3 +124,13 @@ def test_a_cpu_that_was_not_asked_for_is_a_warning(
     assert service.state.health().warnings == [], "not while it starts"
     service.engine_says("inferctl_engine_ready", 1)
     assert bool(service.state.health().warnings) is warned
+
+
+def test_what_is_not_served_is_told_with_its_reason() -> None:
+    service = Service()
+    problems = {"shapes version 4": "it is damaged"}
+    catalogue = service.state.catalogue
+    catalogue.roster = catalogue.roster.model_copy(update={"problems": problems})
+    assert "shapes version 4 is not served: it is damaged" in service.state.health().warnings
+    service.engine_says("inferctl_engine_ready", 1)
+    assert service.state.health().status == "ok"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from inferctl.server import heap
+from inferctl import heap
 from inferctl.server.intake import Intake
 
 from .loop import look_once

@@ -167,3 +167,30 @@ async def test_no_slot_is_ever_in_two_hands(seed: int) -> None:
         for answered in held.values():
             if answered.done() and not answered.cancelled():
                 answered.exception()
+
+
+async def test_a_version_has_left_with_the_verdict_of_its_last_row() -> None:
+    """Its request was over before."""
+    async with line() as it:
+        left: list[bool] = []
+        slot, _ = it.start()
+        it.model.leave(lambda: left.append(True))
+        it.link.release(it.model, slot)
+        await look_once()
+        assert not left
+        it.engine.answer((0, slot))
+        await look_once()
+        assert left
+
+
+async def test_a_version_that_was_removed_leaves_no_trace_in_its_place() -> None:
+    async with line() as it:
+        slot, answered = it.start()
+        it.engine.answer((0, slot))
+        await answered
+        it.link.release(it.model, slot)
+        it.link.remove(it.model)
+        await it.next_engine()
+        it.link.add(it.model)
+        slot, answered = it.start()
+        assert await it.engine.next() == (0, slot)

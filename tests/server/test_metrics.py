@@ -44,8 +44,8 @@ def value(samples: Samples, name: str, **labels: str) -> float:
 def test_the_blocks_of_all_processes_are_summed() -> None:
     ledger = make_ledger("a", "b", workers=2)
     for block, count in ((ledger.blocks[2], 3), (ledger.blocks[3], 4)):
-        block.cell("inference_requests_total", "a", "ok").add(count)
-        block.cell("inferctl_in_flight", "b").set(count)
+        block.cell("inference_requests_total", 0, "ok").add(count)
+        block.cell("inferctl_in_flight", 1).set(count)
     samples = parsed(Exposition(ledger).render())
     assert value(samples, "inference_requests_total", model="a", outcome="ok") == 7
     assert value(samples, "inference_requests_total", model="b", outcome="ok") == 0
@@ -56,7 +56,7 @@ def test_a_histogram_counts_upwards_over_all_processes() -> None:
     ledger = make_ledger("a", workers=2)
     for block, rows in ((ledger.blocks[2], (1, 2, 3)), (ledger.blocks[3], (2, 999))):
         for count in rows:
-            block.histogram("inference_batch_size", "a").observe(count)
+            block.histogram("inference_batch_size", 0).observe(count)
     samples = parsed(Exposition(ledger).render())
     counts = {
         bound: value(samples, "inference_batch_size_bucket", model="a", le=bound)
@@ -155,3 +155,17 @@ async def test_the_exposition_matches_what_was_sent(tmp_path: Path) -> None:
     assert value(samples, "inferctl_in_flight", model="shapes") == 0
     assert value(samples, "inferctl_engine_ready") == 1
     assert all(math.isfinite(number) for number in samples.values())
+
+
+def test_the_versions_of_a_model_are_summed_and_their_sizes_are_not() -> None:
+    """A place that is free again keeps what was counted there."""
+    ledger = make_ledger("a", "b", "a")
+    for place, count in enumerate((3, 5, 4)):
+        ledger.blocks[2].cell("inference_requests_total", place, "ok").add(count)
+        ledger.blocks[2].histogram("inference_batch_size", place).observe(count)
+        ledger.blocks[1].cell("inferctl_max_batch_rows", place).set(count)
+    samples = parsed(Exposition(ledger).render())
+    assert value(samples, "inference_requests_total", model="a", outcome="ok") == 7
+    assert value(samples, "inference_batch_size_sum", model="a") == 7
+    assert value(samples, "inferctl_max_batch_rows", model="a") == 4
+    assert value(samples, "inferctl_max_batch_rows", model="b") == 5

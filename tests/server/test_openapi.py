@@ -16,7 +16,7 @@ from inferctl.tasks.base import JSON, parse_json
 from tests.tasks.tinybundles import classifier, detector, reader, task_of, write_tokenizer
 
 from .asgi import get, post_json
-from .wiring import working
+from .wiring import roster_of, working
 
 Document = dict[str, Any]
 
@@ -182,3 +182,16 @@ async def test_problems_are_as_the_document_says(tmp_path: Path) -> None:
 
 
 IMAGE_THAT_IS_NONE = {"image_b64": "%"}
+
+
+async def test_another_roster_has_another_document(tmp_path: Path) -> None:
+    async with working(tmp_path, detector(), classifier()) as worker:
+        before = (await get(worker.app, "/openapi.json")).body
+        assert (await get(worker.app, "/openapi.json")).body == before
+        kept = worker.models[1]
+        roster = roster_of(kept).model_copy(update={"default": kept.name})
+        worker.catalogue.renew(roster, {kept.place: kept})
+        content = (await get(worker.app, "/openapi.json")).json
+        assert {"/predict", "/models/animals/predict"} <= content["paths"].keys()
+        assert "/models/shapes/predict" not in content["paths"]
+        assert unresolved(content) == []

@@ -87,7 +87,7 @@ REFUSED = [
     (400, "malformed", "application/json", b'{"image_b64": "%"}', ""),
     (400, "malformed", "image/png", b"x", "&".join("abcdefghijklmnopqrstuvwxyz" * 2)),
     (404, "not_found", "image/png", b"x", "version=2"),
-    (404, "not_found", "image/png", b"x", "version=latest"),
+    (404, "not_found", "image/png", b"x", "version=stable"),
     (413, "too_large", "image/png", b"x" * 2000, ""),
     (413, "too_large", "image/png", encoded(plain(size=(100, 100)), "PNG"), ""),
     (415, "unsupported_media", "", b"", ""),

@@ -90,7 +90,7 @@ async def test_whoever_has_an_answer_finds_it_counted_and_its_slot_free(tmp_path
     found: list[tuple[float, float]] = []
 
     def look(reply: Reply) -> None:
-        ok = worker.ledger.total("inference_requests_total", "sums", reply.outcome)
+        ok = worker.ledger.total("inference_requests_total", 0, reply.outcome)
         found.append((ok, worker.slots_in_use()))
 
     async with working(tmp_path, numbers()) as worker:
@@ -240,7 +240,7 @@ async def test_a_request_that_would_be_late_is_refused_until_it_would_not(
 ) -> None:
     monkeypatch.setattr(served.random, "uniform", lambda *_: 1.0)
     async with working(tmp_path, numbers(), verdict=None) as worker:
-        row_seconds = worker.ledger.blocks[Ledger.ENGINE].cell("inferctl_row_seconds", "sums")
+        row_seconds = worker.ledger.blocks[Ledger.ENGINE].cell("inferctl_row_seconds", 0)
         row_seconds.set(6.5)
         waiting = Request(worker).complete()
         refused = Request(worker).complete()
@@ -259,7 +259,7 @@ async def test_a_request_is_answered_once_whatever_comes_after(tmp_path: Path) -
         request.prediction.fail(Unprocessable("too late"))
         request.complete()
         assert request.status == 200
-        assert worker.ledger.total("inference_requests_total", "sums", "ok") == 1
+        assert worker.ledger.total("inference_requests_total", 0, "ok") == 1
         await held_rows(worker, 0)
     assert [entry["status"] for entry in worker.logged()] == [200]
 

@@ -29,7 +29,7 @@ async def test_the_models_are_listed_and_told_one_by_one(tmp_path: Path) -> None
         listed = (await get(worker.app, "/models")).json["models"]
         assert [model["name"] for model in listed] == ["shapes", "animals"]
         assert (await get(worker.app, "/models/animals")).json == listed[1]
-        assert listed[0] == worker.models[0].offer.describe().model_dump(mode="json")
+        assert listed[0] == worker.catalogue.describe(worker.models[0]).model_dump(mode="json")
 
 
 async def test_readiness_follows_the_engine(tmp_path: Path) -> None:

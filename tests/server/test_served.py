@@ -54,7 +54,7 @@ def test_more_rows_than_can_ever_fit_are_too_large(rows: int, held: int) -> None
 def test_the_slots_in_use_are_counted() -> None:
     ledger = make_ledger("animals")
     (model,) = make_models(classifier(), ledger=ledger)
-    in_flight = ledger.blocks[WORKER].cell("inferctl_in_flight", "animals")
+    in_flight = ledger.blocks[WORKER].cell("inferctl_in_flight", 0)
     slots = hold(model, 3)
     assert in_flight.get() == 3
     model.give_back(slots[0])
@@ -67,7 +67,7 @@ def test_a_worker_has_its_share_of_the_queue_and_what_the_others_leave(
 ) -> None:
     ledger = make_ledger("animals", workers=2)
     (model,) = make_models(classifier(), ledger=ledger, slots=8, workers=2)
-    ledger.blocks[WORKER + 1].cell("inferctl_in_flight", "animals").set(theirs)
+    ledger.blocks[WORKER + 1].cell("inferctl_in_flight", 0).set(theirs)
     slots = [hold(model, 1) for _ in range(mine)]
     assert len({slot for (slot,) in slots}) == mine
     with pytest.raises(Overloaded, match="queue is full"):
@@ -88,8 +88,8 @@ def test_a_row_that_would_be_run_too_late_is_refused_until_those_before_it_are_r
     ledger = make_ledger("animals", workers=2)
     (model,) = make_models(classifier(), ledger=ledger)
     hold(model, 3)
-    ledger.blocks[WORKER + 1].cell("inferctl_in_flight", "animals").set(2)
-    ledger.blocks[Ledger.ENGINE].cell("inferctl_row_seconds", "animals").set(row_s)
+    ledger.blocks[WORKER + 1].cell("inferctl_in_flight", 0).set(2)
+    ledger.blocks[Ledger.ENGINE].cell("inferctl_row_seconds", 0).set(row_s)
     with pytest.raises(Overloaded, match="too long for the deadline") as caught:
         hold(model, 1, time.monotonic() + 5)
     assert caught.value.retry_after_s == retry_after_s
@@ -99,7 +99,7 @@ def test_a_row_that_would_be_run_too_late_is_refused_until_those_before_it_are_r
 def test_without_rows_before_it_a_row_is_taken_however_slow_the_model_is() -> None:
     ledger = make_ledger("animals")
     (model,) = make_models(classifier(), ledger=ledger)
-    ledger.blocks[Ledger.ENGINE].cell("inferctl_row_seconds", "animals").set(1e6)
+    ledger.blocks[Ledger.ENGINE].cell("inferctl_row_seconds", 0).set(1e6)
     assert len(hold(model, 1, time.monotonic() + 5)) == 1
 
 
@@ -108,7 +108,7 @@ def test_a_full_queue_says_how_long_it_takes() -> None:
     ledger = make_ledger("animals")
     (model,) = make_models(classifier(), ledger=ledger)
     hold(model, SLOTS)
-    ledger.blocks[Ledger.ENGINE].cell("inferctl_row_seconds", "animals").set(0.5)
+    ledger.blocks[Ledger.ENGINE].cell("inferctl_row_seconds", 0).set(0.5)
     with pytest.raises(Overloaded, match="queue is full") as caught:
         hold(model, 1)
     assert caught.value.retry_after_s == SLOTS * 0.5
@@ -118,7 +118,7 @@ def test_refused_clients_do_not_all_come_back_at_once() -> None:
     ledger = make_ledger("animals")
     (model,) = make_models(classifier(), ledger=ledger)
     hold(model, SLOTS)
-    ledger.blocks[Ledger.ENGINE].cell("inferctl_row_seconds", "animals").set(100.0)
+    ledger.blocks[Ledger.ENGINE].cell("inferctl_row_seconds", 0).set(100.0)
     told = set()
     for _ in range(100):
         with pytest.raises(Overloaded) as caught:
@@ -194,3 +194,25 @@ def test_the_outputs_of_one_row_are_read_from_its_slot_in_place() -> None:
 def test_the_gate_is_as_wide_as_the_settings_say() -> None:
     (model,) = make_models(classifier(), settings=few_slots(max_concurrent=2))
     assert [model.gate.enter(lambda: None) for _ in range(3)] == [True, True, False]
+
+
+def test_a_version_has_left_with_its_last_request_and_row() -> None:
+    (model,) = make_models(classifier())
+    left: list[bool] = []
+    model.requests = 1
+    (slot,) = hold(model, 1)
+    model.leave(lambda: left.append(True))
+    model.requests = 0
+    model.look()
+    assert not left, "a row is on its way"
+    model.give_back(slot)
+    model.look()
+    model.look()
+    assert left == [True]
+
+
+def test_a_version_that_nobody_asks_leaves_at_once() -> None:
+    (model,) = make_models(classifier())
+    left: list[bool] = []
+    model.leave(lambda: left.append(True))
+    assert left == [True]

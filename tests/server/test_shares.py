@@ -153,7 +153,7 @@ async def test_a_client_that_leaves_takes_its_items_along(tmp_path: Path) -> Non
         for row in rows:
             worker.engine.answer(row, Verdict.CANCELLED)
         await worker.slots_are_used(0)
-        assert worker.ledger.total("inference_requests_total", "sums", "client_gone") == 1
+        assert worker.ledger.total("inference_requests_total", 0, "client_gone") == 1
 
 
 async def test_items_wait_for_each_other_at_the_gate(tmp_path: Path, door: Door) -> None:

@@ -136,10 +136,10 @@ async def test_statistics_are_the_ledgers(tmp_path: Path) -> None:
         assert [await infer(worker), await infer(worker)] == [200, 200]
         assert await infer(worker, shape=[2]) == 400
         engine = worker.ledger.blocks[Ledger.ENGINE]
-        engine.cell("inferctl_rows_total", "sums").add(2)
+        engine.cell("inferctl_rows_total", 0).add(2)
         for _ in range(2):
-            engine.histogram("inference_batch_size", "sums").observe(1)
-            engine.histogram("inferctl_run_seconds", "sums").observe(0.25)
+            engine.histogram("inference_batch_size", 0).observe(1)
+            engine.histogram("inferctl_run_seconds", 0).observe(0.25)
         found = stats(await get(worker.app, "/v2/models/sums/versions/3/stats"))
         assert (found["name"], found["version"]) == ("sums", "3")
         assert (found["inference_count"], found["execution_count"]) == (2, 2)
@@ -161,7 +161,7 @@ async def test_statistics_are_the_ledgers(tmp_path: Path) -> None:
             }
         ]
         for size in (1, 3):
-            engine.histogram("inference_batch_size", "sums").observe(size)
+            engine.histogram("inference_batch_size", 0).observe(size)
         assert stats(await get(worker.app, "/v2/models/stats"))["batch_stats"] == []
 
 

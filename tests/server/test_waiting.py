@@ -178,5 +178,5 @@ async def test_many_clients_each_get_their_own_answer(tmp_path: Path, door: Door
             answers = await asyncio.gather(*asking)
             assert [answer.json["label"] for answer in answers] == list(words)
         assert worker.slots_in_use() == 0
-        ok = worker.ledger.blocks[WORKER].cell("inference_requests_total", "mood", "ok")
+        ok = worker.ledger.blocks[WORKER].cell("inference_requests_total", 0, "ok")
         assert ok.get() == 200

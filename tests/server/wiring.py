@@ -18,16 +18,19 @@ import orjson
 from inferctl.arena.layout import arena_bytes
 from inferctl.arena.ledger import Ledger, ledger_bytes
 from inferctl.arena.slots import ModelArena
-from inferctl.arena.spec import ModelSpec
+from inferctl.arena.spec import ModelSpec, Roster, ServedVersions
 from inferctl.arena.wire import RECEIVE_BYTES, RecordStream, Verdict, encode_records
 from inferctl.bundles.manifest import Manifest
 from inferctl.server.app import App
+from inferctl.server.catalogue import Catalogue
+from inferctl.server.documentation import Documentation
 from inferctl.server.health import State
 from inferctl.server.link import EngineLink
 from inferctl.server.logs import RequestLog
 from inferctl.server.metrics import Exposition
 from inferctl.server.offer import Offer
 from inferctl.server.predict import Predict
+from inferctl.server.repository import Repository
 from inferctl.server.rest import Voice, build_rest
 from inferctl.server.served import ServedModel
 from inferctl.server.workplace import Workplace
@@ -40,8 +43,11 @@ SLOTS = 8
 
 
 def make_ledger(*names: str, workers: int = 1) -> Ledger:
-    size = ledger_bytes(len(names), Ledger.FIRST_WORKER + workers)
-    return Ledger(mmap.mmap(-1, size), names, workers)
+    """The n-th name has the n-th place."""
+    ledger = Ledger(mmap.mmap(-1, ledger_bytes(Ledger.FIRST_WORKER + workers)), workers)
+    for place, name in enumerate(names):
+        ledger.give_place(place, name)
+    return ledger
 
 
 def make_models(
@@ -52,7 +58,10 @@ def make_models(
     workers: int = 1,
     settings: ModelSettings | dict[str, ModelSettings] | None = None,
 ) -> list[ServedModel]:
-    """The models as the first worker sees them; the queue holds as many rows as it has slots."""
+    """The models as the first worker sees them; the n-th has the n-th place.
+
+    The queue holds as many rows as it has slots.
+    """
     ledger = ledger or make_ledger(*(manifest.name for manifest in manifests))
     models = []
     for number, manifest in enumerate(manifests):
@@ -60,6 +69,7 @@ def make_models(
         own = own or ModelSettings()
         limits = own.limits.model_copy(update={"max_queue_rows": slots})
         spec = ModelSpec(
+            place=number,
             manifest=manifest,
             bundle=str(bundle),
             slots=slots * workers,
@@ -68,8 +78,36 @@ def make_models(
         )
         memory = mmap.mmap(-1, arena_bytes(manifest, spec.slots))
         arena = ModelArena(manifest, spec.slots, workers, memory)
-        models.append(ServedModel(number, Offer(spec), arena, 0, ledger))
+        models.append(ServedModel(Offer(spec), arena, 0, ledger))
     return models
+
+
+def roster_of(*models: ServedModel, **labels: int) -> Roster:
+    """The newest version of each answers by default, and the only model of all, or one so marked.
+
+    `labels` are every model's.
+    """
+    served: dict[str, ServedVersions] = {}
+    for model in models:
+        before = served.get(model.name)
+        places = (before.places if before else {}) | {model.version: model.place}
+        own = {label: version for label, version in labels.items() if version in places}
+        served[model.name] = ServedVersions(places=places, default=max(places), labels=own)
+    marked = [model.name for model in models if model.settings.default]
+    return Roster(models=served, default=next(iter(marked), None))
+
+
+def catalogue_of(*models: ServedModel, **labels: int) -> Catalogue:
+    catalogue = Catalogue()
+    catalogue.renew(roster_of(*models, **labels), {model.place: model for model in models})
+    return catalogue
+
+
+def link_of(*models: ServedModel) -> EngineLink:
+    link = EngineLink()
+    for model in models:
+        link.add(model)
+    return link
 
 
 def few_slots(**limits: Any) -> ModelSettings:
@@ -172,18 +210,21 @@ class FakeEngine:
 
 @dataclass
 class Worker:
-    """Everything of a worker but its process."""
+    """Everything of a worker but its process; `asked` is what it told the supervisor."""
 
     app: App
     predict: Predict
     work: Workplace
     models: list[ServedModel]
+    catalogue: Catalogue
     link: EngineLink
     engine: FakeEngine
     ledger: Ledger
     state: State
     log: RequestLog
     log_path: Path
+    repository: Repository
+    asked: list[dict[str, Any]]
 
     def engine_is_ready(self, ready: bool = True) -> None:
         self.ledger.blocks[Ledger.ENGINE].cell("inferctl_engine_ready").set(float(ready))
@@ -209,8 +250,7 @@ class Worker:
         await until(lambda: self.slots_in_use() == count)
 
     def slots_in_use(self) -> float:
-        names = [model.name for model in self.models]
-        return sum(self.ledger.total("inferctl_in_flight", name) for name in names)
+        return sum(self.ledger.total("inferctl_in_flight", model.place) for model in self.models)
 
 
 @asynccontextmanager
@@ -229,22 +269,38 @@ async def working(
         own = options.pop("settings", ModelSettings())
         options["settings"] = own.model_copy(update={"default": True})
     models = make_models(*manifests, ledger=ledger, bundle=folder, **options)
-    by_name = {model.name: model for model in models}
-    link = EngineLink(models)
-    state = State(ledger, link, models, time.monotonic())
+    catalogue, link = catalogue_of(*models), link_of(*models)
+    state = State(ledger, link, catalogue, time.monotonic())
     log = RequestLog(
         str(folder / "requests.log"),
         ledger.blocks[WORKER].cell("inferctl_log_dropped_total"),
         terminal=False,
     )
-    default = next((model for model in models if model.settings.default), None)
     work = Workplace(link, log, state.is_loaded, server, decode_threads=2, workers=1)
-    predict = Predict(by_name, default, work)
-    rest = build_rest([model.offer for model in models], docs=server.docs, ui=server.ui)
-    app = App(predict, rest, Voice(state, Exposition(ledger)), log)
+    predict = Predict(catalogue, work)
+    rest = build_rest(server)
+    asked: list[dict[str, Any]] = []
+    repository = Repository(asked.append)
+    documentation = Documentation(rest.openapi, catalogue)
+    voice = Voice(state, Exposition(ledger), catalogue, documentation, repository)
+    app = App(predict, rest, voice, log)
     engine = FakeEngine(models, verdict, fill).connect(link)
     path = folder / "requests.log"
-    worker = Worker(app, predict, work, models, link, engine, ledger, state, log, path)
+    worker = Worker(
+        app,
+        predict,
+        work,
+        models,
+        catalogue,
+        link,
+        engine,
+        ledger,
+        state,
+        log,
+        path,
+        repository,
+        asked,
+    )
     worker.engine_is_ready()
     try:
         yield worker

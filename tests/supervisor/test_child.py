@@ -27,15 +27,15 @@ def _toys_can_be_imported(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def engine_block() -> Block:
-    return Ledger(mmap.mmap(-1, ledger_bytes(0, 3)), [], 1).blocks[Ledger.ENGINE]
+    return Ledger(mmap.mmap(-1, ledger_bytes(3)), 1).blocks[Ledger.ENGINE]
 
 
 def interpreter(block: Block, module: str = "toy_child") -> Child:
-    return Interpreter("toy", module, SPEC, (), block)
+    return Interpreter("toy", module, lambda: SPEC, tuple, block)
 
 
 def forked(block: Block) -> Child:
-    return Fork("toy", live, (), block)
+    return Fork("toy", live, tuple, block)
 
 
 @pytest.fixture(params=[interpreter, forked])

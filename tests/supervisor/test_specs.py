@@ -1,76 +1,38 @@
-"""What the settings and the bundles must agree on before anything starts."""
+"""What a version is served with, and whether it may take over from another one."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from inferctl.arena.spec import ModelSpec
+from inferctl.arena.layout import arena_bytes
+from inferctl.bundles.manifest import Manifest
 from inferctl.bundles.repository import Bundle
-from inferctl.errors import SettingsError
+from inferctl.errors import BundleError, SettingsError
 from inferctl.settings import Settings
-from inferctl.supervisor.specs import model_specs
-from tests.tasks.tinybundles import classifier, detector
+from inferctl.supervisor.specs import check_takes_over, model_spec, own_settings
+from tests.tasks.tinybundles import classifier, detector, numbers, tensor
 
 SHAPES = Bundle(Path("models/shapes/3"), detector())
-ANIMALS = Bundle(Path("models/animals/3"), classifier())
-
-
-@contextmanager
-def specs(
-    *bundles: Bundle, settings: dict[str, Any] | None = None, workers: int = 2
-) -> Iterator[Sequence[ModelSpec]]:
-    made = model_specs(bundles, Settings.model_validate(settings or {}), workers)
-    try:
-        yield made
-    finally:
-        for spec in made:
-            os.close(spec.arena_fd)
-
-
-def refusal(*bundles: Bundle, settings: dict[str, Any]) -> str:
-    with pytest.raises(SettingsError) as caught, specs(*bundles, settings=settings):
-        pass
-    assert caught.value.hint
-    return caught.value.what
-
-
-def marked(*names: str) -> dict[str, Any]:
-    return {"models": {name: {"default": True} for name in names}}
-
-
-def test_the_only_model_is_the_default_one() -> None:
-    with specs(SHAPES) as (spec,):
-        assert spec.settings.default
-
-
-def test_of_several_models_only_a_marked_one_is_the_default_one() -> None:
-    with specs(SHAPES, ANIMALS) as made:
-        assert [spec.settings.default for spec in made] == [False, False]
-    with specs(SHAPES, ANIMALS, settings=marked("animals")) as made:
-        assert [spec.settings.default for spec in made] == [False, True]
-
-
-def test_two_default_models_are_refused() -> None:
-    said = refusal(SHAPES, ANIMALS, settings=marked("animals", "shapes"))
-    assert said == "shapes and animals are both marked as default"
-
-
-def test_a_misspelt_model_is_refused() -> None:
-    said = refusal(SHAPES, ANIMALS, settings=marked("shape"))
-    assert said == "models.shape: no such model; found: shapes, animals"
 
 
 @pytest.mark.parametrize(("rows", "workers", "slots"), [(8, 1, 8), (8, 2, 16), (1, 3, 3)])
 def test_every_worker_could_hold_the_whole_queue(rows: int, workers: int, slots: int) -> None:
-    settings = {"limits": {"max_queue_rows": rows}}
-    with specs(SHAPES, settings=settings, workers=workers) as (spec,):
-        assert spec.slots == slots
+    settings = Settings.model_validate({"limits": {"max_queue_rows": rows}})
+    spec = model_spec(5, SHAPES, own_settings("shapes", settings), workers)
+    assert (spec.place, spec.slots) == (5, slots)
+    assert os.fstat(spec.arena_fd).st_size == arena_bytes(SHAPES.manifest, slots)
+    os.close(spec.arena_fd)
+
+
+def test_the_settings_of_all_versions_say_nothing_of_which_there_are() -> None:
+    own = {"default": True, "labels": {"stable": 1}, "limits": {"max_concurrent": 3}}
+    settings = Settings.model_validate({"models": {"shapes": own}})
+    assert own_settings("shapes", settings).model_fields_set == {"batching", "limits", "runtime"}
+    assert own_settings("shapes", settings).limits.max_concurrent == 3
 
 
 @pytest.mark.parametrize(
@@ -89,5 +51,34 @@ def test_every_worker_could_hold_the_whole_queue(rows: int, workers: int, slots:
 def test_settings_that_contradict_each_other_are_refused(
     settings: dict[str, Any], names: tuple[str, str]
 ) -> None:
-    said = refusal(SHAPES, settings=settings)
-    assert all(name in said for name in names)
+    with pytest.raises(SettingsError) as caught:
+        own_settings("shapes", Settings.model_validate(settings))
+    assert caught.value.hint
+    assert all(name in caught.value.what for name in names)
+
+
+@pytest.mark.parametrize(
+    ("new", "old"),
+    [
+        (classifier(labels=("one", "two")), classifier()),
+        (classifier(height=16), classifier()),
+        (numbers(version=4), numbers()),
+    ],
+)
+def test_a_version_of_the_same_kind_takes_over(new: Manifest, old: Manifest) -> None:
+    check_takes_over(new, old)
+
+
+@pytest.mark.parametrize(
+    ("new", "old", "what"),
+    [
+        (classifier(), detector(), "task"),
+        (numbers(inputs=(tensor("input", "float32", 5),)), numbers(), "inputs"),
+        (numbers(outputs=(tensor("other", "float32", 3),)), numbers(), "outputs"),
+    ],
+)
+def test_a_version_that_clients_would_not_understand_does_not(
+    new: Manifest, old: Manifest, what: str
+) -> None:
+    with pytest.raises(BundleError, match=f"its {what} would be another than of version 3"):
+        check_takes_over(new, old)

@@ -59,7 +59,7 @@ class Dialect(ABC):
     pattern: ClassVar[re.Pattern[str]]
 
     @abstractmethod
-    def paths(self, model: str, version: int) -> tuple[str, ...]:
+    def paths(self, model: str, version: str) -> tuple[str, ...]:
         """The paths of a model that is served."""
 
     @abstractmethod

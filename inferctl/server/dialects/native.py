@@ -10,7 +10,6 @@ import orjson
 
 from inferctl.errors import (
     InferctlError,
-    NotFound,
     Unprocessable,
     UnsupportedMedia,
 )
@@ -26,7 +25,7 @@ class Native(Dialect):
     name: ClassVar[str] = "native"
     pattern: ClassVar[re.Pattern[str]] = re.compile(r"(?:/models/[^/]*)?/predict")
 
-    def paths(self, model: str, version: int) -> tuple[str, ...]:
+    def paths(self, model: str, version: str) -> tuple[str, ...]:
         """One by name; the default model has another."""
         return (f"/models/{model}/predict",)
 
@@ -38,9 +37,7 @@ class Native(Dialect):
             allowed = ", ".join((JSON, *task.media_types))
             raise UnsupportedMedia("this content type is not taken", hint=f"use {allowed}")
         query = call.query()
-        version = query.pop("version", "")
-        if version not in ("", str(model.version)):
-            raise NotFound("this version is not served", hint="GET /models lists them")
+        query.pop("version", "")  # the route led to it
         form = NativeForm(task)
         if media_type != JSON:
             form.read = partial(task.read_raw, query=query)  # one item

@@ -34,7 +34,7 @@ class V1(Dialect):
         r"/v1/models/[^/:]*(?:/versions/[^/:]*)?:predict"
     )
 
-    def paths(self, model: str, version: int) -> tuple[str, ...]:
+    def paths(self, model: str, version: str) -> tuple[str, ...]:
         """With the version and without."""
         return (f"/v1/models/{model}:predict", f"/v1/models/{model}/versions/{version}:predict")
 

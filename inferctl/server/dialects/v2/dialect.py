@@ -26,7 +26,7 @@ class V2(Dialect):
     def __init__(self) -> None:
         self._signatures: dict[ServedModel, Signature] = {}
 
-    def paths(self, model: str, version: int) -> tuple[str, ...]:
+    def paths(self, model: str, version: str) -> tuple[str, ...]:
         """With the version and without."""
         return (f"/v2/models/{model}/infer", f"/v2/models/{model}/versions/{version}/infer")
 

@@ -1,4 +1,4 @@
-"""What a worker asks of its C library's heap; on another library than glibc, nothing."""
+"""What a process asks of its C library's heap; on another library than glibc, nothing."""
 
 from __future__ import annotations
 

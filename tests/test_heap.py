@@ -5,7 +5,7 @@ from __future__ import annotations
 import resource
 from pathlib import Path
 
-from inferctl.server import heap
+from inferctl import heap
 
 BLOCKS = 200
 BLOCK_BYTES = 100_000
