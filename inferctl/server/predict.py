@@ -19,6 +19,8 @@ from inferctl.server.terms import Terms, terms_of
 from inferctl.server.workplace import Workplace
 
 PREDICT = "/predict"
+# What a query has in it that chooses a model or a version; a name may be written with %.
+CHOOSING = (b"model", b"version", b"%")
 
 
 class Route(NamedTuple):
@@ -63,6 +65,7 @@ class Predict:
         catalogue = self._catalogue
         # New ones: they keep what they know of models.
         native, *others = (dialect() for dialect in self.dialects)
+        self._native = native
         self.routes = {
             path.encode(): Route(model, dialect)
             for dialect in (native, *others)
@@ -79,14 +82,20 @@ class Predict:
         self.known_heads.clear()
 
     def route(self, path: bytes, query: bytes) -> Route | None:
-        """Where a request goes. Raises RequestError for a version that is not served."""
+        """Where a request goes. Raises RequestError for a model or version that is not served."""
         route = self.routes.get(path)
-        if route is None or not (b"version" in query or b"%" in query):
+        if not any(part in query for part in CHOOSING):
             return route
-        if not isinstance(route.dialect, Native):
+        choice = query_of(query)
+        if path == PREDICT.encode() and "model" in choice:
+            name = choice["model"]
+        elif route is not None and route.dialect is self._native:
+            name = route.model.name
+            if choice.get("model", name) != name:
+                raise NotFound("the path names another model", hint="use /predict?model=")
+        else:
             return route
-        version = query_of(query).get("version", "")
-        return route._replace(model=self._catalogue.find(route.model.name, version))
+        return Route(self._catalogue.find(name, choice.get("version", "")), self._native)
 
     @classmethod
     def is_predict(cls, path: str) -> bool:
@@ -99,7 +108,7 @@ class Predict:
             raise MethodNotAllowed("predict takes POST only", allow="POST")
         route = self.route(call.path.encode(), call.query_string)
         if route is None and call.path == PREDICT:
-            raise NotFound("no model is marked as default", hint="use /models/{name}/predict")
+            raise NotFound("no model is marked as default", hint="name one by /predict?model=")
         if route is None:
             raise NotFound("no such model or version", hint="GET /models lists them")
         answered: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()

@@ -156,3 +156,25 @@ async def test_outputs_that_are_no_numbers_fail_the_row(tmp_path: Path, door: Do
     async with working(tmp_path, classifier(), fill=spoil) as worker, door(worker) as way:
         answer = await way.post_json(IMAGE)
         assert (answer.status, answer.json["code"]) == (500, "row_failed")
+
+
+@pytest.mark.parametrize(
+    ("path", "query", "status", "model"),
+    [
+        ("/predict", "model=animals", 200, "animals"),
+        ("/predict", "model=shapes&version=3", 200, "shapes"),
+        ("/predict", "model=an%69mals", 200, "animals"),
+        ("/predict", "", 404, ""),
+        ("/predict", "model=none", 404, ""),
+        ("/predict", "model=shapes&version=9", 404, ""),
+        ("/models/shapes/predict", "model=shapes", 200, "shapes"),
+        ("/models/shapes/predict", "model=animals", 404, ""),
+    ],
+)
+async def test_the_query_may_name_the_model(
+    tmp_path: Path, door: Door, path: str, query: str, status: int, model: str
+) -> None:
+    async with working(tmp_path, detector(), classifier()) as worker, door(worker) as way:
+        for _ in range(2):  # the second time the head is known
+            answer = await way.post_json(IMAGE, path, query=query)
+            assert (answer.status, answer.json.get("model", "")) == (status, model)

@@ -37,7 +37,8 @@ class Native(Dialect):
             allowed = ", ".join((JSON, *task.media_types))
             raise UnsupportedMedia("this content type is not taken", hint=f"use {allowed}")
         query = call.query()
-        query.pop("version", "")  # the route led to it
+        for choice in ("model", "version"):  # the route led to it
+            query.pop(choice, "")
         form = NativeForm(task)
         if media_type != JSON:
             form.read = partial(task.read_raw, query=query)  # one item
