@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -33,7 +34,8 @@ ANSWER_BATCH = 8
 
 def make(workload: Workload, assets: Assets) -> None:
     """Write all of a workload, over what was there."""
-    files = FILES[workload.name](assets)
+    with TemporaryDirectory() as folder:
+        files = FILES[workload.name](assets, Path(folder) / "graph")
     opset = next(
         entry.version
         for entry in onnx.load_from_string(files[GRAPH_FILE]).opset_import
@@ -99,7 +101,7 @@ def _batch_effect(name: str, assets: Assets) -> float:
     return float(max(moves))
 
 
-def _vision(_: Assets) -> dict[str, bytes]:
+def _vision(_: Assets, folder: Path) -> dict[str, bytes]:
     images = torch.from_numpy(np.stack(_calibration_images()))
     loaded = LoadedModel(
         module=vision_net(images, LABELS, SEED),
@@ -112,40 +114,40 @@ def _vision(_: Assets) -> dict[str, bytes]:
         mean=MEAN,
         std=STD,
     )
-    return {GRAPH_FILE: draw_graph(loaded).model}
+    return {GRAPH_FILE: draw_graph(loaded, folder).file.read_bytes()}
 
 
-def _vision_int8(assets: Assets) -> dict[str, bytes]:
+def _vision_int8(assets: Assets, folder: Path) -> dict[str, bytes]:
     model = _fp32(assets, "vision")
-    return {GRAPH_FILE: static_int8(model, "image", _calibration_images())}
+    return {GRAPH_FILE: static_int8(model, folder, "image", _calibration_images()).read_bytes()}
 
 
-def _text(_: Assets) -> dict[str, bytes]:
-    folder = minilm_folder()
-    document = (folder / TOKENIZER_FILE).read_bytes()
+def _text(_: Assets, folder: Path) -> dict[str, bytes]:
+    minilm = minilm_folder()
+    document = (minilm / TOKENIZER_FILE).read_bytes()
     tokenizer = Tokenizer.from_buffer(document)
     tokenizer.no_padding()
     texts = text_bodies(seed=CALIBRATION_SEED)
     loaded = LoadedModel(
-        module=text_net(folder, [tokenizer.encode(body["text"]).ids for body in texts]),
+        module=text_net(minilm, [tokenizer.encode(body["text"]).ids for body in texts]),
         task="text-classification",
         name="text",
         labels=tuple(PARTS["text"]["labels"]),
-        weights=folder,
+        weights=minilm,
         sha256="",
         text=TextInput.model_validate(PARTS["text"]["text"]),
         tokenizer=document,
     )
-    return {GRAPH_FILE: draw_graph(loaded).model, TOKENIZER_FILE: document}
+    return {GRAPH_FILE: draw_graph(loaded, folder).file.read_bytes(), TOKENIZER_FILE: document}
 
 
-def _text_int8(assets: Assets) -> dict[str, bytes]:
+def _text_int8(assets: Assets, folder: Path) -> dict[str, bytes]:
     model = _fp32(assets, "text")
     tokenizer = (assets.bundle("text") / TOKENIZER_FILE).read_bytes()
-    return {GRAPH_FILE: dynamic_int8(model), TOKENIZER_FILE: tokenizer}
+    return {GRAPH_FILE: dynamic_int8(model, folder).read_bytes(), TOKENIZER_FILE: tokenizer}
 
 
-def _mlp(_: Assets) -> dict[str, bytes]:
+def _mlp(_: Assets, __: Path) -> dict[str, bytes]:
     """4 → 16 → relu → 3, written node by node: no module is needed for it."""
     rng = np.random.default_rng(SEED)
     shapes = {"w1": (4, 16), "b1": (16,), "w2": (16, 3), "b2": (3,)}
@@ -187,15 +189,15 @@ def _calibration_images() -> list[Array]:
     ]
 
 
-def _fp32(assets: Assets, name: str) -> bytes:
-    try:
-        return (assets.bundle(name) / GRAPH_FILE).read_bytes()
-    except FileNotFoundError:
+def _fp32(assets: Assets, name: str) -> Path:
+    graph = assets.bundle(name) / GRAPH_FILE
+    if not graph.is_file():
         raise UsageError(
             f"{name}-int8 is made of {name}, which is missing",
-            where=str(assets.bundle(name)),
+            where=str(graph.parent),
             hint=f"make it too: --workload {name} --workload {name}-int8",
-        ) from None
+        )
+    return graph
 
 
 def _write_lines(path: Path, documents: list[dict[str, Any]]) -> None:

@@ -63,7 +63,7 @@ def main() -> None:
 
 def mean_precision(bundle: Path, iou: float) -> float:
     """Mean average precision of the detector on the held-out scenes."""
-    model = Model((bundle / "model.onnx").read_bytes())
+    model = Model(bundle / "model.onnx")
     scenes = scene_series(HELD_OUT_SEED, SCENES)
     found: list[Detections] = []
     for start in range(0, len(scenes), ROW_BATCH):
@@ -77,7 +77,7 @@ def mean_precision(bundle: Path, iou: float) -> float:
 
 def accuracy(bundle: Path) -> float:
     """Share of the held-out sentences that get their label, each run alone as in a quiet server."""
-    model = Model((bundle / "model.onnx").read_bytes())
+    model = Model(bundle / "model.onnx")
     tokenizer = Tokenizer.from_file(str(bundle / "tokenizer.json"))
     held_out = sentences(random.Random(HELD_OUT_SEED), SENTENCES, "test")
     right = 0

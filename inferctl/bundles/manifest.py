@@ -12,6 +12,10 @@ from inferctl.errors import BundleError
 
 MANIFEST_FILE = "manifest.json"
 GRAPH_FILE = "model.onnx"
+# Its weights, where they are too large for one file or were wanted apart.
+DATA_FILE = "model.onnx.data"
+# What protobuf lets one file hold, 2 GiB, less room for the graph.
+MAX_GRAPH_BYTES = 2_000_000_000
 REPORT_FILE = "report.json"
 TOKENIZER_FILE = "tokenizer.json"
 CARD_FILE = "README.md"

@@ -6,7 +6,15 @@ from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 
-from inferctl.bundles.manifest import MANIFEST_FILE, File, Manifest, read_manifest
+from inferctl.bundles.external import external_files
+from inferctl.bundles.manifest import (
+    DATA_FILE,
+    GRAPH_FILE,
+    MANIFEST_FILE,
+    File,
+    Manifest,
+    read_manifest,
+)
 from inferctl.errors import BundleError
 
 
@@ -42,6 +50,18 @@ def check_files(bundle: Bundle) -> None:
     """Check every file that the manifest lists. Raises BundleError as `open_bundle`."""
     for name in bundle.manifest.files:
         check_file(bundle.path, bundle.manifest, name)
+    _check_weights(bundle.path, bundle.manifest)
+
+
+def check_graph(bundle: Path, manifest: Manifest) -> None:
+    """Check what a runtime opens: the graph, and its weights beside it.
+
+    Raises BundleError as `open_bundle`.
+    """
+    for name in (GRAPH_FILE, DATA_FILE):
+        if name in manifest.files:
+            check_file(bundle, manifest, name)
+    _check_weights(bundle, manifest)
 
 
 def check_file(bundle: Path, manifest: Manifest, name: str) -> Path:
@@ -60,6 +80,17 @@ def check_file(bundle: Path, manifest: Manifest, name: str) -> Path:
             hint="copy the bundle again, or export it again",
         )
     return file
+
+
+def _check_weights(bundle: Path, manifest: Manifest) -> None:
+    """Refuse a graph that would have another file opened than the one that was checked."""
+    allowed = {DATA_FILE} & manifest.files.keys()
+    for name in sorted(external_files(bundle / GRAPH_FILE) - allowed):
+        raise BundleError(
+            f"the graph takes weights from {name!r:.200}, which the manifest does not list",
+            where=str(bundle),
+            hint=f"weights lie in the graph, or in {DATA_FILE} beside it; export the bundle again",
+        )
 
 
 def version_folders(root: Path) -> dict[str, dict[int, Path]]:

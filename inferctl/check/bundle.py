@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from inferctl.bundles.manifest import DATA_FILE, GRAPH_FILE
 from inferctl.check.against import compare_with
 from inferctl.check.data import real_samples
 from inferctl.check.findings import CheckReport, Finding, Line
@@ -94,9 +94,11 @@ def _record(opened: Opened) -> Line:
     findings = []
     if report.get("labels") not in (None, list(manifest.labels)):
         findings.append(Finding("labels", "they are not those, in that order, of the export"))
-    recorded = (report.get("graph") or {}).get("sha256")
-    if recorded not in (None, hashlib.sha256(opened.graph).hexdigest()):
-        findings.append(Finding("graph", "it is not the one that the export verified"))
+    recorded = report.get("graph") or {}
+    for key, name in (("sha256", GRAPH_FILE), ("data_sha256", DATA_FILE)):
+        file = manifest.files.get(name)
+        if recorded and recorded.get(key) != (file and file.sha256):
+            findings.append(Finding("graph", "it is not the one that the export verified"))
     detail = "labels and graph are those of report.json" if recorded else "the export noted nothing"
     return Line("report of the export", 2 if recorded else 0, detail, tuple(findings))
 

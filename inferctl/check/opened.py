@@ -28,10 +28,14 @@ class Opened:
 
     path: Path
     manifest: Manifest
-    graph: bytes
     model: Model
     report: Mapping[str, Any]
     tokenizer: bytes | None
+
+    @property
+    def graph(self) -> Path:
+        """The file of its graph."""
+        return self.path / GRAPH_FILE
 
     @property
     def name(self) -> str:
@@ -58,14 +62,13 @@ class Opened:
 def open_for_check(path: Path) -> Opened:
     """Open a bundle; raises BundleError when it is damaged."""
     bundle = open_bundle(path)
-    graph = (path / GRAPH_FILE).read_bytes()
     try:
-        model = Model(graph)
+        model = Model(path / GRAPH_FILE)
     except VerificationError as error:
         raise BundleError(error.what, where=str(path), hint="export the bundle again") from None
     manifest = bundle.manifest
     tokenizer = (path / TOKENIZER_FILE).read_bytes() if manifest.text else None
-    return Opened(path, manifest, graph, model, _report(path, manifest), tokenizer)
+    return Opened(path, manifest, model, _report(path, manifest), tokenizer)
 
 
 def _report(path: Path, manifest: Manifest) -> Mapping[str, Any]:

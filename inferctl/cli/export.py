@@ -97,6 +97,10 @@ def export(
     max_drop: Annotated[
         float, typer.Option(help="Share of rows that may answer otherwise than in fp32.")
     ] = 0.01,
+    external_data_mb: Annotated[
+        int,
+        typer.Option(help="Weights of more MB go into model.onnx.data, beside model.onnx."),
+    ] = 2000,
 ) -> None:
     """Turn a checkpoint into a bundle whose ONNX graph was compared with PyTorch."""
     # Of the task that no export has, the request knows the reason.
@@ -129,6 +133,7 @@ def export(
         target=cast("Literal['cpu', 'cuda']", target),
         calibration_data=calibration_data,
         max_drop=max_drop,
+        data_over_bytes=external_data_mb * 1_000_000,
     )
     with stages(_DOING) as on_stage:
         result = export_bundle(request, on_stage)

@@ -102,6 +102,10 @@ def import_(
     max_drop: Annotated[
         float, typer.Option(help="Share of rows that may answer otherwise than in fp32.")
     ] = 0.01,
+    external_data_mb: Annotated[
+        int,
+        typer.Option(help="Weights of more MB go into model.onnx.data, beside model.onnx."),
+    ] = 2000,
 ) -> None:
     """Turn an ONNX file into a bundle whose graph was compared with the file's own."""
     if task is not None and task not in _TASKS:
@@ -131,6 +135,7 @@ def import_(
         target=cast("Literal['cpu', 'cuda']", target),
         calibration_data=calibration_data,
         max_drop=max_drop,
+        data_over_bytes=external_data_mb * 1_000_000,
         scale=scale,
         resize=cast("Resize | None", resize),
         short_side=short_side,

@@ -1,16 +1,16 @@
-"""A graph in memory and what it must answer like, wherever both came from; needs no torch."""
+"""A graph on disk and what it must answer like, wherever both came from; needs no torch."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import onnx
-from google.protobuf.message import EncodeError  # type: ignore[import-untyped]
 
 from inferctl.bundles.manifest import Tensor
-from inferctl.errors import CheckpointError, VerificationError
+from inferctl.errors import VerificationError
 from inferctl.export.compare import Answers
 from inferctl.export.samples import Feeds
 
@@ -20,13 +20,14 @@ Origin = Literal["pytorch", "the imported file"]
 
 @dataclass(frozen=True, slots=True)
 class Graph:
-    """An ONNX file in memory, and its tensors by contract.
+    """An ONNX file, and its tensors by contract.
 
-    `reference` gives what `origin` answers to the same feeds, by output name. `notes` say how the
-    graph was made where that was not as usual.
+    `file` is a `model.onnx`; its weights may lie beside it. `reference` gives what `origin` answers
+    to the same feeds, by output name. `notes` say how the graph was made where that was not as
+    usual.
     """
 
-    model: bytes
+    file: Path
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
     opset: int
@@ -58,11 +59,3 @@ def not_free(axis: str, found: str, *, where: str) -> VerificationError:
         where=where,
         hint="do not loop over rows or use their number as a Python integer in the model",
     )
-
-
-def serialise(proto: onnx.ModelProto) -> bytes:
-    """The bytes of an ONNX file; raises CheckpointError when it is too large to be one."""
-    try:
-        return bytes(proto.SerializeToString())
-    except (EncodeError, ValueError):
-        raise CheckpointError("the graph is larger than the 2 GB that an ONNX file holds") from None

@@ -13,6 +13,7 @@ from pathlib import Path
 from inferctl import __version__
 from inferctl.bundles.manifest import (
     CARD_FILE,
+    DATA_FILE,
     GRAPH_FILE,
     MANIFEST_FILE,
     REPORT_FILE,
@@ -25,6 +26,7 @@ from inferctl.bundles.manifest import (
 from inferctl.export.compare import Tolerance
 from inferctl.export.drawn import Graph
 from inferctl.export.loaded import ModelFacts
+from inferctl.export.onnxfile import data_of
 from inferctl.export.precision import Conversion, convert
 from inferctl.export.publish import check_target, next_version, publish
 from inferctl.export.report import card, report_json
@@ -82,16 +84,18 @@ def finish(
     if request.precision != "fp32":
         with clock.stage("convert"):
             conversion = convert(graph, loaded, request)
-        graph = replace(graph, model=conversion.model)
+        graph = replace(graph, file=conversion.file)
     with clock.stage("publish"):
-        files = {
-            GRAPH_FILE: graph.model,
-            REPORT_FILE: report_json(graph, loaded, checks, tolerance, clock.seconds, conversion),
+        files = _graph_files(graph.file)
+        hashes = {name: _file(content) for name, content in files.items()}
+        files |= {
+            REPORT_FILE: report_json(hashes, loaded, checks, tolerance, clock.seconds, conversion),
             **({TOKENIZER_FILE: loaded.tokenizer} if loaded.tokenizer is not None else {}),
             **({CARD_FILE: card(loaded.card, conversion)} if loaded.card is not None else {}),
         }
+        hashes |= {name: _file(files[name]) for name in files.keys() - hashes.keys()}
         precision = conversion.precision if conversion else "fp32"
-        manifest = describe(graph, loaded, int(target.name), files, precision)
+        manifest = describe(graph, loaded, int(target.name), hashes, precision)
         document = manifest.model_dump_json(indent=2, exclude_none=True) + "\n"
         publish(target, {**files, MANIFEST_FILE: document.encode()}, force=request.force)
     return ExportResult(target, manifest, loaded, checks, clock.seconds, conversion)
@@ -101,7 +105,7 @@ def describe(
     graph: Graph,
     loaded: ModelFacts,
     version: int,
-    files: dict[str, bytes],
+    files: dict[str, File],
     precision: Precision = "fp32",
 ) -> Manifest:
     """Write down what a server must know of the bundle."""
@@ -119,7 +123,7 @@ def describe(
         opset=graph.opset,
         producer=f"inferctl {__version__}",
         created_at=datetime.now(UTC).isoformat(timespec="seconds"),
-        files={name: _file(data) for name, data in files.items()},
+        files=dict(sorted(files.items())),
     )
 
 
@@ -129,5 +133,12 @@ def token_buckets(max_tokens: int) -> tuple[int, ...]:
     return (*(power for power in powers if power < max_tokens), max_tokens)
 
 
-def _file(data: bytes) -> File:
+def _graph_files(graph: Path) -> dict[str, bytes | Path]:
+    data = data_of(graph)
+    return {GRAPH_FILE: graph, **({DATA_FILE: data} if data else {})}
+
+
+def _file(data: bytes | Path) -> File:
+    if isinstance(data, Path):
+        return File.of(data)
     return File(bytes=len(data), sha256=hashlib.sha256(data).hexdigest())

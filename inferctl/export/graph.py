@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import io
 import re
 from collections.abc import Callable, Sequence
 from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import onnx
@@ -14,12 +15,13 @@ from onnxscript import opset20
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from inferctl.bundles.manifest import Tensor
+from inferctl.bundles.manifest import MAX_GRAPH_BYTES, Tensor
 from inferctl.errors import CheckpointError, InferctlError, VerificationError
 from inferctl.export.compare import Answers
-from inferctl.export.drawn import Graph, check_axes, not_free, serialise
+from inferctl.export.drawn import Graph, check_axes, not_free
 from inferctl.export.foreign import FOREIGN_ERRORS, first_line
-from inferctl.export.loaded import MAX_WEIGHT_BYTES, LoadedModel
+from inferctl.export.loaded import LoadedModel
+from inferctl.export.onnxfile import read_graph, write_graph
 from inferctl.export.quiet import quiet
 from inferctl.export.samples import Feeds, example
 from inferctl.export.wrap import OUTPUT_NAMES, run_example, wrap
@@ -31,33 +33,30 @@ _FIXED = re.compile(r"a static shape of (?P<size>\d+) for dimension .*\.shape\[(
 # Its type hints are for constants, not for what a graph is drawn with.
 _OPERATORS: Any = opset20
 _DTYPES = {torch.float32: "float32", torch.int64: "int64", torch.uint8: "uint8"}
-# module, example inputs, their names, what is exported -> the graph
-Exporter = Callable[
-    [nn.Module, tuple[torch.Tensor, ...], tuple[str, ...], LoadedModel], onnx.ModelProto
-]
+# module, example inputs, their names, what is exported, the file to write
+Exporter = Callable[[nn.Module, tuple[torch.Tensor, ...], tuple[str, ...], LoadedModel, Path], None]
 
 
-def draw_graph(loaded: LoadedModel) -> Graph:
-    """Export the model with torch's exporter.
+def draw_graph(loaded: LoadedModel, folder: Path, data_over_bytes: int = MAX_GRAPH_BYTES) -> Graph:
+    """Export the model with torch's exporter into the new `folder`.
 
-    Raises CheckpointError when the model does not keep its task's contract or is too large, and
-    VerificationError when it cannot be drawn, or only with an axis that is fixed.
+    Weights of more than `data_over_bytes` are put beside the graph. Raises CheckpointError when the
+    model does not keep its task's contract, and VerificationError when it cannot be drawn, or only
+    with an axis that is fixed.
     """
-    if loaded.weight_bytes > MAX_WEIGHT_BYTES:
-        raise CheckpointError(
-            f"its weights take {loaded.weight_bytes / 1e9:.1f} GB, and an ONNX file holds 2 GB",
-            where=str(loaded.weights),
-        )
     module = wrap(loaded)
     feeds = example(loaded)
     tensors = tuple(torch.from_numpy(array) for array in feeds.values())
     outputs = run_example(module, tensors, loaded)
     axes = {name: _axes(array.ndim, name) for name, array in feeds.items()}
-    proto, notes = _draw(module, tensors, axes, loaded)
-    strip_origins(proto)
+    with TemporaryDirectory(dir=folder.parent) as name:
+        raw = Path(name) / "raw.onnx"
+        proto, notes = _draw(module, tensors, axes, loaded, raw)
+        strip_origins(proto)
+        file = write_graph(proto, folder, weights_in=raw.parent, data_over_bytes=data_over_bytes)
     opset = next(entry.version for entry in proto.opset_import if entry.domain in ("", "ai.onnx"))
     return Graph(
-        model=serialise(proto),
+        file=file,
         inputs=tuple(
             _tensor(name, array.dtype.name, (*axes[name], *array.shape[len(axes[name]) :]))
             for name, array in feeds.items()
@@ -121,19 +120,20 @@ def _draw(
     tensors: tuple[torch.Tensor, ...],
     axes: dict[str, tuple[str, ...]],
     loaded: LoadedModel,
+    raw: Path,
 ) -> tuple[onnx.ModelProto, tuple[str, ...]]:
     """The graph with free axes, and a note on how it was drawn if that is out of the ordinary."""
     # torch.export cannot look into TorchScript; torch's older exporter is made for it.
     if isinstance(loaded.module, torch.jit.ScriptModule):
-        return _drawn(_export_traced, module, tensors, axes, loaded), ()
+        return _drawn(_export_traced, module, tensors, axes, loaded, raw), ()
     try:
-        return _drawn(_export_module, module, tensors, axes, loaded), ()
+        return _drawn(_export_module, module, tensors, axes, loaded, raw), ()
     except VerificationError as error:
         note = f"drawn with attention in single steps, because in one step {error.what}"
     # What a fused attention returns lies in memory as its kernel left it, and torch takes that for
     # a promise which the steps that it is drawn as do not keep: so it is with Swin's.
     with sdpa_kernel(SDPBackend.MATH):
-        return _drawn(_export_module, module, tensors, axes, loaded), (note,)
+        return _drawn(_export_module, module, tensors, axes, loaded, raw), (note,)
 
 
 def _drawn(
@@ -142,15 +142,17 @@ def _drawn(
     tensors: tuple[torch.Tensor, ...],
     axes: dict[str, tuple[str, ...]],
     loaded: LoadedModel,
+    raw: Path,
 ) -> onnx.ModelProto:
     """What an exporter makes of the model, with its axes checked. Raises VerificationError."""
     try:
         with quiet():
-            proto = export(module, tensors, tuple(axes), loaded)
-    except InferctlError:
+            export(module, tensors, tuple(axes), loaded, raw)
+    except (InferctlError, OSError):  # such as a full disk
         raise
     except FOREIGN_ERRORS as error:
         raise _undrawable(error, type(loaded.module).__name__) from None
+    proto = read_graph(raw)
     check_axes(proto, axes)
     return proto
 
@@ -172,7 +174,8 @@ def _export_module(
     tensors: tuple[torch.Tensor, ...],
     names: tuple[str, ...],
     loaded: LoadedModel,
-) -> onnx.ModelProto:
+    raw: Path,
+) -> None:
     # Names, and no `Dim`: of one that the model seems to fix, torch would draw a graph of two rows.
     # So it goes on to read the module's Python, which finds the rows of an RT-DETR free.
     program = torch.onnx.export(
@@ -186,12 +189,11 @@ def _export_module(
             for name, tensor in zip(names, tensors, strict=True)
         ),
         custom_translation_table={torch.ops.aten._is_all_true.default: _is_all_true},
-        external_data=False,
         verbose=False,
     )
     assert program is not None  # dynamo=True always returns one
-    proto: onnx.ModelProto = program.model_proto
-    return proto
+    # Beside the graph, weights are written one by one and never all held twice.
+    program.save(raw, external_data=True)
 
 
 def _is_all_true(values: Any) -> Any:
@@ -206,22 +208,27 @@ def _export_traced(
     tensors: tuple[torch.Tensor, ...],
     names: tuple[str, ...],
     loaded: LoadedModel,
-) -> onnx.ModelProto:
+    raw: Path,
+) -> None:
     """Draw TorchScript by watching one run: a branch on values stays the one that was taken."""
+    if loaded.weight_bytes > MAX_GRAPH_BYTES:
+        raise CheckpointError(
+            f"its weights take {loaded.weight_bytes / 1e9:.1f} GB, and torch's older exporter, "
+            "which this model needs, writes 2 GB at most",
+            where=str(loaded.weights),
+        )
     outputs = OUTPUT_NAMES[loaded.task]
     free = {name: _axes(tensor.ndim, name) for name, tensor in zip(names, tensors, strict=True)}
     free |= dict.fromkeys(outputs, ("rows",))
     # The exporter's own tracing does not know script modules inside the one it is given.
     traced = torch.jit.trace(module, tensors, check_trace=False)  # type: ignore[no-untyped-call]
-    file = io.BytesIO()
     torch.onnx.export(
         traced,
         tensors,
-        file,  # type: ignore[arg-type]  # it writes into streams too
+        raw,
         input_names=names,
         output_names=outputs,
         dynamo=False,
         dynamic_axes={name: dict(enumerate(axes)) for name, axes in free.items()},
         opset_version=_TRACED_OPSET,
     )
-    return onnx.load_model_from_string(file.getvalue())

@@ -5,14 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
+from pathlib import Path
+from shutil import rmtree
 
 import numpy as np
 import numpy.typing as npt
 import onnx
 from onnx import TensorProto
 
+from inferctl.bundles.manifest import MAX_GRAPH_BYTES
 from inferctl.errors import VerificationError
 from inferctl.export.halves import to_half
+from inferctl.export.onnxfile import read_graph, write_graph
 from inferctl.export.runtime import Model
 from inferctl.export.samples import Feeds, Sample
 
@@ -28,14 +32,13 @@ Works = Callable[[Collection[str]], bool]
 class Half:
     """An fp16 graph whose inputs and outputs are as before, and the nodes kept in fp32."""
 
-    model: bytes
+    file: Path
     kept: tuple[str, ...]
     trials: int
 
 
-def named(model: bytes) -> onnx.ModelProto:
+def named(proto: onnx.ModelProto) -> onnx.ModelProto:
     """The graph with a name of its own for every node, by which it can be kept."""
-    proto = onnx.load_from_string(model)
     seen: set[str] = set()
     for number, node in enumerate(proto.graph.node):
         if not node.name or node.name in seen:
@@ -72,24 +75,33 @@ def smallest_kept(nodes: Sequence[str], works: Works, trials: int = MAX_TRIALS) 
 
 
 def half_precision(
-    model: bytes, samples: Sequence[Sample], accepts: Callable[[bytes], bool]
+    model: Path,
+    folder: Path,
+    samples: Sequence[Sample],
+    accepts: Callable[[Path], bool],
+    data_over_bytes: int = MAX_GRAPH_BYTES,
 ) -> Half:
-    """Convert to fp16, and keep in fp32 what must be.
+    """Convert to fp16 into the new `folder`, and keep in fp32 what must be.
 
     A graph works when no fp16 value in it overflows on `samples`, and `accepts` it.
     Raises VerificationError when it does not even with every node kept.
     """
-    proto = named(model)
-    overflow = Overflow(proto, samples)
+    proto = named(read_graph(model))
+    overflow = Overflow(model, samples)
     nodes = [node.name for node in proto.graph.node]
     calls = 0
+
+    def written(kept: Collection[str]) -> Path:
+        rmtree(folder, ignore_errors=True)
+        half = to_half(proto, kept, model.parent)
+        return write_graph(half, folder, weights_in=model.parent, data_over_bytes=data_over_bytes)
 
     def works(kept: Collection[str]) -> bool:
         nonlocal calls
         calls += 1
-        half = to_half(proto, kept)
+        half = written(kept)
         try:
-            return not overflow.of(half) and accepts(_bytes(half))
+            return not overflow.of(half) and accepts(half)
         except VerificationError:  # a node without an fp16 form: ONNX Runtime does not load it
             return False
 
@@ -101,7 +113,7 @@ def half_precision(
                 hint="export it with --precision fp32",
             )
         kept = smallest_kept(nodes, works)
-    return Half(_bytes(to_half(proto, kept)), kept, calls)
+    return Half(written(kept), kept, calls)
 
 
 class Overflow:
@@ -111,20 +123,20 @@ class Overflow:
     every fp16 value is asked for by name. An attention mask may well be infinite in both.
     """
 
-    def __init__(self, fp32: onnx.ModelProto, samples: Sequence[Sample]) -> None:
+    def __init__(self, fp32: Path, samples: Sequence[Sample]) -> None:
         self._batches = list(_few_rows(samples))
-        self._names = set(_tensors(fp32, TensorProto.FLOAT))
+        names = sorted(_tensors(read_graph(fp32), TensorProto.FLOAT))
         self._infinite = [
             {name: ~np.isfinite(array) for name, array in found.items()}
-            for found in self._run(fp32, sorted(self._names), TensorProto.FLOAT)
+            for found in self._run(fp32, names, TensorProto.FLOAT)
         ]
         for found in self._infinite:
             for name in [name for name, mask in found.items() if not mask.any()]:
                 del found[name]
 
-    def of(self, half: onnx.ModelProto) -> bool:
+    def of(self, half: Path) -> bool:
         """Whether an fp16 form of the graph overflows."""
-        inner = list(_tensors(half, TensorProto.FLOAT16))
+        inner = list(_tensors(read_graph(half), TensorProto.FLOAT16))
         for found, known in zip(
             self._run(half, inner, TensorProto.FLOAT16), self._infinite, strict=True
         ):
@@ -134,19 +146,22 @@ class Overflow:
                     return True
         return False
 
-    def _run(
-        self, proto: onnx.ModelProto, names: Sequence[str], kind: int
-    ) -> Iterator[dict[str, Array]]:
+    def _run(self, graph: Path, names: Sequence[str], kind: int) -> Iterator[dict[str, Array]]:
         """The tensors called `names`, batch by batch."""
-        opened = onnx.ModelProto()
-        opened.CopyFrom(proto)
+        opened = read_graph(graph)
         known = {value.name for value in opened.graph.output}
         opened.graph.output.extend(
             onnx.helper.make_tensor_value_info(name, kind, None)
             for name in names
             if name not in known
         )
-        model = Model(opened.SerializeToString()) if names else None
+        # Beside the graph, where its weights are found.
+        beside = graph.with_name("opened.onnx")
+        beside.write_bytes(opened.SerializeToString())
+        try:
+            model = Model(beside) if names else None
+        finally:
+            beside.unlink()
         for where, feeds in self._batches:
             yield model.run(names, feeds, where) if model else {}
 
@@ -168,7 +183,3 @@ def _tensors(model: onnx.ModelProto, kind: int) -> Iterator[str]:
     for name in chain.from_iterable(node.output for node in model.graph.node):
         if kinds.get(name) == kind:
             yield name
-
-
-def _bytes(model: onnx.ModelProto) -> bytes:
-    return bytes(model.SerializeToString(deterministic=True))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from itertools import chain
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -22,18 +23,20 @@ _FLOAT_INPUTS = {"Resize": (2,)}
 _SUBGRAPHS = (AttributeProto.GRAPH, AttributeProto.GRAPHS)
 
 
-def to_half(model: onnx.ModelProto, kept: Collection[str]) -> onnx.ModelProto:
+def to_half(model: onnx.ModelProto, kept: Collection[str], folder: Path) -> onnx.ModelProto:
     """Convert all nodes but `kept` and those without an fp16 form; inputs and outputs stay.
 
-    Weights beyond the range of fp16 are cut to it: the -3.4e38 of an attention mask means "never".
+    Weights that `model` does not hold lie in files of `folder`. What is beyond the range of fp16 is
+    cut to it: the -3.4e38 of an attention mask means "never".
     """
-    return _Conversion(model, kept).result()
+    return _Conversion(model, kept, folder).result()
 
 
 class _Conversion:
     """One pass over the nodes in their order, which casts what is needed in the other type."""
 
-    def __init__(self, model: onnx.ModelProto, kept: Collection[str]) -> None:
+    def __init__(self, model: onnx.ModelProto, kept: Collection[str], folder: Path) -> None:
+        self._folder = folder
         self._model = onnx.ModelProto()
         self._model.CopyFrom(model)
         typed = onnx.shape_inference.infer_shapes(model).graph
@@ -113,7 +116,7 @@ class _Conversion:
     def _half_weight(self, name: str) -> str:
         other = f"{name}_fp16"
         if other not in self._halved:
-            self._halved[other] = _half_tensor(self._weights[name], other)
+            self._halved[other] = _half_tensor(self._weights[name], other, self._folder)
         return other
 
     def _describe(self) -> None:
@@ -143,8 +146,8 @@ def _halve_attributes(node: NodeProto) -> None:
         node.attribute.append(helper.make_attribute("value", zero))
 
 
-def _half_tensor(tensor: TensorProto, name: str) -> TensorProto:
-    array = numpy_helper.to_array(tensor)
+def _half_tensor(tensor: TensorProto, name: str, folder: Path | None = None) -> TensorProto:
+    array = numpy_helper.to_array(tensor, str(folder or ""))
     beyond = np.isfinite(array) & (np.abs(array) > _LARGEST)
     near = np.where(beyond, np.copysign(_CUT, array), array)
     # What is not zero must not become zero: it may be what a division is kept from failing by.

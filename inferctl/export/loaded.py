@@ -15,8 +15,6 @@ from inferctl.export.sniff import INDEX_FILE
 if TYPE_CHECKING:
     from torch import nn
 
-# The largest a single ONNX file can be: protobuf's limit of 2 GiB, less room for the graph.
-MAX_WEIGHT_BYTES = 2_000_000_000
 _MAX_CARD_BYTES = 1_000_000
 
 

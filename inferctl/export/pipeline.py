@@ -11,6 +11,7 @@ from inferctl.export.graph import draw_graph
 from inferctl.export.huggingface.directory import load_huggingface
 from inferctl.export.loaded import LoadedModel, name_from
 from inferctl.export.pickled import check_pickle
+from inferctl.export.publish import workshop
 from inferctl.export.request import ExportRequest
 from inferctl.export.sharded import index_of
 from inferctl.export.sniff import Kind, sniff
@@ -33,10 +34,11 @@ def export_bundle(
         # Before anything slow: the name does not depend on what the checkpoint holds.
         target = choose_target(request, request.name or name_from(request.checkpoint))
         loaded = load(request, kind)
-    with clock.stage("export"):
-        graph = draw_graph(loaded)
-        loaded = replace(loaded, notes=loaded.notes + graph.notes)
-    return finish(graph, loaded, request, target, clock)
+    with workshop(target) as folder:
+        with clock.stage("export"):
+            graph = draw_graph(loaded, folder / "fp32", request.data_over_bytes)
+            loaded = replace(loaded, notes=loaded.notes + graph.notes)
+        return finish(graph, loaded, request, target, clock)
 
 
 def load(request: ExportRequest, kind: Kind) -> LoadedModel:

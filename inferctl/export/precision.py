@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
-from inferctl.bundles.manifest import Precision
+from inferctl.bundles.manifest import File, Precision
 from inferctl.errors import VerificationError
 from inferctl.export.agreement import LIMITS, Agreement, Row, check_agreement, fault, summarise
 from inferctl.export.drawn import Graph
@@ -36,7 +36,7 @@ class Variant:
 
     precision: Precision
     how: str
-    model: bytes
+    file: Path
     agreement: Agreement
     notes: tuple[str, ...] = ()
     kept_fp32: tuple[str, ...] = ()
@@ -51,7 +51,7 @@ class Conversion:
 
     requested: str
     precision: Precision
-    model: bytes
+    file: Path
     fp32_sha256: str
     max_drop: float
     variant: Variant | None
@@ -68,6 +68,11 @@ class _Source:
     loaded: ModelFacts
     evidence: Evidence
     max_drop: float
+    data_over_bytes: int
+
+    def folder(self, precision: Precision) -> Path:
+        """Where a variant is written, beside the folder of the fp32 graph."""
+        return self.graph.file.parent.with_name(precision)
 
 
 def convert(graph: Graph, loaded: ModelFacts, request: BundleRequest) -> Conversion:
@@ -76,7 +81,8 @@ def convert(graph: Graph, loaded: ModelFacts, request: BundleRequest) -> Convers
     Raises VerificationError naming the worst sample when the variant answers otherwise than fp32
     in more than `request.max_drop` of the rows, or gives NaN; UsageError for unusable pictures.
     """
-    source = _Source(graph, loaded, gather(loaded, request), request.max_drop)
+    evidence = gather(loaded, request)
+    source = _Source(graph, loaded, evidence, request.max_drop, request.data_over_bytes)
     if request.precision == "auto":
         return _chosen(source, request)
     variant = _int8(source) if request.precision == "int8" else _fp16(source)
@@ -129,8 +135,8 @@ def _conversion(
     return Conversion(
         requested=request.precision,
         precision=variant.precision if variant else "fp32",
-        model=variant.model if variant else source.graph.model,
-        fp32_sha256=hashlib.sha256(source.graph.model).hexdigest(),
+        file=variant.file if variant else source.graph.file,
+        fp32_sha256=File.of(source.graph.file).sha256,
         max_drop=request.max_drop,
         variant=variant,
         speeds=speeds,
@@ -140,37 +146,49 @@ def _conversion(
 
 
 def _int8(source: _Source) -> Variant:
-    evidence, fp32 = source.evidence, source.graph.model
+    evidence, fp32 = source.evidence, source.graph.file
+    folder, limit = source.folder("int8"), source.data_over_bytes
     if source.loaded.image is None:
-        model = dynamic_int8(fp32)
-        return Variant("int8", "int8, dynamic", model, _judge(source, model, "int8"))
-    detects = source.loaded.task == "image-detection"
-    name = source.graph.inputs[0].name
-    model = static_int8(fp32, name, evidence.calibration, float_predictions=detects)
+        file = dynamic_int8(fp32, folder, limit)
+        return Variant("int8", "int8, dynamic", file, _judge(source, file, "int8"))
+    file = static_int8(
+        fp32,
+        folder,
+        source.graph.inputs[0].name,
+        evidence.calibration,
+        float_predictions=source.loaded.task == "image-detection",
+        data_over_bytes=limit,
+    )
     notes = (evidence.note,) if evidence.note else ()
-    return Variant("int8", "int8, static QDQ", model, _judge(source, model, "int8"), notes)
+    return Variant("int8", "int8, static QDQ", file, _judge(source, file, "int8"), notes)
 
 
 def _fp16(source: _Source) -> Variant:
-    def accepts(model: bytes) -> bool:
+    def accepts(file: Path) -> bool:
         try:
-            _judge(source, model, "fp16")
+            _judge(source, file, "fp16")
         except VerificationError:
             return False
         return True
 
-    half = half_precision(source.graph.model, source.evidence.judging, accepts)
+    half = half_precision(
+        source.graph.file,
+        source.folder("fp16"),
+        source.evidence.judging,
+        accepts,
+        source.data_over_bytes,
+    )
     kept = f"{len(half.kept)} nodes kept in fp32, found in {half.trials} trials"
     notes = (f"{kept}: {', '.join(half.kept[:6])}",) if half.kept else ()
-    agreement = _judge(source, half.model, "fp16")
-    return Variant("fp16", "fp16", half.model, agreement, notes, half.kept)
+    agreement = _judge(source, half.file, "fp16")
+    return Variant("fp16", "fp16", half.file, agreement, notes, half.kept)
 
 
-def _judge(source: _Source, model: bytes, precision: Precision) -> Agreement:
+def _judge(source: _Source, file: Path, precision: Precision) -> Agreement:
     """Compare a variant with fp32 on every row; raises VerificationError when it is not it."""
     graph, loaded = source.graph, source.loaded
     judge = Judge(graph.outputs, loaded.labels, precision)
-    fp32, variant = Model(graph.model), open_model(model)
+    fp32, variant = Model(graph.file), open_model(file)
     for problem in variant.faults(graph.inputs, graph.outputs):
         raise VerificationError(f"{problem} in {precision}", where=loaded.name)
     rows: dict[str, list[Row]] = {"fp32": []}
@@ -195,6 +213,6 @@ def _judge(source: _Source, model: bytes, precision: Precision) -> Agreement:
 
 
 def _timed(source: _Source, variant: Variant) -> tuple[Speed, ...]:
-    graphs: dict[str, bytes] = {"fp32": source.graph.model, variant.precision: variant.model}
+    graphs: dict[str, Path] = {"fp32": source.graph.file, variant.precision: variant.file}
     outputs = tuple(tensor.name for tensor in source.graph.outputs)
     return measure(graphs, outputs, source.loaded)

@@ -78,11 +78,25 @@ def _probe(target: Path) -> None:
         pass
 
 
-def publish(target: Path, files: Mapping[str, bytes], *, force: bool) -> None:
+@contextmanager
+def workshop(target: Path) -> Iterator[Path]:
+    """A folder beside `target` for what is made before it is published; removed at the end.
+
+    There, because what is made there has room where it will lie, and need not be copied. Raises
+    OutputError when the disk refuses.
+    """
+    try:
+        with _folder(target.parent), _unfinished(target.parent) as folder:
+            yield folder
+    except OSError as error:
+        raise _failed(target, error) from None
+
+
+def publish(target: Path, files: Mapping[str, bytes | Path], *, force: bool) -> None:
     """Write `files` to a folder beside `target`, flush it, and rename it to `target`.
 
-    With `force` an existing target is exchanged in one step. Raises OutputError when the disk
-    refuses; then nothing of this bundle is left.
+    What is a path, in a `workshop`, is moved. With `force` an existing target is exchanged in one
+    step. Raises OutputError when the disk refuses; then nothing of this bundle is left.
     """
     check_target(target, force=force)
     try:
@@ -139,15 +153,16 @@ def _remove_stale(parent: Path) -> None:
                 os.close(handle)
 
 
-def _write(path: Path, data: bytes) -> None:
-    with path.open("xb") as stream:
-        stream.write(data)
-        stream.flush()
-        os.fsync(stream.fileno())
+def _write(path: Path, data: bytes | Path) -> None:
+    if isinstance(data, Path):
+        data.rename(path)
+    else:
+        path.write_bytes(data)
+    _flush(path)
 
 
-def _flush(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
+def _flush(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
     finally:

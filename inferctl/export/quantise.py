@@ -21,8 +21,10 @@ from onnxruntime.quantization import (
 )
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
+from inferctl.bundles.manifest import MAX_GRAPH_BYTES
 from inferctl.errors import VerificationError
 from inferctl.export.foreign import FOREIGN_ERRORS, first_line
+from inferctl.export.onnxfile import read_graph, write_graph
 
 Array = npt.NDArray[Any]
 
@@ -42,10 +44,17 @@ class _Feeds(CalibrationDataReader):  # type: ignore[misc] # onnxruntime ships n
 
 
 def static_int8(
-    model: bytes, name: str, rows: Sequence[Array], *, float_predictions: bool = False
-) -> bytes:
-    """QDQ with U8 activations and S8 weights per channel, calibrated on `rows` of input `name`.
+    model: Path,
+    folder: Path,
+    name: str,
+    rows: Sequence[Array],
+    *,
+    float_predictions: bool = False,
+    data_over_bytes: int = MAX_GRAPH_BYTES,
+) -> Path:
+    """Write a graph in QDQ form into the new `folder`; return its file.
 
+    Activations are U8, weights S8 per channel, calibrated on `rows` of the input `name`.
     What comes before the first convolution is normalisation, and stays in float; so do the head
     and the softmax, whose outputs have no eight bits to spare. With `float_predictions` (of a
     detector) that means the last convolutions too, which predict boxes and scores, and all that
@@ -53,7 +62,7 @@ def static_int8(
     """
 
     def quantise(prepared: Path, done: Path) -> None:
-        proto = onnx.load(prepared)
+        proto = read_graph(prepared)
         excluded = _before_first(proto, "Conv")
         if float_predictions:
             excluded += _from_last(proto, "Conv")
@@ -67,58 +76,70 @@ def static_int8(
             per_channel=True,
             op_types_to_quantize=_STATIC_OPS,
             nodes_to_exclude=excluded,
+            use_external_data_format=True,
         )
 
-    return _quantised(model, quantise)
+    return _quantised(model, folder, quantise, data_over_bytes)
 
 
-def dynamic_int8(model: bytes) -> bytes:
-    """S8 weights of matrix products but the head's; activations are scaled at run time.
+def dynamic_int8(model: Path, folder: Path, data_over_bytes: int = MAX_GRAPH_BYTES) -> Path:
+    """Write a graph with S8 weights into the new `folder`; return its file.
 
-    Raises VerificationError when there are no matrix products to quantise.
+    Those of matrix products, but the head's; activations are scaled at run time. Raises
+    VerificationError when there are no matrix products to quantise.
     """
 
     def quantise(prepared: Path, done: Path) -> None:
-        graph = onnx.load(prepared)
+        graph = read_graph(prepared)
         # The quantiser makes matrix products of the head's Gemms and would quantise them too.
         heads = [f"{node.name}_MatMul" for node in graph.graph.node if node.op_type == "Gemm"]
         # It transposes their weights, then trips over the shape noted before.
         del graph.graph.value_info[:]
-        onnx.save(graph, prepared)
+        prepared.write_bytes(graph.SerializeToString())
         quantize_dynamic(
             prepared,
             done,
             op_types_to_quantize=["MatMul"],
             weight_type=QuantType.QInt8,
             nodes_to_exclude=heads,
+            use_external_data_format=True,
         )
 
-    return _quantised(model, quantise)
+    return _quantised(model, folder, quantise, data_over_bytes)
 
 
-def _quantised(model: bytes, quantise: Callable[[Path, Path], None]) -> bytes:
-    with TemporaryDirectory() as folder, _quiet():
-        raw, prepared, done = (
-            Path(folder) / f"{name}.onnx" for name in ("raw", "prepared", "done")
-        )
-        raw.write_bytes(model)
+def _quantised(
+    model: Path, folder: Path, quantise: Callable[[Path, Path], None], data_over_bytes: int
+) -> Path:
+    with TemporaryDirectory(dir=folder.parent) as name, _quiet():
+        prepared, done = (Path(name) / f"{stage}.onnx" for stage in ("prepared", "done"))
         try:
-            # The model as the quantisers like it: folded, with the shapes of its tensors.
-            quant_pre_process(raw, prepared, skip_symbolic_shape=True)
+            # The model as the quantisers like it: folded, with the shapes of its tensors. Weights
+            # stay in files of their own until the end, whatever their size.
+            quant_pre_process(
+                model,
+                prepared,
+                skip_symbolic_shape=True,
+                save_as_external_data=True,
+                all_tensors_to_one_file=True,
+                external_data_location=f"{prepared.name}.data",
+            )
             quantise(prepared, done)
+        except OSError:
+            raise
         except FOREIGN_ERRORS as error:
             raise VerificationError(
                 f"onnxruntime cannot quantise the graph: {first_line(error)}",
                 hint="export it with --precision fp32",
             ) from None
-        proto = onnx.load(done)
-    if not any(node.op_type in _QUANTISED for node in proto.graph.node):
-        raise VerificationError(
-            "nothing in the graph can run in int8: no convolution, or matrix product, is left "
-            "between the input and the head",
-            hint="export it with --precision fp32",
-        )
-    return bytes(proto.SerializeToString(deterministic=True))
+        proto = read_graph(done)
+        if not any(node.op_type in _QUANTISED for node in proto.graph.node):
+            raise VerificationError(
+                "nothing in the graph can run in int8: no convolution, or matrix product, is left "
+                "between the input and the head",
+                hint="export it with --precision fp32",
+            )
+        return write_graph(proto, folder, weights_in=done.parent, data_over_bytes=data_over_bytes)
 
 
 def _before_first(model: onnx.ModelProto, kind: str) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import platform
 from collections.abc import Mapping
@@ -14,10 +13,9 @@ import onnx
 from rich.table import Table
 from rich.text import Text
 
-from inferctl.bundles.manifest import GRAPH_FILE, Manifest
+from inferctl.bundles.manifest import DATA_FILE, GRAPH_FILE, File, Manifest
 from inferctl.export.agreement import LIMITS
 from inferctl.export.compare import Tolerance
-from inferctl.export.drawn import Graph
 from inferctl.export.loaded import ModelFacts
 from inferctl.export.precision import Conversion
 from inferctl.export.runtime import RUNTIME_VERSION
@@ -28,7 +26,7 @@ _ORIGINS: dict[str, str] = {"pytorch": "PyTorch", "the imported file": "the impo
 
 
 def report_json(
-    graph: Graph,
+    files: Mapping[str, File],
     loaded: ModelFacts,
     checks: tuple[Check, ...],
     tolerance: Tolerance,
@@ -37,9 +35,10 @@ def report_json(
 ) -> bytes:
     """The content of `report.json`: what was compared, with what, and how long it took.
 
-    `graph` is the one that is published, which with a `conversion` is not the one of the checks.
-    Names the checkpoint's file, never its folder: a bundle travels.
+    `files` are the published ones, whose graph with a `conversion` is not that of the checks. Names
+    the checkpoint's file, never its folder: a bundle travels.
     """
+    drawn = any(check.against == "pytorch" for check in checks)
     document = {
         "checkpoint": {
             "file": loaded.weights.name,
@@ -48,7 +47,7 @@ def report_json(
             "notes": list(loaded.notes),
         },
         "labels": loaded.labels,
-        "graph": {"sha256": hashlib.sha256(graph.model).hexdigest()},
+        "graph": _graph_entry(files),
         "precision": _precision_entry(conversion) if conversion else None,
         "normalisation": {"mean": loaded.mean, "std": loaded.std} if loaded.image else None,
         "tolerance": asdict(tolerance),
@@ -56,7 +55,7 @@ def report_json(
         "seconds": {stage: round(value, 3) for stage, value in seconds.items()},
         "versions": {
             "python": platform.python_version(),
-            **({"torch": version("torch")} if graph.origin == "pytorch" else {}),
+            **({"torch": version("torch")} if drawn else {}),
             "onnx": onnx.__version__,
             "onnxruntime": RUNTIME_VERSION,
         },
@@ -71,6 +70,11 @@ def card(text: bytes, conversion: Conversion | None) -> bytes:
         return text
     words = f"This bundle runs in {variant.how}. Against fp32: {variant.agreement.sentence()}."
     return text.rstrip() + f"\n\n## Precision of this bundle\n\n{words}\n".encode()
+
+
+def _graph_entry(files: Mapping[str, File]) -> dict[str, str]:
+    entry = {"sha256": files[GRAPH_FILE].sha256}
+    return entry | ({"data_sha256": files[DATA_FILE].sha256} if DATA_FILE in files else {})
 
 
 def _precision_entry(conversion: Conversion) -> dict[str, object]:
@@ -149,7 +153,7 @@ def _facts(
         ("outputs", "; ".join(f"{t.name} {t.dtype} {_shape(t.shape)}" for t in manifest.outputs)),
         (
             "size",
-            f"{_size(manifest.files[GRAPH_FILE].bytes)}, {loaded.parameters:,} parameters",
+            f"{_graph_size(manifest)}, {loaded.parameters:,} parameters",
         ),
         ("verified", _verified(checks)),
         ("time", ", ".join(f"{stage} {value:.1f} s" for stage, value in seconds.items())),
@@ -157,6 +161,12 @@ def _facts(
     if loaded.image:
         facts.insert(4, ("normalised", f"mean {loaded.mean}, std {loaded.std} of values in 0..1"))
     return facts + [("note", note) for note in loaded.notes]
+
+
+def _graph_size(manifest: Manifest) -> str:
+    size = _size(manifest.files[GRAPH_FILE].bytes)
+    data = manifest.files.get(DATA_FILE)
+    return size if data is None else f"{size}, and {_size(data.bytes)} of weights beside it"
 
 
 def _size(count: int) -> str:

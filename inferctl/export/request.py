@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from inferctl.bundles.manifest import NAME_PATTERN, Precision, Task
+from inferctl.bundles.manifest import MAX_GRAPH_BYTES, NAME_PATTERN, Precision, Task
 from inferctl.errors import UsageError
 from inferctl.export.agreement import MAX_DROP
 
@@ -25,7 +25,8 @@ class BundleRequest:
     `image_size` is height, width in pixels. `mean` and `std` are per channel (R, G, B) of values in
     0..1. `atol` and `rtol` bound |graph - origin| by `atol + rtol * |origin|`. Of another precision
     than fp32, `max_drop` is the share of rows that may answer otherwise, and `target` the device
-    that `auto` chooses for. Raises UsageError when a value cannot be meant.
+    that `auto` chooses for. Weights of more than `data_over_bytes` go into a file beside the graph.
+    Raises UsageError when a value cannot be meant.
     """
 
     checkpoint: Path
@@ -47,6 +48,7 @@ class BundleRequest:
     target: Literal["cpu", "cuda"] = "cpu"
     calibration_data: Path | None = None
     max_drop: float = MAX_DROP
+    data_over_bytes: int = MAX_GRAPH_BYTES
 
     def __post_init__(self) -> None:
         _check_naming(self)
@@ -123,5 +125,7 @@ def _check_precision(request: BundleRequest) -> None:
             where="--calibration-data",
             hint="pass --precision int8 or auto, or leave it out",
         )
+    if request.data_over_bytes < 0:
+        raise UsageError("a size is a number from 0 up", where="--external-data-mb")
     if not 0 <= request.max_drop <= 1:
         raise UsageError("a share is a number from 0 to 1", where="--max-drop")

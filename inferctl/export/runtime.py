@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -40,8 +41,11 @@ _TYPES = {
 class Model:
     """A graph loaded on the CPU; `threads` is how many a run may use, by default every core."""
 
-    def __init__(self, graph: bytes, threads: int = 0) -> None:
-        """Load a graph; raises VerificationError when ONNX Runtime refuses it."""
+    def __init__(self, graph: Path | bytes, threads: int = 0) -> None:
+        """Load a graph from its file; from memory one that no file holds.
+
+        Raises VerificationError when ONNX Runtime refuses it.
+        """
         options = onnxruntime.SessionOptions()
         options.log_severity_level = _LOG_FATAL
         options.intra_op_num_threads = threads

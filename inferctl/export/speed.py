@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 from inferctl.export.runtime import Model
 from inferctl.export.samples import Described, timed_feeds
@@ -36,7 +37,7 @@ class Speed:
 
 
 def measure(
-    graphs: Mapping[str, bytes], outputs: tuple[str, ...], described: Described
+    graphs: Mapping[str, Path], outputs: tuple[str, ...], described: Described
 ) -> tuple[Speed, ...]:
     """Time graphs with the same inputs, in batches of `ROWS`."""
     models = {name: Model(graph, threads=1) for name, graph in graphs.items()}

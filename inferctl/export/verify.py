@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import onnx
@@ -46,7 +47,7 @@ def verify_graph(graph: Graph, loaded: ModelFacts, tolerance: Tolerance) -> tupl
     Each row must also give the same answer alone and, for texts, without its padding. Raises
     VerificationError naming the sample, the output and the difference.
     """
-    model = open_model(graph.model)
+    model = open_model(graph.file)
     batches = tensor_samples(graph.inputs) if loaded.task == "tensor" else samples(loaded)
     checks = [
         check
@@ -62,13 +63,13 @@ def verify_graph(graph: Graph, loaded: ModelFacts, tolerance: Tolerance) -> tupl
     return tuple(checks)
 
 
-def open_model(model: bytes) -> Model:
+def open_model(graph: Path) -> Model:
     """Check the graph and load it on the CPU; raises VerificationError when it is refused."""
     try:
-        onnx.checker.check_model(model)
+        onnx.checker.check_model(graph)
     except (onnx.checker.ValidationError, ValueError) as error:
         raise VerificationError(f"the graph is not valid: {first_line(error)}") from None
-    return Model(model)
+    return Model(graph)
 
 
 def _check_sample(

@@ -126,7 +126,7 @@ def test_a_graph_that_answers_for_the_first_row_alone_is_found(
 def test_a_norm_in_training_mode_is_found(
     published: Published, load_tiny: LoadTiny, tmp_path: Path
 ) -> None:
-    graph = draw_graph(load_tiny("TrainingNorm")).model
+    graph = draw_graph(load_tiny("TrainingNorm"), tmp_path / "fp32").file.read_bytes()
 
     def replace_graph(proto: object) -> None:
         proto.ParseFromString(graph)  # type: ignore[attr-defined]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import onnx
 import pytest
@@ -13,7 +14,7 @@ from inferctl.errors import CheckpointError, VerificationError
 from inferctl.export import ExportResult
 from inferctl.export import graph as graph_module
 from inferctl.export.compare import Tolerance
-from inferctl.export.drawn import check_axes, serialise
+from inferctl.export.drawn import check_axes
 from inferctl.export.graph import draw_graph, strip_origins
 from inferctl.export.verify import verify_graph
 from inferctl.export.wrap import run_example
@@ -51,40 +52,36 @@ def test_origins_are_stripped_in_every_subgraph() -> None:
 
 @pytest.mark.parametrize("model", [tinymodels.Branching, tinymodels.NotDrawable])
 def test_a_model_that_cannot_be_drawn_says_so(
-    published: dict[str, ExportResult], model: type
+    published: dict[str, ExportResult], model: type, tmp_path: Path
 ) -> None:
     loaded = replace(published["image-classification"].loaded, module=settle(model()))
     with pytest.raises(VerificationError, match="cannot be drawn as a graph: ") as caught:
-        draw_graph(loaded)
+        draw_graph(loaded, tmp_path / "fp32")
     assert ("no ONNX form" in str(caught.value)) == (model is tinymodels.NotDrawable)
 
 
-def test_rows_that_tracing_fixed_are_found_by_running(published: dict[str, ExportResult]) -> None:
+def test_rows_that_tracing_fixed_are_found_by_running(
+    published: dict[str, ExportResult], tmp_path: Path
+) -> None:
     """The exporter of TorchScript names the axis free even where the graph inside it is not."""
     with silence():
         traced = torch.jit.trace(settle(tinymodels.RowLoop()), PICTURES)
     loaded = replace(published["image-classification"].loaded, module=traced)
-    graph = draw_graph(loaded)
+    graph = draw_graph(loaded, tmp_path / "fp32")
     assert graph.opset == 18
     with pytest.raises(VerificationError, match="sample 1 picture"):
         verify_graph(graph, loaded, Tolerance(1e-4, 1e-3))
 
 
-def test_a_model_over_two_gigabytes_is_refused_early(
-    published: dict[str, ExportResult], monkeypatch: pytest.MonkeyPatch
+def test_what_the_exporter_of_torchscript_cannot_write_is_refused_before_it_is_drawn(
+    published: dict[str, ExportResult], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(graph_module, "MAX_WEIGHT_BYTES", 10)
-    with pytest.raises(CheckpointError, match="an ONNX file holds 2 GB"):
-        draw_graph(published["image-detection"].loaded)
-
-
-def test_a_graph_that_cannot_be_serialised_is_refused() -> None:
-    class Huge:
-        def SerializeToString(self) -> bytes:  # noqa: N802  # protobuf's name
-            raise ValueError("exceeds maximum protobuf size")
-
-    with pytest.raises(CheckpointError, match="larger than the 2 GB"):
-        serialise(Huge())
+    monkeypatch.setattr(graph_module, "MAX_GRAPH_BYTES", 10)
+    with silence():
+        traced = torch.jit.trace(settle(tinymodels.Classifier()), PICTURES)
+    loaded = replace(published["image-classification"].loaded, module=traced)
+    with pytest.raises(CheckpointError, match=r"older exporter, .* writes 2 GB at most"):
+        draw_graph(loaded, tmp_path / "fp32")
 
 
 def test_a_module_that_returns_nothing_usable_is_described(

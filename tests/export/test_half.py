@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -14,6 +15,7 @@ from inferctl.export.drawn import Graph
 from inferctl.export.graph import draw_graph
 from inferctl.export.half import Overflow, half_precision, named, smallest_kept
 from inferctl.export.halves import to_half
+from inferctl.export.onnxfile import read_graph, write_graph
 from inferctl.export.samples import samples
 
 from .conftest import LoadTiny
@@ -49,45 +51,52 @@ def test_a_search_that_takes_too_long_ends_with_what_works() -> None:
     assert needs.nodes <= set(kept)
 
 
-def graph_of(load_tiny: LoadTiny, model: str) -> tuple[Graph, list]:
+def graph_of(load_tiny: LoadTiny, model: str, folder: Path) -> tuple[Graph, list]:
     loaded = load_tiny(model)
-    return draw_graph(loaded), list(samples(loaded))
+    return draw_graph(loaded, folder / "fp32"), list(samples(loaded))
 
 
-def test_a_calm_model_is_fp16_throughout_between_its_ends(load_tiny: LoadTiny) -> None:
-    graph, batches = graph_of(load_tiny, "DeepClassifier")
-    half = half_precision(graph.model, batches, lambda model: True)
+def test_a_calm_model_is_fp16_throughout_between_its_ends(
+    load_tiny: LoadTiny, tmp_path: Path
+) -> None:
+    graph, batches = graph_of(load_tiny, "DeepClassifier", tmp_path)
+    half = half_precision(graph.file, tmp_path / "fp16", batches, lambda file: True)
     assert (half.kept, half.trials) == ((), 1)
-    proto = onnx.load_from_string(half.model)
+    proto = onnx.load(half.file)
     assert [t.type.tensor_type.elem_type for t in proto.graph.output] == [onnx.TensorProto.FLOAT]
     weights = {tensor.data_type for tensor in proto.graph.initializer if len(tensor.dims) == 4}
     assert weights == {onnx.TensorProto.FLOAT16}
-    assert len(half.model) < 0.75 * len(graph.model)
-    onnx.checker.check_model(half.model)
+    assert half.file.stat().st_size < 0.75 * graph.file.stat().st_size
+    onnx.checker.check_model(half.file)
 
 
-def test_layers_that_overflow_are_found_and_kept_in_fp32(load_tiny: LoadTiny) -> None:
-    graph, batches = graph_of(load_tiny, "Overflowing")
-    proto = named(graph.model)
-    overflow = Overflow(proto, batches)
-    assert overflow.of(to_half(proto, ()))
+def test_layers_that_overflow_are_found_and_kept_in_fp32(
+    load_tiny: LoadTiny, tmp_path: Path
+) -> None:
+    graph, batches = graph_of(load_tiny, "Overflowing", tmp_path)
+    proto = named(read_graph(graph.file))
+    overflow = Overflow(graph.file, batches)
+    everything = to_half(proto, (), tmp_path)
+    assert overflow.of(
+        write_graph(everything, tmp_path / "all", weights_in=tmp_path, data_over_bytes=10_000)
+    )
 
-    half = half_precision(graph.model, batches, lambda model: True)
+    half = half_precision(graph.file, tmp_path / "fp16", batches, lambda file: True)
 
     kinds = {node.name: node.op_type for node in proto.graph.node}
     assert {kinds[name] for name in half.kept} <= {"Mul", "Div", "ReduceMean"}
     assert "Mul" in {kinds[name] for name in half.kept}
-    assert not overflow.of(onnx.load_from_string(half.model))
+    assert not overflow.of(half.file)
 
 
 def test_an_attention_mask_is_no_overflow(
-    published: dict[str, ExportResult],
+    published: dict[str, ExportResult], tmp_path: Path
 ) -> None:
     result = published["text-classification"]
-    model, batches = (result.path / "model.onnx").read_bytes(), list(samples(result.loaded))
-    half = half_precision(model, batches, lambda model: True)
+    model, batches = result.path / "model.onnx", list(samples(result.loaded))
+    half = half_precision(model, tmp_path / "fp16", batches, lambda file: True)
     assert (half.kept, half.trials) == ((), 1)
-    onnx.checker.check_model(half.model)
+    onnx.checker.check_model(half.file)
 
 
 def test_weights_are_cut_to_the_range_but_infinity_and_what_is_not_zero_stay() -> None:
@@ -96,7 +105,7 @@ def test_weights_are_cut_to_the_range_but_infinity_and_what_is_not_zero_stay() -
     ends = [onnx.helper.make_tensor_value_info(name, 1, [6]) for name in "xy"]
     weights = [onnx.numpy_helper.from_array(values, "w")]
     graph = onnx.helper.make_graph(nodes, "g", ends[:1], ends[1:], weights)
-    half = to_half(onnx.helper.make_model(graph), ())
+    half = to_half(onnx.helper.make_model(graph), (), Path())
     (weight,) = (onnx.numpy_helper.to_array(tensor) for tensor in half.graph.initializer)
     assert weight.dtype == np.float16
     assert weight[:3].tolist() == [60000, -60000, -np.inf]
@@ -104,10 +113,10 @@ def test_weights_are_cut_to_the_range_but_infinity_and_what_is_not_zero_stay() -
     assert weight[4:].tolist() == [0, 0.5]
 
 
-def test_what_no_set_of_nodes_mends_is_refused(load_tiny: LoadTiny) -> None:
-    graph, batches = graph_of(load_tiny, "DeepClassifier")
+def test_what_no_set_of_nodes_mends_is_refused(load_tiny: LoadTiny, tmp_path: Path) -> None:
+    graph, batches = graph_of(load_tiny, "DeepClassifier", tmp_path)
     with pytest.raises(VerificationError, match="even with every node kept in fp32"):
-        half_precision(graph.model, batches, lambda model: False)
+        half_precision(graph.file, tmp_path / "fp16", batches, lambda file: False)
 
 
 def test_nodes_get_names_of_their_own() -> None:
@@ -117,6 +126,6 @@ def test_nodes_get_names_of_their_own() -> None:
     ]
     ends = [onnx.helper.make_tensor_value_info(name, 1, [1]) for name in "ad"]
     model = onnx.helper.make_model(onnx.helper.make_graph(nodes, "g", ends[:1], ends[1:]))
-    names = [node.name for node in named(model.SerializeToString()).graph.node]
+    names = [node.name for node in named(model).graph.node]
     assert len(set(names)) == 3
     assert names[1] == "same"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ import torch
 
 from inferctl import __version__
 from inferctl.bundles.repository import find_bundles, open_bundle
+from inferctl.check import CheckRequest, check_bundle
 from inferctl.errors import (
     CheckpointError,
     InferctlError,
@@ -20,7 +22,7 @@ from inferctl.errors import (
     UsageError,
     VerificationError,
 )
-from inferctl.export import ExportResult, export_bundle
+from inferctl.export import ExportRequest, ExportResult, export_bundle
 from inferctl.export.finish import token_buckets
 
 from . import tinymodels
@@ -257,3 +259,33 @@ def test_flags_that_do_not_fit_the_model_fail_before_the_export(
 )
 def test_token_buckets_end_at_the_longest_text(max_tokens: int, buckets: tuple[int, ...]) -> None:
     assert token_buckets(max_tokens) == buckets
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
+def test_weights_over_the_limit_lie_beside_the_graph(
+    classify: MakeRequest, store: Path, precision: str
+) -> None:
+    """Whole and parted bundles answer alike, and each passes its check."""
+    parts = {"checkpoint": store / "deep.pt", "factory": factory("DeepClassifier")}
+    request = classify(**parts, precision=precision, data_over_bytes=2_000)
+    parted = export_bundle(request)
+    whole = export_bundle(replace(request, data_over_bytes=1_000_000))
+
+    data = parted.path / "model.onnx.data"
+    assert open_bundle(parted.path).manifest.files["model.onnx.data"].bytes == data.stat().st_size
+    assert "model.onnx.data" not in open_bundle(whole.path).manifest.files
+    assert (parted.path / "model.onnx").stat().st_size < (whole.path / "model.onnx").stat().st_size
+    assert np.array_equal(run(parted.path, 3)["scores"], run(whole.path, 3)["scores"])
+    report = json.loads((parted.path / "report.json").read_bytes())
+    assert report["graph"]["data_sha256"] == parted.manifest.files["model.onnx.data"].sha256
+    assert [path.name for path in parted.path.parent.iterdir() if path.name.startswith(".")] == []
+    assert not check_bundle(CheckRequest(parted.path)).failed
+
+
+def test_a_text_model_with_weights_beside_it_can_be_quantised(store: Path, tmp_path: Path) -> None:
+    request = ExportRequest(
+        store / "bert", output=tmp_path, precision="int8", max_drop=1.0, data_over_bytes=1_000
+    )
+    path = export_bundle(request).path
+    assert (path / "model.onnx.data").is_file()
+    assert run(path, 2)["scores"].shape == (2, 2)

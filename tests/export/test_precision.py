@@ -218,13 +218,13 @@ def test_fp16_of_a_model_that_overflows_says_what_stayed_in_fp32(
 
 
 def test_a_precision_that_answers_otherwise_publishes_nothing(
-    deep: MakeRequest, monkeypatch: pytest.MonkeyPatch, load_tiny: LoadTiny
+    deep: MakeRequest, monkeypatch: pytest.MonkeyPatch, load_tiny: LoadTiny, tmp_path: Path
 ) -> None:
     """The int8 graph is replaced by one of other weights."""
     other = load_tiny("DeepClassifier")
     for parameter in other.module.parameters():
         parameter.data = parameter.data.flip(0)
-    wrong = draw_graph(other).model
+    wrong = draw_graph(other, tmp_path / "wrong").file
     monkeypatch.setattr(precision_module, "static_int8", lambda *_, **__: wrong)
     request = deep(precision="int8")
     with pytest.raises(
@@ -236,9 +236,9 @@ def test_a_precision_that_answers_otherwise_publishes_nothing(
 
 
 def test_nan_in_another_precision_names_its_sample(
-    deep: MakeRequest, monkeypatch: pytest.MonkeyPatch, load_tiny: LoadTiny
+    deep: MakeRequest, monkeypatch: pytest.MonkeyPatch, load_tiny: LoadTiny, tmp_path: Path
 ) -> None:
-    wrong = draw_graph(load_tiny("NotFinite")).model
+    wrong = draw_graph(load_tiny("NotFinite"), tmp_path / "wrong").file
     monkeypatch.setattr(precision_module, "static_int8", lambda *_, **__: wrong)
     with pytest.raises(VerificationError, match=r"scores holds NaN or infinity \(sample 1 picture"):
         export_bundle(deep(precision="int8"))
@@ -249,10 +249,12 @@ def test_a_graph_made_for_one_batch_size_is_refused(
 ) -> None:
     real = precision_module.static_int8
 
-    def fixed(model: bytes, *arguments: object, **options: object) -> bytes:
-        proto = onnx.load_from_string(real(model, *arguments, **options))
+    def fixed(*arguments: object, **options: object) -> Path:
+        file = real(*arguments, **options)
+        proto = onnx.load(file)
         proto.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 2
-        return proto.SerializeToString()
+        onnx.save(proto, file)
+        return file
 
     monkeypatch.setattr(precision_module, "static_int8", fixed)
     with pytest.raises(VerificationError, match="rows axis of input image is fixed at 2"):
@@ -321,18 +323,23 @@ def test_auto_for_a_gpu_is_a_rule_and_says_so(deep: MakeRequest) -> None:
 def test_a_candidate_is_taken_when_it_is_right_and_fast(
     agreement: Agreement, gains: tuple[float, ...], reason: str | None
 ) -> None:
-    found = choose(Variant("int8", "int8", b"", agreement), speeds(*gains), max_drop=0.01)
+    found = choose(Variant("int8", "int8", Path(), agreement), speeds(*gains), max_drop=0.01)
     assert found is None if reason is None else reason in str(found)
 
 
-def test_the_same_input_gives_the_same_bytes(deep: MakeRequest, load_tiny: LoadTiny) -> None:
+def test_the_same_input_gives_the_same_bytes(
+    deep: MakeRequest, load_tiny: LoadTiny, tmp_path: Path
+) -> None:
     loaded = load_tiny("DeepClassifier")
-    graph = draw_graph(loaded)
-    for precision in ("int8", "fp16"):
-        request = deep(precision=precision)
-        first, again = (convert(graph, loaded, request).model for _ in range(2))
-        assert first == again
-        assert first != graph.model
+    found = set()
+    for number in range(2):
+        (tmp_path / str(number)).mkdir()
+        graph = draw_graph(loaded, tmp_path / str(number) / "fp32")
+        for precision in ("int8", "fp16"):
+            conversion = convert(graph, loaded, deep(precision=precision))
+            found.add(conversion.file.read_bytes())
+        found.add(graph.file.read_bytes())
+    assert len(found) == 3
 
 
 def test_no_path_of_this_machine_travels_in_int8(deep: MakeRequest, timed: list[Speed]) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from inferctl.errors import OutputError
 from inferctl.export import publish as publish_module
-from inferctl.export.publish import check_target, next_version, publish
+from inferctl.export.publish import check_target, next_version, publish, workshop
 
 FILES = {"manifest.json": b"{}", "model.onnx": b"x" * 100}
 
@@ -178,3 +178,30 @@ def test_versions_count_up(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(OutputError, match="Not a directory"):
         next_version(tmp_path / "file")
+
+
+def test_what_was_made_in_a_workshop_is_moved_and_the_workshop_goes(tmp_path: Path) -> None:
+    target = tmp_path / "models" / "cats" / "1"
+    with workshop(target) as folder:
+        (folder / "graph").write_bytes(b"weights")
+        (folder / "left").touch()
+        publish(target, {"manifest.json": b"{}", "model.onnx": folder / "graph"}, force=False)
+        assert not (folder / "graph").exists()
+    assert tree(tmp_path / "models") == [
+        "cats",
+        "cats/1",
+        "cats/1/manifest.json",
+        "cats/1/model.onnx",
+    ]
+    assert (target / "model.onnx").read_bytes() == b"weights"
+
+
+def test_a_workshop_whose_work_fails_leaves_nothing(tmp_path: Path) -> None:
+    def fill(target: Path) -> None:
+        with workshop(target) as folder:
+            (folder / "half").write_bytes(b"a graph")
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with pytest.raises(OutputError, match="No space left"):
+        fill(tmp_path / "models" / "cats" / "1")
+    assert tree(tmp_path) == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -20,13 +21,15 @@ Published = dict[str, ExportResult]
 
 
 @pytest.fixture(scope="module")
-def drawn(published: Published) -> Graph:
-    return draw_graph(published["image-classification"].loaded)
+def drawn(published: Published, tmp_path_factory: pytest.TempPathFactory) -> Graph:
+    folder = tmp_path_factory.mktemp("drawn") / "fp32"
+    return draw_graph(published["image-classification"].loaded, folder)
 
 
-def test_what_is_no_graph_is_refused() -> None:
+def test_what_is_no_graph_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "model.onnx").write_bytes(b"\x08\x01\xff")
     with pytest.raises(VerificationError, match="the graph is not valid"):
-        open_model(b"\x08\x01\xff")
+        open_model(tmp_path / "model.onnx")
 
 
 def test_a_graph_without_the_promised_output_is_refused(published: Published, drawn: Graph) -> None:

@@ -16,9 +16,9 @@ from pathlib import Path, PurePosixPath
 import onnx
 from onnx import TensorProto
 
+from inferctl.bundles.manifest import MAX_GRAPH_BYTES
 from inferctl.errors import CheckpointError
 from inferctl.export.foreign import clean
-from inferctl.export.loaded import MAX_WEIGHT_BYTES
 
 _KEYS = frozenset(("location", "offset", "length", "checksum"))
 
@@ -38,7 +38,7 @@ def take_in_weights(proto: onnx.ModelProto, path: Path) -> None:
         if unknown := sorted(set(places) - _KEYS):
             raise _refused(f"its external data has an entry {unknown[0]!r}", where)
         with _opened(path.parent, places.get("location", ""), where) as file:
-            data = _read(file, places, MAX_WEIGHT_BYTES - taken, where)
+            data = _read(file, places, MAX_GRAPH_BYTES - taken, where)
         taken += len(data)
         tensor.raw_data = data
         tensor.ClearField("data_location")
@@ -98,9 +98,7 @@ def _read(file: int, places: dict[str, str], most: int, where: str) -> bytes:
     if offset < 0 or length < 0 or offset + length > size:
         raise _refused("its external data is not where it says it is: the file is shorter", where)
     if length > most:
-        raise _refused(
-            f"its external data is over the {MAX_WEIGHT_BYTES / 1e9:.0f} GB limit", where
-        )
+        raise _refused(f"its external data is over the {MAX_GRAPH_BYTES / 1e9:.0f} GB limit", where)
     data = bytearray()
     while len(data) < length and (part := os.pread(file, length - len(data), offset + len(data))):
         data += part

@@ -6,7 +6,10 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import onnx
+from google.protobuf.message import EncodeError  # type: ignore[import-untyped]
 
+from inferctl.errors import CheckpointError
 from inferctl.export.compare import Answers
 from inferctl.export.imported.model import ImportedModel
 from inferctl.export.imported.pixels import prepared
@@ -20,11 +23,15 @@ _INTEGERS = {6: np.int32, 7: np.int64}
 class Original:
     """Runs the file; knows its feeds from those of a bundle."""
 
-    def __init__(self, model: ImportedModel, data: bytes) -> None:
-        """Load the file; raises VerificationError when ONNX Runtime refuses it."""
+    def __init__(self, model: ImportedModel) -> None:
+        """Load the file.
+
+        Raises CheckpointError when it is too large with all of its weights, VerificationError when
+        ONNX Runtime refuses it.
+        """
         self._model = model
         self._outputs = [value.name for value in model.file.proto.graph.output]
-        self._session = Model(data)
+        self._session = Model(_serialised(model.file.proto))
 
     def rows(self, feeds: Feeds, where: str) -> list[Answers]:
         """The raw outputs of each row alone; raises VerificationError when a run fails."""
@@ -47,3 +54,10 @@ class Original:
             name: one[name].astype(_INTEGERS.get(kind, one[name].dtype), copy=False)
             for name, kind in kinds.items()
         }
+
+
+def _serialised(proto: onnx.ModelProto) -> bytes:
+    try:
+        return bytes(proto.SerializeToString())
+    except (EncodeError, ValueError):
+        raise CheckpointError("the graph is larger than the 2 GB that an ONNX file holds") from None

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 from inferctl.errors import VerificationError
+from inferctl.export.drawn import Graph
 from inferctl.export.finish import Clock, ExportResult, choose_target, finish
 from inferctl.export.imported.axes import DYNAMIC_HINT, FREED
-from inferctl.export.imported.model import describe_model, model_name
+from inferctl.export.imported.model import ImportedModel, describe_model, model_name
 from inferctl.export.imported.request import ImportRequest
 from inferctl.export.imported.rewrite import rewrite
 from inferctl.export.imported.source import read_onnx
+from inferctl.export.publish import workshop
 
 
 def import_bundle(
@@ -26,9 +29,17 @@ def import_bundle(
     with clock.stage("load"):
         target = choose_target(request, request.name or model_name(request.checkpoint, request))
         model = describe_model(read_onnx(request.checkpoint), request)
-    with clock.stage("export"):
-        graph = rewrite(model, request)
-        model = replace(model, notes=model.notes + graph.notes)
+    with workshop(target) as folder:
+        with clock.stage("export"):
+            graph = rewrite(model, request, folder / "fp32")
+            model = replace(model, notes=model.notes + graph.notes)
+        return _finished(graph, model, request, target, clock)
+
+
+def _finished(
+    graph: Graph, model: ImportedModel, request: ImportRequest, target: Path, clock: Clock
+) -> ExportResult:
+    """As `finish`; a failure that the freed rows may have caused says so."""
     try:
         return finish(graph, model, request, target, clock)
     except VerificationError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -11,7 +12,7 @@ from onnx import TensorProto, helper
 from inferctl.bundles.manifest import Tensor
 from inferctl.errors import CheckpointError
 from inferctl.export.compare import Answers
-from inferctl.export.drawn import Graph, serialise
+from inferctl.export.drawn import Graph
 from inferctl.export.imported.axes import free_rows
 from inferctl.export.imported.model import ImportedModel
 from inferctl.export.imported.nodes import OURS, Nodes, name_nodes, rename
@@ -20,6 +21,7 @@ from inferctl.export.imported.outputs import Answering, answering
 from inferctl.export.imported.pixels import add_pixels
 from inferctl.export.imported.request import ImportRequest
 from inferctl.export.imported.texts import IDS, MASK, TYPES
+from inferctl.export.onnxfile import write_graph
 from inferctl.export.samples import Feeds, example
 from inferctl.export.tensors import tensor_samples
 
@@ -36,8 +38,8 @@ _TYPES: dict[str, int] = {
 _DTYPES = {number: name for name, number in _TYPES.items()}
 
 
-def rewrite(model: ImportedModel, request: ImportRequest) -> Graph:
-    """Make the bundle's graph, and the reference that it is to be held against.
+def rewrite(model: ImportedModel, request: ImportRequest, folder: Path) -> Graph:
+    """Write the bundle's graph into the new `folder`, and make what it is to be held against.
 
     Raises CheckpointError or UsageError when inputs or outputs are not those of the task, and
     VerificationError when ONNX Runtime refuses the file.
@@ -46,7 +48,7 @@ def rewrite(model: ImportedModel, request: ImportRequest) -> Graph:
     proto = onnx.ModelProto()
     proto.CopyFrom(model.file.proto)
     freed = free_rows(proto, [value.name for value in model.file.inputs], model.where)
-    original = Original(model, serialise(model.file.proto))
+    original = Original(model)
     answers = answering(model, request, original.rows(_example(model, inputs), "an example"))
     if model.task == "tensor":
         _declare(proto, inputs, answers.outputs)
@@ -61,7 +63,12 @@ def rewrite(model: ImportedModel, request: ImportRequest) -> Graph:
         return {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}
 
     return Graph(
-        model=serialise(proto),
+        file=write_graph(
+            proto,
+            folder,
+            weights_in=model.file.path.parent,
+            data_over_bytes=request.data_over_bytes,
+        ),
         inputs=inputs,
         outputs=answers.outputs,
         opset=model.file.opset,

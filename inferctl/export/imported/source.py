@@ -12,10 +12,10 @@ import onnx
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from onnx import inliner
 
+from inferctl.bundles.manifest import MAX_GRAPH_BYTES
 from inferctl.errors import CheckpointError
 from inferctl.export.foreign import FOREIGN_ERRORS, clean, first_line
 from inferctl.export.imported.external import take_in_weights
-from inferctl.export.loaded import MAX_WEIGHT_BYTES
 
 # What onnxruntime brings itself; anything else is a library of somebody's own.
 _DOMAINS = frozenset(("", "ai.onnx", "ai.onnx.ml", "com.microsoft"))
@@ -77,7 +77,7 @@ def _content(path: Path) -> bytes:
             )
         if not stat.S_ISREG(found.st_mode):
             raise CheckpointError("it is no file", where=str(path))
-        if found.st_size > MAX_WEIGHT_BYTES:
+        if found.st_size > MAX_GRAPH_BYTES:
             raise CheckpointError(
                 f"it has {found.st_size / 1e9:.1f} GB, and an ONNX file holds 2 GB", where=str(path)
             )

@@ -7,10 +7,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from inferctl.bundles.manifest import DATA_FILE, GRAPH_FILE
 from inferctl.bundles.repository import open_bundle
 from inferctl.check import CheckRequest, check_bundle
+from inferctl.export.runtime import Model
 
 from . import graphs
 from .conftest import Import
@@ -29,7 +32,9 @@ def inferctl(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
 
 def test_an_import_from_the_command_line(tmp_path: Path) -> None:
     save(graphs.yolov8(), tmp_path / "Shapes.onnx")
-    done = inferctl("import", "Shapes.onnx", "--max-detections", "50", cwd=tmp_path)
+    done = inferctl(
+        "import", "Shapes.onnx", "--max-detections", "50", "--external-data-mb", "0", cwd=tmp_path
+    )
     assert (done.returncode, done.stderr.count("✓")) == (0, 4), done.stderr
     assert "largest difference to the imported file" in done.stdout.replace("\n", " ")
     path = tmp_path / "models" / "shapes" / "1"
@@ -37,6 +42,7 @@ def test_an_import_from_the_command_line(tmp_path: Path) -> None:
     assert report["checkpoint"]["file"] == "Shapes.onnx"
     assert set(report["versions"]) == {"python", "onnx", "onnxruntime"}
     assert open_bundle(path).manifest.outputs[1].shape == ("rows", 50)
+    assert (path / DATA_FILE).is_file()
     listed = inferctl("models", cwd=tmp_path)
     assert "shapes" in listed.stdout
     assert "intact" in listed.stdout
@@ -75,3 +81,21 @@ def test_another_precision_is_held_against_fp32(imported: Import, precision: str
     assert result.manifest.precision == precision
     assert result.conversion is not None
     assert not check_bundle(CheckRequest(result.path)).failed
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
+def test_weights_over_the_limit_lie_beside_the_graph(imported: Import, precision: str) -> None:
+    """Whole and parted bundles answer alike, and each passes its check."""
+    parted = imported(graphs.yolov8(), precision=precision, data_over_bytes=1_000)
+    whole = imported(graphs.yolov8(), precision=precision)
+
+    assert parted.manifest.files[DATA_FILE].bytes == (parted.path / DATA_FILE).stat().st_size
+    assert DATA_FILE not in whole.manifest.files
+    feeds = {"image": graphs.picture(graphs.SIDE, graphs.SIDE)[None]}
+    names = [tensor.name for tensor in whole.manifest.outputs]
+    for one, other in zip(
+        *(Model(made.path / GRAPH_FILE).run(names, feeds, "").values() for made in (parted, whole)),
+        strict=True,
+    ):
+        assert np.array_equal(one, other)
+    assert not check_bundle(CheckRequest(parted.path)).failed

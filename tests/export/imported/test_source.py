@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import onnx
@@ -12,6 +13,9 @@ from onnx import helper
 
 from inferctl.errors import CheckpointError
 from inferctl.export.imported import source
+from inferctl.export.imported.model import describe_model
+from inferctl.export.imported.original import Original
+from inferctl.export.imported.request import ImportRequest
 from inferctl.export.imported.source import read_onnx
 
 from . import graphs
@@ -199,6 +203,21 @@ def test_the_limit_of_size_holds_over_all_weights(
     tmp_path: Path, model: onnx.ModelProto, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = external(model, tmp_path)
-    monkeypatch.setattr("inferctl.export.imported.external.MAX_WEIGHT_BYTES", 100)
+    monkeypatch.setattr("inferctl.export.imported.external.MAX_GRAPH_BYTES", 100)
     with pytest.raises(CheckpointError, match="GB limit"):
         source.read_onnx(path)
+
+
+def test_a_file_that_is_too_large_with_its_weights_is_refused(
+    tmp_path: Path, model: onnx.ModelProto
+) -> None:
+    class Huge:
+        graph = model.graph
+
+        def SerializeToString(self) -> bytes:  # noqa: N802  # protobuf's name
+            raise ValueError("exceeds maximum protobuf size")
+
+    request = ImportRequest(save(model, tmp_path / "net.onnx"))
+    described = describe_model(read_onnx(request.checkpoint), request)
+    with pytest.raises(CheckpointError, match="larger than the 2 GB"):
+        Original(replace(described, file=replace(described.file, proto=Huge())))
