@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from inferctl.errors import CheckpointError, UntrustedCheckpoint, UsageError
-from inferctl.export.archive import damaged
+from inferctl.export.archive import check_records, damaged
 from inferctl.export.foreign import FOREIGN_ERRORS, clean, type_of
 from inferctl.export.lightning import is_lightning, plain_hyperparameters
 from inferctl.export.pickles import imported_names, is_ordinary
@@ -72,6 +72,8 @@ def load_weights(path: Path, kind: Kind, key: str | None = None) -> Weights:
             )
         tensors = _read_safetensors(path) if kind is Kind.SAFETENSORS else read_shards(path)
         return find_weights(tensors, key, where=str(path))
+    if kind is Kind.TORCH_ZIP:
+        check_records(path)
     return find_weights(read_torch(path), key, where=str(path))
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 
 from inferctl.errors import CheckpointError, UntrustedCheckpoint, UsageError
+from inferctl.export.archive import check_records
 from inferctl.export.checkpoint import TRUST_FLAG, read_torch, shown_names
 from inferctl.export.factory import CALL_ERRORS, import_from_here
 from inferctl.export.foreign import first_line
@@ -27,6 +28,8 @@ def load_trusted(path: Path, kind: Kind) -> tuple[object, str]:
     file cannot be read or its code fails.
     """
     check_pickle(kind)
+    if kind is Kind.TORCH_ZIP:
+        check_records(path)
     if _loads_safely(path):
         raise _needless("the checkpoint")
     try:

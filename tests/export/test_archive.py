@@ -7,9 +7,10 @@ import zipfile
 from pathlib import Path
 
 import pytest
+import torch
 
 from inferctl.errors import CheckpointError
-from inferctl.export.archive import read_records, written
+from inferctl.export.archive import check_records, read_records, written
 
 
 def archive_of(path: Path, *records: tuple[str, bytes]) -> Path:
@@ -44,3 +45,29 @@ def test_a_record_that_was_changed_is_refused(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes().replace(b"content", b"changed"))
     with pytest.raises(CheckpointError, match="cut short or damaged: Bad CRC"):
         read_records(path)
+
+
+def test_a_flipped_byte_of_a_weight_is_found_and_its_record_named(tmp_path: Path) -> None:
+    path = tmp_path / "weights.pt"
+    torch.save({"weight": torch.full((64, 64), 7.0)}, path)
+    check_records(path)
+
+    data = bytearray(path.read_bytes())
+    data[data.index(torch.tensor([7.0, 7.0]).numpy().tobytes()) + 5] ^= 1
+    path.write_bytes(data)
+
+    # torch itself loads it, as another number.
+    assert len(torch.load(path, weights_only=True)["weight"].unique()) == 2
+    with pytest.raises(CheckpointError, match=r"Bad CRC-32 for file 'weights/data/0'") as caught:
+        check_records(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_archive_that_was_saved_without_checksums_is_read(tmp_path: Path) -> None:
+    before = torch.serialization.get_crc32_options()
+    torch.serialization.set_crc32_options(False)
+    try:
+        torch.save({"weight": torch.full((64, 64), 7.0)}, tmp_path / "weights.pt")
+    finally:
+        torch.serialization.set_crc32_options(before)
+    check_records(tmp_path / "weights.pt")
