@@ -105,11 +105,14 @@ class Buckets(Part):
         return self
 
 
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
 class File(Part):
     """Size and SHA-256 of a file of the bundle."""
 
     bytes: Annotated[int, Field(ge=0)]
-    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    sha256: Sha256
 
     @classmethod
     def of(cls, path: Path) -> Self:
@@ -117,6 +120,17 @@ class File(Part):
         with path.open("rb") as stream:
             digest = hashlib.file_digest(stream, "sha256").hexdigest()
         return cls(bytes=path.stat().st_size, sha256=digest)
+
+
+class Checkpoint(Part):
+    """What a bundle was made of: SHA-256 of the weights' file, and never its name or place.
+
+    Of weights in shards, `sha256` is that of their index and then all shards in the order of their
+    names, as one file; `shards` has each alone.
+    """
+
+    sha256: Sha256
+    shards: dict[str, Sha256] | None = None
 
 
 class Manifest(Part):
@@ -142,7 +156,9 @@ class Manifest(Part):
     precision: Precision = "fp32"
     opset: int
     producer: str
-    created_at: str
+    # Of bundles before 0.2; it stands in the report since, so that an export can be repeated.
+    created_at: str | None = None
+    checkpoint: Checkpoint | None = None
     files: dict[str, File]
 
     @model_validator(mode="after")

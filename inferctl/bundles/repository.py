@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from inferctl.bundles.external import external_files
 from inferctl.bundles.manifest import (
     DATA_FILE,
     GRAPH_FILE,
     MANIFEST_FILE,
+    REPORT_FILE,
     File,
     Manifest,
     read_manifest,
@@ -51,6 +54,26 @@ def check_files(bundle: Bundle) -> None:
     for name in bundle.manifest.files:
         check_file(bundle.path, bundle.manifest, name)
     _check_weights(bundle.path, bundle.manifest)
+
+
+def read_report(bundle: Path) -> dict[str, Any]:
+    """What the export noted of a bundle in `report.json`; nothing where there is none.
+
+    Not listed in the manifest, for no two exports report the same times. Raises BundleError when it
+    is no report.
+    """
+    file = bundle / REPORT_FILE
+    try:
+        document = json.loads(file.read_bytes()) if file.is_file() else {}
+    except (OSError, ValueError, RecursionError):
+        document = None
+    if not isinstance(document, dict):
+        raise BundleError(
+            "report.json is not what an export writes",
+            where=str(bundle),
+            hint="export the bundle again",
+        )
+    return document
 
 
 def check_graph(bundle: Path, manifest: Manifest) -> None:

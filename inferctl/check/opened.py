@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,13 +9,12 @@ from typing import Any
 
 from inferctl.bundles.manifest import (
     GRAPH_FILE,
-    REPORT_FILE,
     TOKENIZER_FILE,
     ImageInput,
     Manifest,
     TextInput,
 )
-from inferctl.bundles.repository import open_bundle
+from inferctl.bundles.repository import open_bundle, read_report
 from inferctl.errors import BundleError, VerificationError
 from inferctl.export.judge import Judge
 from inferctl.export.runtime import Model
@@ -68,21 +66,4 @@ def open_for_check(path: Path) -> Opened:
         raise BundleError(error.what, where=str(path), hint="export the bundle again") from None
     manifest = bundle.manifest
     tokenizer = (path / TOKENIZER_FILE).read_bytes() if manifest.text else None
-    return Opened(path, manifest, model, _report(path, manifest), tokenizer)
-
-
-def _report(path: Path, manifest: Manifest) -> Mapping[str, Any]:
-    """What the export noted; nothing for a bundle that was made without."""
-    if REPORT_FILE not in manifest.files:
-        return {}
-    try:
-        document = json.loads((path / REPORT_FILE).read_bytes())
-    except ValueError:
-        document = None
-    if not isinstance(document, dict):
-        raise BundleError(
-            "report.json is not what an export writes",
-            where=str(path),
-            hint="export the bundle again",
-        )
-    return document
+    return Opened(path, manifest, model, read_report(path), tokenizer)

@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from inferctl.errors import BundleError
+
 if TYPE_CHECKING:
     from inferctl.bundles.manifest import Manifest
+    from inferctl.bundles.repository import Bundle
 
 # (seconds, unit): an age is given in the largest unit that it reaches.
 UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"))
@@ -40,9 +43,25 @@ def models(
             table.add_row(name, marked, "-", "-", "-", problem, "-")
             continue
         manifest = shelved.bundle.manifest
-        facts = manifest.task, manifest.precision, size(manifest), "intact", age(manifest, now)
+        facts = (
+            manifest.task,
+            manifest.precision,
+            size(manifest),
+            "intact",
+            age(_created_at(shelved.bundle), now),
+        )
         table.add_row(name, marked, *facts)
     Console().print(table)
+
+
+def _created_at(bundle: Bundle) -> object:
+    """When it was made, by its report; of a damaged report nothing is known."""
+    from inferctl.bundles.repository import read_report
+
+    try:
+        return read_report(bundle.path).get("created_at", bundle.manifest.created_at)
+    except BundleError:
+        return None
 
 
 def size(manifest: Manifest) -> str:
@@ -51,11 +70,11 @@ def size(manifest: Manifest) -> str:
     return f"{count / 1e3:.1f} kB" if count < 100_000 else f"{count / 1e6:.1f} MB"
 
 
-def age(manifest: Manifest, now: datetime) -> str:
+def age(created_at: object, now: datetime) -> str:
     """How long ago a bundle was made, for people."""
     try:
-        seconds = (now - datetime.fromisoformat(manifest.created_at)).total_seconds()
-    except (ValueError, TypeError):  # the manifest says it in its own words, or without a zone
+        seconds = (now - datetime.fromisoformat(str(created_at))).total_seconds()
+    except (ValueError, TypeError):  # nothing says it, or in its own words, or without a zone
         return "unknown"
     for unit_s, unit in UNITS:
         if seconds >= unit_s:

@@ -39,7 +39,7 @@ def load_described(request: ExportRequest, kind: Kind) -> LoadedModel:
     card = read_card(request.card)
     sharded = kind is Kind.SHARDED
     weights = index_of(request.checkpoint) if sharded else request.checkpoint
-    sha256 = shards_sha256(weights) if sharded else file_sha256(weights)
+    sha256, shards = shards_sha256(weights) if sharded else (file_sha256(weights), {})
     module, notes = _load_module(request, kind, task, image)
     return LoadedModel(
         module=module,
@@ -48,6 +48,7 @@ def load_described(request: ExportRequest, kind: Kind) -> LoadedModel:
         labels=request.labels,
         weights=weights,
         sha256=sha256,
+        shards=shards,
         notes=notes,
         image=image,
         mean=request.mean,

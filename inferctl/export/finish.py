@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from pathlib import Path
 
 from inferctl import __version__
@@ -19,6 +18,7 @@ from inferctl.bundles.manifest import (
     REPORT_FILE,
     TOKENIZER_FILE,
     Buckets,
+    Checkpoint,
     File,
     Manifest,
     Precision,
@@ -86,26 +86,37 @@ def finish(
             conversion = convert(graph, loaded, request)
         graph = replace(graph, file=conversion.file)
     with clock.stage("publish"):
-        files = _graph_files(graph.file)
-        hashes = {name: _file(content) for name, content in files.items()}
-        files |= {
-            REPORT_FILE: report_json(hashes, loaded, checks, tolerance, clock.seconds, conversion),
-            **({TOKENIZER_FILE: loaded.tokenizer} if loaded.tokenizer is not None else {}),
-            **({CARD_FILE: card(loaded.card, conversion)} if loaded.card is not None else {}),
-        }
-        hashes |= {name: _file(files[name]) for name in files.keys() - hashes.keys()}
+        files = _files(graph.file, loaded, conversion)
         precision = conversion.precision if conversion else "fp32"
-        manifest = describe(graph, loaded, int(target.name), hashes, precision)
+        manifest = describe(graph, loaded, int(target.name), files, precision)
         document = manifest.model_dump_json(indent=2, exclude_none=True) + "\n"
-        publish(target, {**files, MANIFEST_FILE: document.encode()}, force=request.force)
+        files[MANIFEST_FILE] = document.encode()
+        # Not in the manifest: two exports of one checkpoint differ in it, and in nothing else.
+        files[REPORT_FILE] = report_json(
+            manifest, loaded, checks, tolerance, clock.seconds, conversion
+        )
+        publish(target, files, force=request.force)
     return ExportResult(target, manifest, loaded, checks, clock.seconds, conversion)
+
+
+def _files(
+    graph: Path, loaded: ModelFacts, conversion: Conversion | None
+) -> dict[str, bytes | Path]:
+    """What a server or a person needs of a bundle."""
+    data = data_of(graph)
+    return {
+        GRAPH_FILE: graph,
+        **({DATA_FILE: data} if data else {}),
+        **({TOKENIZER_FILE: loaded.tokenizer} if loaded.tokenizer is not None else {}),
+        **({CARD_FILE: card(loaded.card, conversion)} if loaded.card is not None else {}),
+    }
 
 
 def describe(
     graph: Graph,
     loaded: ModelFacts,
     version: int,
-    files: dict[str, File],
+    files: Mapping[str, bytes | Path],
     precision: Precision = "fp32",
 ) -> Manifest:
     """Write down what a server must know of the bundle."""
@@ -122,8 +133,8 @@ def describe(
         precision=precision,
         opset=graph.opset,
         producer=f"inferctl {__version__}",
-        created_at=datetime.now(UTC).isoformat(timespec="seconds"),
-        files=dict(sorted(files.items())),
+        checkpoint=Checkpoint(sha256=loaded.sha256, shards=dict(loaded.shards) or None),
+        files={name: _file(content) for name, content in files.items()},
     )
 
 
@@ -131,11 +142,6 @@ def token_buckets(max_tokens: int) -> tuple[int, ...]:
     """Powers of two from 16 up, below `max_tokens`, and `max_tokens` itself."""
     powers = (2**exponent for exponent in range(4, 14))
     return (*(power for power in powers if power < max_tokens), max_tokens)
-
-
-def _graph_files(graph: Path) -> dict[str, bytes | Path]:
-    data = data_of(graph)
-    return {GRAPH_FILE: graph, **({DATA_FILE: data} if data else {})}
 
 
 def _file(data: bytes | Path) -> File:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,7 +24,7 @@ class ModelFacts(ABC):
     """What a bundle will say of its model, whatever the model is before its graph is made.
 
     `sha256` is that of the file `weights`; of an index, of it and its shards in the order of their
-    names. `mean` and `std` are of values in 0..1.
+    names, and `shards` has each alone. `mean` and `std` are of values in 0..1.
     """
 
     task: Task
@@ -31,6 +32,7 @@ class ModelFacts(ABC):
     labels: tuple[str, ...]
     weights: Path
     sha256: str
+    shards: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     image: ImageInput | None = None
     mean: tuple[float, float, float] = (0.0, 0.0, 0.0)

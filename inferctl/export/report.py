@@ -6,6 +6,7 @@ import json
 import platform
 from collections.abc import Mapping
 from dataclasses import asdict
+from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
@@ -26,20 +27,21 @@ _ORIGINS: dict[str, str] = {"pytorch": "PyTorch", "the imported file": "the impo
 
 
 def report_json(
-    files: Mapping[str, File],
+    manifest: Manifest,
     loaded: ModelFacts,
     checks: tuple[Check, ...],
     tolerance: Tolerance,
     seconds: Mapping[str, float],
     conversion: Conversion | None = None,
 ) -> bytes:
-    """The content of `report.json`: what was compared, with what, and how long it took.
+    """The content of `report.json`: what was compared, with what, when, and how long it took.
 
-    `files` are the published ones, whose graph with a `conversion` is not that of the checks. Names
-    the checkpoint's file, never its folder: a bundle travels.
+    `manifest` is the published one, whose graph with a `conversion` is not that of the checks.
+    Names the checkpoint's file, never its folder: a bundle travels.
     """
     drawn = any(check.against == "pytorch" for check in checks)
     document = {
+        "created_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "checkpoint": {
             "file": loaded.weights.name,
             "sha256": loaded.sha256,
@@ -47,7 +49,7 @@ def report_json(
             "notes": list(loaded.notes),
         },
         "labels": loaded.labels,
-        "graph": _graph_entry(files),
+        "graph": _graph_entry(manifest.files),
         "precision": _precision_entry(conversion) if conversion else None,
         "normalisation": {"mean": loaded.mean, "std": loaded.std} if loaded.image else None,
         "tolerance": asdict(tolerance),

@@ -53,21 +53,26 @@ def check_shards(path: Path) -> None:
         _check_names(index, weights, shard, _read(shard, _listed_names))
 
 
-def shards_sha256(path: Path) -> str:
-    """Hash the index and then its shards in the order of their names, as one file.
+def shards_sha256(path: Path) -> tuple[str, dict[str, str]]:
+    """Hash the index and then its shards in the order of their names as one file, and each shard.
 
     Raises CheckpointError when one cannot be read.
     """
     index = index_of(path)
-    digest = hashlib.sha256()
+    whole = hashlib.sha256()
+    each = {}
     for file in (index, *_shards(index, _weight_map(index))):
+        alone = hashlib.sha256()
         try:
             with file.open("rb") as stream:
                 while chunk := stream.read(1 << 20):
-                    digest.update(chunk)
+                    whole.update(chunk)
+                    alone.update(chunk)
         except OSError as error:
             raise CheckpointError(f"cannot read it: {error.strerror}", where=str(file)) from None
-    return digest.hexdigest()
+        each[file.name] = alone.hexdigest()
+    del each[index.name]
+    return whole.hexdigest(), each
 
 
 def _weight_map(index: Path) -> dict[str, str]:

@@ -31,7 +31,7 @@ def damaged(
         (target / "model.onnx").write_bytes(proto.SerializeToString())
     manifest = json.loads((target / "manifest.json").read_bytes()) | fields
     if unrecorded:
-        del manifest["files"]["report.json"]
+        (target / "report.json").unlink()
     manifest["files"] = {name: File.of(target / name).model_dump() for name in manifest["files"]}
     (target / "manifest.json").write_text(json.dumps(manifest))
     return target

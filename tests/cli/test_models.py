@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from inferctl.bundles.manifest import GRAPH_FILE, Manifest
+from inferctl.bundles.manifest import GRAPH_FILE, REPORT_FILE, Manifest
 from inferctl.cli import app
 from inferctl.cli.models import age, size
 from inferctl.errors import BundleError
@@ -69,12 +69,22 @@ def manifest(**changes: Any) -> Manifest:
     ],
 )
 def test_an_age_is_told_in_its_largest_unit(ago: timedelta, expected: str) -> None:
-    assert age(manifest(created_at=(NOW - ago).isoformat()), NOW) == expected
+    assert age((NOW - ago).isoformat(), NOW) == expected
 
 
-@pytest.mark.parametrize("said", ["yesterday", "2026-11-26T12:00:00"])
-def test_an_age_that_cannot_be_told_is_unknown(said: str) -> None:
-    assert age(manifest(created_at=said), NOW) == "unknown"
+@pytest.mark.parametrize("said", ["yesterday", "2026-11-26T12:00:00", None, 3])
+def test_an_age_that_cannot_be_told_is_unknown(said: object) -> None:
+    assert age(said, NOW) == "unknown"
+
+
+@pytest.mark.parametrize(
+    ("report", "expected"),
+    [('{"created_at": "2020-01-01T00:00:00+00:00"}', r"\d{4} d"), ("damaged", "unknown")],
+)
+def test_an_age_is_told_by_the_report(tmp_path: Path, report: str, expected: str) -> None:
+    (put(tmp_path, 1, created_at=None) / REPORT_FILE).write_text(report)
+    (row,) = listed(tmp_path)
+    assert re.fullmatch(expected, row[-1])
 
 
 def test_a_size_is_that_of_all_files() -> None:

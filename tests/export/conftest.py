@@ -125,12 +125,10 @@ def classify(store: Path, tmp_path: Path) -> MakeRequest:
     return lambda **parts: replace(request, **parts)
 
 
-@pytest.fixture(scope="session")
-def published(store: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, ExportResult]:
-    """Bundles by task, `text-factory` being a text model from a state dict."""
-    output = tmp_path_factory.mktemp("models")
+def requests(store: Path, output: Path) -> dict[str, ExportRequest]:
+    """Exports by task, `text-factory` being a text model from a state dict."""
     side = (tinymodels.SIDE, tinymodels.SIDE)
-    requests = {
+    return {
         "image-classification": ExportRequest(
             store / "classifier.pt",
             factory=factory("classifier"),
@@ -159,7 +157,13 @@ def published(store: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str
             output=output,
         ),
     }
-    return {name: export_bundle(request) for name, request in requests.items()}
+
+
+@pytest.fixture(scope="session")
+def published(store: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, ExportResult]:
+    """The bundles of `requests` by the same names."""
+    output = tmp_path_factory.mktemp("models")
+    return {name: export_bundle(request) for name, request in requests(store, output).items()}
 
 
 @pytest.fixture(scope="session")

@@ -11,6 +11,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from inferctl.bundles.manifest import File
 from inferctl.errors import CheckpointError
 from inferctl.export.sharded import check_shards, read_shards, shards_sha256
 from inferctl.export.sniff import INDEX_FILE, Kind, sniff
@@ -52,9 +53,11 @@ def test_an_index_or_its_folder_is_read(folder: Path, name: str) -> None:
     assert all(torch.equal(tensors[name], STATE[name]) for name in STATE)
 
 
-def test_the_hash_is_that_of_all_files_in_order(folder: Path) -> None:
+def test_the_hash_is_that_of_all_files_in_order_and_of_each_shard(folder: Path) -> None:
     data = b"".join((folder / name).read_bytes() for name in (INDEX_FILE, FIRST, SECOND))
-    assert shards_sha256(folder) == hashlib.sha256(data).hexdigest()
+    whole, each = shards_sha256(folder)
+    assert whole == hashlib.sha256(data).hexdigest()
+    assert each == {name: File.of(folder / name).sha256 for name in (FIRST, SECOND)}
 
 
 def test_a_missing_shard_is_named(folder: Path, read: Read) -> None:

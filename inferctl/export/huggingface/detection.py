@@ -65,7 +65,7 @@ def load_detector(directory: Directory) -> LoadedModel:
     image, stretched = _input(directory, preprocessor)
     mean, std = preprocessor.normalisation()
     card = directory.card()
-    weights, sha256 = weights_of(directory.path)
+    weights, sha256, shards = weights_of(directory.path)
     model, notes = load_module(directory.path, transformers.AutoModelForObjectDetection)
     return LoadedModel(
         module=Detector(model, _choice(model, family, labels)).eval(),
@@ -74,6 +74,7 @@ def load_detector(directory: Directory) -> LoadedModel:
         labels=labels,
         weights=weights,
         sha256=sha256,
+        shards=shards,
         notes=(*notes, *stretched),
         image=image,
         mean=mean,

@@ -39,7 +39,7 @@ def load_image_classifier(directory: Directory) -> LoadedModel:
     image = preprocessor.classifier_input()
     mean, std = preprocessor.normalisation()
     card = directory.card()
-    weights, sha256 = weights_of(directory.path)
+    weights, sha256, shards = weights_of(directory.path)
     model, notes = load_module(directory.path, transformers.AutoModelForImageClassification)
     return LoadedModel(
         module=ImageClassifier(model).eval(),
@@ -48,6 +48,7 @@ def load_image_classifier(directory: Directory) -> LoadedModel:
         labels=labels,
         weights=weights,
         sha256=sha256,
+        shards=shards,
         notes=notes,
         image=image,
         mean=mean,

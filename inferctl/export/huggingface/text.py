@@ -44,7 +44,7 @@ def load_text_classifier(directory: Directory) -> LoadedModel:
             hint="use the tokenizer.json the model was trained with",
         )
     card = directory.card()
-    weights, sha256 = weights_of(directory.path)
+    weights, sha256, shards = weights_of(directory.path)
     model, notes = load_module(directory.path, transformers.AutoModelForSequenceClassification)
     return LoadedModel(
         module=SequenceClassifier(model).eval(),
@@ -53,6 +53,7 @@ def load_text_classifier(directory: Directory) -> LoadedModel:
         labels=labels,
         weights=weights,
         sha256=sha256,
+        shards=shards,
         notes=notes,
         text=TextInput(
             max_tokens=longest_text(directory),

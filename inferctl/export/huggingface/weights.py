@@ -22,8 +22,8 @@ from inferctl.export.sniff import INDEX_FILE, Kind, sniff
 WEIGHTS_FILE = "model.safetensors"
 
 
-def weights_of(directory: Path) -> tuple[Path, str]:
-    """Which file holds the weights, or lists the shards that do, and its sha256.
+def weights_of(directory: Path) -> tuple[Path, str, dict[str, str]]:
+    """Which file holds the weights, or lists the shards that do; its sha256, and each shard's.
 
     Of both, transformers reads the first. Raises CheckpointError when there is neither, or it is no
     safetensors file, or the index does not fit its shards.
@@ -31,10 +31,10 @@ def weights_of(directory: Path) -> tuple[Path, str]:
     weights, index = directory / WEIGHTS_FILE, directory / INDEX_FILE
     if weights.is_file():
         _check_format(weights)
-        return weights, file_sha256(weights)
+        return weights, file_sha256(weights), {}
     if index.is_file():
         check_shards(index)
-        return index, shards_sha256(index)
+        return index, *shards_sha256(index)
     raise CheckpointError(
         f"{WEIGHTS_FILE} is missing",
         where=str(directory),

@@ -44,7 +44,9 @@ def shards(folder: Path) -> list[Path]:
 def test_every_weight_of_every_shard_is_loaded(sharded: Path) -> None:
     assert len(shards(sharded)) > 2
     loaded = load_huggingface(ExportRequest(sharded))
-    assert (loaded.weights, loaded.sha256) == (sharded / INDEX_FILE, shards_sha256(sharded))
+    assert loaded.weights == sharded / INDEX_FILE
+    assert (loaded.sha256, loaded.shards) == shards_sha256(sharded)
+    assert set(loaded.shards) == {path.name for path in shards(sharded)}
     saved = build(FAMILY)[0].state_dict()
     own = loaded.module.model.state_dict()
     assert own.keys() == saved.keys()

@@ -10,9 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from inferctl.bundles.manifest import DATA_FILE, GRAPH_FILE
+from inferctl.bundles.manifest import DATA_FILE, GRAPH_FILE, MANIFEST_FILE, Checkpoint, File
 from inferctl.bundles.repository import open_bundle
 from inferctl.check import CheckRequest, check_bundle
+from inferctl.export.imported.pipeline import import_bundle
+from inferctl.export.imported.request import ImportRequest
 from inferctl.export.runtime import Model
 
 from . import graphs
@@ -99,3 +101,18 @@ def test_weights_over_the_limit_lie_beside_the_graph(imported: Import, precision
     ):
         assert np.array_equal(one, other)
     assert not check_bundle(CheckRequest(parted.path)).failed
+
+
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+def test_the_same_file_makes_the_same_bundle_and_its_hash_stands_there(
+    imported: Import, tmp_path: Path, precision: str
+) -> None:
+    parts = {"name": "same", "precision": precision}
+    first = imported(graphs.yolov8(), **parts)
+    renamed = (tmp_path / "net.onnx").rename(tmp_path / "best.onnx")
+    again = import_bundle(ImportRequest(renamed, output=tmp_path / "again", **parts))  # type: ignore[arg-type]
+
+    assert again.manifest == first.manifest
+    for name in (MANIFEST_FILE, *first.manifest.files):
+        assert (again.path / name).read_bytes() == (first.path / name).read_bytes(), name
+    assert first.manifest.checkpoint == Checkpoint(sha256=File.of(renamed).sha256)
