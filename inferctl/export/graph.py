@@ -21,6 +21,7 @@ from inferctl.export.compare import Answers
 from inferctl.export.drawn import Graph, check_axes, not_free
 from inferctl.export.foreign import FOREIGN_ERRORS, first_line
 from inferctl.export.loaded import LoadedModel
+from inferctl.export.metadata import write_metadata
 from inferctl.export.onnxfile import read_graph, write_graph
 from inferctl.export.quiet import quiet
 from inferctl.export.samples import Feeds, example
@@ -49,22 +50,25 @@ def draw_graph(loaded: LoadedModel, folder: Path, data_over_bytes: int = MAX_GRA
     tensors = tuple(torch.from_numpy(array) for array in feeds.values())
     outputs = run_example(module, tensors, loaded)
     axes = {name: _axes(array.ndim, name) for name, array in feeds.items()}
+    inputs = tuple(
+        _tensor(name, array.dtype.name, (*axes[name], *array.shape[len(axes[name]) :]))
+        for name, array in feeds.items()
+    )
+    results = tuple(
+        _tensor(name, _DTYPES[output.dtype], ("rows", *output.shape[1:]))
+        for name, output in zip(OUTPUT_NAMES[loaded.task], outputs, strict=True)
+    )
     with TemporaryDirectory(dir=folder.parent) as name:
         raw = Path(name) / "raw.onnx"
         proto, notes = _draw(module, tensors, axes, loaded, raw)
         strip_origins(proto)
+        write_metadata(proto, loaded, inputs, results)
         file = write_graph(proto, folder, weights_in=raw.parent, data_over_bytes=data_over_bytes)
     opset = next(entry.version for entry in proto.opset_import if entry.domain in ("", "ai.onnx"))
     return Graph(
         file=file,
-        inputs=tuple(
-            _tensor(name, array.dtype.name, (*axes[name], *array.shape[len(axes[name]) :]))
-            for name, array in feeds.items()
-        ),
-        outputs=tuple(
-            _tensor(name, _DTYPES[output.dtype], ("rows", *output.shape[1:]))
-            for name, output in zip(OUTPUT_NAMES[loaded.task], outputs, strict=True)
-        ),
+        inputs=inputs,
+        outputs=results,
         opset=opset,
         reference=partial(_reference, module, tuple(feeds), OUTPUT_NAMES[loaded.task]),
         notes=notes,

@@ -24,6 +24,7 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 from inferctl.bundles.manifest import MAX_GRAPH_BYTES
 from inferctl.errors import VerificationError
 from inferctl.export.foreign import FOREIGN_ERRORS, first_line
+from inferctl.export.metadata import copy_metadata
 from inferctl.export.onnxfile import read_graph, write_graph
 
 Array = npt.NDArray[Any]
@@ -139,6 +140,7 @@ def _quantised(
                 "between the input and the head",
                 hint="export it with --precision fp32",
             )
+        copy_metadata(read_graph(model), proto)
         return write_graph(proto, folder, weights_in=done.parent, data_over_bytes=data_over_bytes)
 
 

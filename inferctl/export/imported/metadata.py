@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from inferctl.bundles.manifest import Task
 from inferctl.errors import CheckpointError
 from inferctl.export.foreign import clean
+from inferctl.export.metadata import MANIFEST_KEY
 
 _TASKS: dict[str, Task] = {"detect": "image-detection", "classify": "image-classification"}
 _MAX_LITERAL_CHARS = 1_000_000
@@ -41,6 +42,9 @@ def read_metadata(metadata: Mapping[str, str], where: str) -> Stated:
 
     Raises CheckpointError for values that are not of their kind, and tasks that are not served.
     """
+    # Our own graphs have names and a task too, and take and give what no exporter's do.
+    if MANIFEST_KEY in metadata:
+        return Stated()
     if "names" not in metadata or not {"stride", "task"} & set(metadata):
         return Stated()
     args = _literal(metadata, "args", where)

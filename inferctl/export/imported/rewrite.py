@@ -21,6 +21,7 @@ from inferctl.export.imported.outputs import Answering, answering
 from inferctl.export.imported.pixels import add_pixels
 from inferctl.export.imported.request import ImportRequest
 from inferctl.export.imported.texts import IDS, MASK, TYPES
+from inferctl.export.metadata import write_metadata
 from inferctl.export.onnxfile import write_graph
 from inferctl.export.samples import Feeds, example
 from inferctl.export.tensors import tensor_samples
@@ -28,6 +29,7 @@ from inferctl.export.tensors import tensor_samples
 IMAGE = "image"
 # The oldest IR whose weights need not be listed among the inputs, with room to spare.
 _LEAST_IR = 8
+_RIGHTS = ("author", "license")
 _TYPES: dict[str, int] = {
     "uint8": TensorProto.UINT8,
     "int32": TensorProto.INT32,
@@ -56,6 +58,7 @@ def rewrite(model: ImportedModel, request: ImportRequest, folder: Path) -> Graph
         _wrap(proto, model, inputs, answers)
     proto.ir_version = max(proto.ir_version, _LEAST_IR)
     name_nodes(proto.graph)
+    _describe(proto, model, inputs, answers.outputs)
 
     def reference(feeds: Feeds) -> Answers:
         where = model.file.path.name
@@ -136,6 +139,19 @@ def _add_tokens(nodes: Nodes, model: ImportedModel) -> None:
         if value.name == TYPES:
             source = nodes.add("Sub", source, source)
         nodes.add("Cast", source, to=value.type.tensor_type.elem_type, output=value.name)
+
+
+def _describe(
+    proto: onnx.ModelProto,
+    model: ImportedModel,
+    inputs: Sequence[Tensor],
+    outputs: Sequence[Tensor],
+) -> None:
+    """Say what the bundle's graph is instead of what the file was, but for whose it is."""
+    write_metadata(proto, model, inputs, outputs)
+    for key in _RIGHTS:
+        if key in model.file.metadata:
+            proto.metadata_props.add(key=key, value=model.file.metadata[key])
 
 
 def _declare(proto: onnx.ModelProto, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> None:

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import ast
+import json
 from pathlib import Path
 
+import onnx
 import pytest
 
+from inferctl.bundles.manifest import GRAPH_FILE
 from inferctl.errors import CheckpointError
+from inferctl.export.finish import ExportResult
 from inferctl.export.imported.metadata import Stated, read_metadata
+from inferctl.export.metadata import MANIFEST_KEY
 
+from . import graphs
+from .conftest import Import
 from .graphs import LABELS, ultralytics
 
 
@@ -72,3 +80,30 @@ def test_a_size_that_is_none_is_refused(size: str) -> None:
 
 def test_labels_are_shown_without_control_characters() -> None:
     assert read(names={0: "a\x1b[31mb\n"}).labels == ("ab",)
+
+
+def published(result: ExportResult) -> dict[str, str]:
+    proto = onnx.load(result.path / GRAPH_FILE)
+    return {entry.key: entry.value for entry in proto.metadata_props}
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
+def test_a_published_graph_says_what_it_is_now_and_whose_it_was(
+    imported: Import, precision: str
+) -> None:
+    model = graphs.yolov8(author="them", license="AGPL-3.0", date="2026-01-01")
+    result = imported(model, precision=precision)
+    found = published(result)
+    assert (found["task"], found["author"], found["license"]) == ("detect", "them", "AGPL-3.0")
+    assert ast.literal_eval(found["names"]) == dict(enumerate(result.manifest.labels))
+    described = json.loads(found[MANIFEST_KEY])
+    manifest = result.manifest.model_dump(mode="json", exclude_none=True)
+    assert described == {name: manifest[name] for name in described}
+    assert not {"date", "stride", "args"} & set(found)
+    assert read_metadata(found, "net.onnx") == Stated()
+
+
+def test_bare_tensors_have_no_labels_to_tell(imported: Import) -> None:
+    found = published(imported(graphs.sums(), task="tensor"))
+    assert (found["task"], found["description"]) == ("tensor", "net: tensors into tensors")
+    assert "names" not in found
