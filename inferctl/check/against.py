@@ -31,15 +31,15 @@ class Comparison:
 def compare_with(
     opened: Opened, other: Opened, batches: Sequence[Sample], max_drop: float
 ) -> Comparison:
-    """Compare a bundle with a reference on `batches`.
+    """Compare a bundle with another on `batches`.
 
-    The looser precision of the two sets the limits. Raises UsageError when their inputs differ.
+    The looser precision of the two sets the limits, and is held against the other: what fp32 had
+    decided is asked of fp32. Raises UsageError when their inputs differ.
     """
     _check_comparable(opened, other)
-    precision = next(
-        one for one in _LOOSEST if one in (opened.manifest.precision, other.manifest.precision)
-    )
-    pairs = _pairs(opened, other, batches, precision)
+    judged = looser(opened, other)
+    precision = judged.manifest.precision
+    pairs = _pairs(judged, other if judged is opened else opened, batches, precision)
     lines = (
         _labels(opened, other),
         pairs.line("answers against the other", precision, max_drop),
@@ -47,13 +47,20 @@ def compare_with(
     return Comparison(lines, pairs.agreement, _speeds(opened, other))
 
 
-def _pairs(opened: Opened, other: Opened, batches: Sequence[Sample], precision: Precision) -> Pairs:
+def looser(opened: Opened, other: Opened) -> Opened:
+    """The bundle of the looser precision; of two alike the first."""
+    return min(opened, other, key=lambda one: _LOOSEST.index(one.manifest.precision))
+
+
+def _pairs(
+    judged: Opened, reference: Opened, batches: Sequence[Sample], precision: Precision
+) -> Pairs:
     pairs = Pairs()
-    judge = Judge(opened.manifest.outputs, opened.manifest.labels, precision)
+    judge = Judge(judged.manifest.outputs, judged.manifest.labels, precision)
     for sample in batches:
         try:
-            expected = other.judge.answers(other.model, sample)
-            actual = opened.judge.answers(opened.model, sample)
+            expected = reference.judge.answers(reference.model, sample)
+            actual = judged.judge.answers(judged.model, sample)
         except VerificationError as error:
             pairs.lost(sample, error.what)
             continue

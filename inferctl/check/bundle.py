@@ -7,29 +7,34 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from inferctl.bundles.manifest import DATA_FILE, GRAPH_FILE
-from inferctl.check.against import compare_with
+from inferctl.check.against import Comparison, compare_with, looser
 from inferctl.check.data import real_samples
 from inferctl.check.findings import CheckReport, Finding, Line
 from inferctl.check.opened import Opened, open_for_check
 from inferctl.check.pairs import Pairs
 from inferctl.errors import VerificationError
-from inferctl.export.agreement import MAX_DROP
 from inferctl.export.judge import ALONE, UNPADDED
-from inferctl.export.samples import Sample, more_samples, samples
+from inferctl.export.samples import Sample, judging_samples, samples
 from inferctl.export.tensors import tensor_samples
 
-_MORE_SEED = 4
 STAGES = ("open", "run", "data", "against")
 
 
 @dataclass(frozen=True, slots=True)
 class CheckRequest:
-    """What `inferctl check` was told; `max_drop` is the share of rows that may answer otherwise."""
+    """What `inferctl check` was told; `max_drop` is the share of rows that may answer otherwise.
+
+    None is what the bundle's export allowed: by the same rows and limits, what it published passes.
+    """
 
     bundle: Path
     check_data: Path | None = None
     against: Path | None = None
-    max_drop: float = MAX_DROP
+    max_drop: float | None = None
+
+    def limit(self, judged: Opened) -> float:
+        """The share of rows of a bundle that may answer otherwise."""
+        return judged.max_drop if self.max_drop is None else self.max_drop
 
 
 def check_bundle(
@@ -47,21 +52,19 @@ def check_bundle(
     on_stage("run")
     bare = opened.manifest.task == "tensor"
     batches = list(tensor_samples(opened.manifest.inputs) if bare else samples(opened))
-    lines += _runs(opened, batches, "samples", request.max_drop)
+    more = judging_samples(opened) if opened.was_judged_on_generated_rows and not bare else ()
+    lines += _runs(opened, [*batches, *more], "samples", request.limit(opened))
     if request.check_data is not None:
         on_stage("data")
-        real = real_samples(opened.path, opened.manifest, request.check_data)
-        lines += _runs(opened, real, "real data", request.max_drop)
+        real = real_samples(opened, request.check_data)
+        lines += _runs(opened, real, "real data", request.limit(opened))
         batches += real
     manifest = opened.manifest
     parts = str(request.bundle), f"{manifest.name} version {manifest.version}", manifest.precision
     if other is None:
         return CheckReport(*parts, tuple(lines))
     on_stage("against")
-    if request.check_data is None and manifest.task != "tensor":
-        # As at the export: generated rows judge only where there are no real ones.
-        batches += more_samples(opened, _MORE_SEED)
-    comparison = compare_with(opened, other, batches, request.max_drop)
+    comparison = _compared(request, opened, other, batches)
     return CheckReport(
         *parts,
         (*lines, *comparison.lines),
@@ -69,6 +72,17 @@ def check_bundle(
         comparison.agreement,
         comparison.speeds,
     )
+
+
+def _compared(
+    request: CheckRequest, opened: Opened, other: Opened, batches: Sequence[Sample]
+) -> Comparison:
+    """Judge as the export of the looser precision did: by its rows, or by real ones alone."""
+    judged = looser(opened, other)
+    by_rows = judged.manifest.precision == "fp32" or judged.was_judged_on_generated_rows
+    if by_rows and request.check_data is None and judged.manifest.task != "tensor":
+        batches = [*batches, *judging_samples(opened)]
+    return compare_with(opened, other, batches, request.limit(judged))
 
 
 def _files(opened: Opened) -> Line:

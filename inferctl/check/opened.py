@@ -16,6 +16,7 @@ from inferctl.bundles.manifest import (
 )
 from inferctl.bundles.repository import open_bundle, read_report
 from inferctl.errors import BundleError, VerificationError
+from inferctl.export.agreement import MAX_DROP
 from inferctl.export.judge import Judge
 from inferctl.export.runtime import Model
 
@@ -49,6 +50,23 @@ class Opened:
     def text(self) -> TextInput | None:
         """Input of a text model."""
         return self.manifest.text
+
+    @property
+    def max_drop(self) -> float:
+        """The share of rows that its export let answer otherwise than fp32."""
+        said = self._judgement.get("max_drop")
+        return said if isinstance(said, float) and 0 <= said <= 1 else MAX_DROP
+
+    @property
+    def was_judged_on_generated_rows(self) -> bool:
+        """Whether its export, of another precision than fp32, had no real data to judge it by."""
+        real = self._judgement.get("judged_on_real_data")
+        return self.manifest.precision != "fp32" and real is not True
+
+    @property
+    def _judgement(self) -> Mapping[str, Any]:
+        entry = self.report.get("precision")
+        return entry if isinstance(entry, dict) else {}
 
     @property
     def judge(self) -> Judge:

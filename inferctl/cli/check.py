@@ -35,8 +35,11 @@ def check(
         typer.Option(help="Bundle to compare answers and speed with, such as the one in fp32."),
     ] = None,
     max_drop: Annotated[
-        float, typer.Option(min=0, max=1, help="Share of rows that may answer otherwise.")
-    ] = 0.01,
+        float | None,
+        typer.Option(
+            min=0, max=1, help="Share of rows that may answer otherwise. [what the export allowed]"
+        ),
+    ] = None,
     json: Annotated[Path | None, typer.Option(help="Write the report to this file too.")] = None,
 ) -> None:
     """Check a bundle again, without PyTorch: hashes, axes, answers, edges, another bundle."""

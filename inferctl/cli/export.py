@@ -92,7 +92,10 @@ def export(
     target: Annotated[str, typer.Option(help="What auto chooses for: cpu or cuda.")] = "cpu",
     calibration_data: Annotated[
         Path | None,
-        typer.Option(help="Folder of pictures to calibrate int8 with. [generated ones]"),
+        typer.Option(
+            help="Folder of pictures to calibrate int8 with, or of .txt files to judge it by. "
+            "[generated ones]"
+        ),
     ] = None,
     max_drop: Annotated[
         float, typer.Option(help="Share of rows that may answer otherwise than in fp32.")

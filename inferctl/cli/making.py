@@ -114,7 +114,7 @@ def stages(doing: Mapping[str, str]) -> Iterator[Callable[[str], None]]:
 
 
 def print_summary(result: ExportResult) -> None:
-    """Print the closing table."""
+    """Print the closing table, and a warning where there is one."""
     from rich.console import Console
 
     from inferctl.export.report import summary_table
@@ -128,3 +128,5 @@ def print_summary(result: ExportResult) -> None:
         result.conversion,
     )
     Console(file=sys.stdout).print(table)
+    if result.conversion and result.conversion.warning:
+        sys.stderr.write(f"inferctl: warning: {result.conversion.warning}\n")

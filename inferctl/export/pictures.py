@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +16,7 @@ from inferctl.settings import LimitsSettings, RuntimeSettings
 from inferctl.tasks.decode import decode_image
 
 Array = npt.NDArray[Any]
+Item = TypeVar("Item")
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 # Half of them calibrates, half of them judges; more changes neither.
@@ -48,10 +49,10 @@ def decode_file(path: Path, to: ImageInput) -> Array:
         raise UsageError(error.what, where=str(path), hint="take it out of the folder") from None
 
 
-def spread(files: Sequence[Path], count: int) -> list[Path]:
-    """At most `count` files, evenly from the whole list."""
-    count = min(count, len(files))
-    return [files[len(files) * number // count] for number in range(count)]
+def spread(items: Sequence[Item], count: int) -> list[Item]:
+    """At most `count` items, evenly from the whole list."""
+    count = min(count, len(items))
+    return [items[len(items) * number // count] for number in range(count)]
 
 
 def picture_samples(files: Sequence[Path], to: ImageInput) -> Iterator[Sample]:

@@ -54,10 +54,23 @@ class Conversion:
     file: Path
     fp32_sha256: str
     max_drop: float
+    judged_on_real_data: bool
     variant: Variant | None
     speeds: tuple[Speed, ...] = ()
     refused: tuple[tuple[str, str], ...] = ()
     notes: tuple[str, ...] = ()
+
+    @property
+    def warning(self) -> str | None:
+        """That what was asked for is slower than fp32 here, with the numbers; else None.
+
+        fp16 is made for a GPU, and a CPU's speed says nothing of it.
+        """
+        if self.precision != "int8":
+            return None
+        slower = [speed for speed in self.speeds if speed.gain("int8", "fp32") < 1]
+        told = "; ".join(speed.sentence() for speed in slower)
+        return f"int8 is slower than fp32 on this machine: {told}" if slower else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +151,7 @@ def _conversion(
         file=variant.file if variant else source.graph.file,
         fp32_sha256=File.of(source.graph.file).sha256,
         max_drop=request.max_drop,
+        judged_on_real_data=source.evidence.real,
         variant=variant,
         speeds=speeds,
         refused=refused,
@@ -148,9 +162,10 @@ def _conversion(
 def _int8(source: _Source) -> Variant:
     evidence, fp32 = source.evidence, source.graph.file
     folder, limit = source.folder("int8"), source.data_over_bytes
+    notes = (evidence.note,) if evidence.note else ()
     if source.loaded.image is None:
         file = dynamic_int8(fp32, folder, limit)
-        return Variant("int8", "int8, dynamic", file, _judge(source, file, "int8"))
+        return Variant("int8", "int8, dynamic", file, _judge(source, file, "int8"), notes)
     file = static_int8(
         fp32,
         folder,
@@ -159,7 +174,6 @@ def _int8(source: _Source) -> Variant:
         float_predictions=source.loaded.task == "image-detection",
         data_over_bytes=limit,
     )
-    notes = (evidence.note,) if evidence.note else ()
     return Variant("int8", "int8, static QDQ", file, _judge(source, file, "int8"), notes)
 
 

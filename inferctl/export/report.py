@@ -87,11 +87,13 @@ def _precision_entry(conversion: Conversion) -> dict[str, object]:
         "how": variant.how if variant else "fp32",
         "fp32_graph_sha256": conversion.fp32_sha256,
         "max_drop": conversion.max_drop,
+        "judged_on_real_data": conversion.judged_on_real_data,
         "limits": asdict(LIMITS[conversion.precision]),
         "against_fp32": variant.agreement.document() if variant else None,
         "kept_fp32": variant.kept_fp32 if variant else (),
         "speed": [asdict(speed) for speed in conversion.speeds],
         "refused": [{"variant": name, "reason": reason} for name, reason in conversion.refused],
+        "warning": conversion.warning,
         "notes": conversion.notes,
     }
 

@@ -26,6 +26,7 @@ _EXAMPLE_ROWS = 2
 _LENGTHS = (7, 33)
 _TIMED_TOKENS = 64
 _SEED = 20_240
+_JUDGING_SEED = 3
 _SENTENCES = (
     "The film was long, but I would watch it again tomorrow.",
     "Terrible service; we waited an hour and the food was cold!",
@@ -108,6 +109,11 @@ def samples(loaded: Described) -> Iterator[Sample]:
             _texts(text, sentences, rows, length, random),
         )
     yield from _text_edges(text, sentences, lengths[0], random)
+
+
+def judging_samples(described: Described) -> Iterator[Sample]:
+    """The generated rows that another precision is judged on, at the export and by a check."""
+    yield from more_samples(described, _JUDGING_SEED)
 
 
 def more_samples(loaded: Described, seed: int) -> Iterator[Sample]:

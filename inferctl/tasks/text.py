@@ -105,14 +105,7 @@ class TextTask(Task):
 
     def preprocess(self, item: str) -> Prepared:
         """Tokenise; texts longer than the model's window are cut."""
-        if "\0" in item:
-            raise Unprocessable("the text contains a NUL character")
-        encoding = self._tokenizer.encode(item.removeprefix(BYTE_ORDER_MARK))
-        if 0 not in encoding.special_tokens_mask:
-            raise Unprocessable("the text holds no token the model knows")
-        ids = encoding.ids
-        if max(ids) >= self._vocab_size:
-            raise Unprocessable("the text holds a token outside the model's vocabulary")
+        ids = token_ids(item, self._tokenizer, self._vocab_size)
         row = np.array([ids], np.int64)
         by_name = {"attention_mask": np.ones_like(row), "token_type_ids": np.zeros_like(row)}
         tensors = {name: by_name.get(name, row) for name in self._inputs}
@@ -133,13 +126,31 @@ class TextTask(Task):
         return {"text": "A quiet film with a wonderful cast."}
 
 
+def token_ids(text: str, tokenizer: Tokenizer, vocab_size: int) -> list[int]:
+    """The row that a text becomes. Raises Unprocessable when a model cannot take it."""
+    if "\0" in text:
+        raise Unprocessable("the text contains a NUL character")
+    encoding = tokenizer.encode(text.removeprefix(BYTE_ORDER_MARK))
+    if 0 not in encoding.special_tokens_mask:
+        raise Unprocessable("the text holds no token the model knows")
+    ids: list[int] = encoding.ids
+    if max(ids) >= vocab_size:
+        raise Unprocessable("the text holds a token outside the model's vocabulary")
+    return ids
+
+
+def row_tokenizer(document: bytes, max_tokens: int) -> Tokenizer:
+    """The tokenizer of single rows: cut at `max_tokens`, not padded. Raises ValueError."""
+    tokenizer = Tokenizer.from_buffer(document)
+    tokenizer.no_padding()
+    tokenizer.enable_truncation(max_tokens)
+    return tokenizer
+
+
 def _load_tokenizer(path: Path, max_tokens: int) -> Tokenizer:
     try:
-        tokenizer = Tokenizer.from_buffer(path.read_bytes())
+        return row_tokenizer(path.read_bytes(), max_tokens)
     except (OSError, ValueError) as error:
         raise BundleError(
             f"the tokenizer does not load: {error}", where=str(path), hint="export the bundle again"
         ) from None
-    tokenizer.no_padding()
-    tokenizer.enable_truncation(max_tokens)
-    return tokenizer

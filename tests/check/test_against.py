@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -117,3 +119,40 @@ def test_a_bundle_that_breaks_its_contract_is_no_agreement(
     bundle = damaged(path, tmp_path / "1", damage.divide_by_zero)
     report = against(bundle, path)
     assert failed(report)[AGAINST] == "scores holds NaN or infinity"
+
+
+def test_what_an_export_published_passes_beside_its_fp32(store: Path, tmp_path: Path) -> None:
+    """Of random weights: many answers are hardly decided, and the export allowed for it."""
+    request = ExportRequest(store / "bert", output=tmp_path)
+    fp32 = export_bundle(request)
+    int8 = export_bundle(replace(request, precision="int8", max_drop=0.05))
+    noted = json.loads((int8.path / "report.json").read_bytes())["precision"]["against_fp32"]
+
+    for first, second in ((int8.path, fp32.path), (fp32.path, int8.path)):
+        report = against(first, second)
+        assert failed(report) == {}
+        assert report.agreement is not None
+        assert report.agreement.document() == noted
+
+    strict = check_bundle(CheckRequest(int8.path, against=fp32.path, max_drop=0.0))
+    assert (AGAINST in failed(strict)) == bool(noted["changed"])
+
+
+def test_what_was_judged_on_real_texts_is_not_judged_on_noise(store: Path, tmp_path: Path) -> None:
+    texts = tmp_path / "texts"
+    texts.mkdir()
+    (texts / "some.txt").write_text("the film was long\nnot bad\n")
+    request = ExportRequest(store / "bert", output=tmp_path / "models")
+    fp32 = export_bundle(request)
+    int8 = export_bundle(replace(request, precision="int8", max_drop=0.1, calibration_data=texts))
+    assert int8.conversion is not None
+    assert int8.conversion.notes == ("judged on 2 texts",)
+    noted = json.loads((int8.path / "report.json").read_bytes())["precision"]["against_fp32"]
+
+    alone, together = (
+        check_bundle(CheckRequest(int8.path, data, fp32.path)).agreement for data in (None, texts)
+    )
+    assert alone is not None
+    assert together is not None
+    assert together.document() == noted
+    assert alone.rows == together.rows - 2

@@ -9,6 +9,7 @@ from PIL import Image
 
 from inferctl.check import CheckRequest, check_bundle
 from inferctl.check.data import real_samples
+from inferctl.check.opened import open_for_check
 from inferctl.errors import UsageError
 from inferctl.export import ExportResult
 
@@ -34,7 +35,7 @@ def test_real_texts_are_run_each_alone_and_unpadded(published: Published, texts:
 
 def test_texts_are_the_lines_that_are_not_empty(published: Published, texts: Path) -> None:
     result = published["text-factory"]
-    (batch,) = real_samples(result.path, result.manifest, texts)
+    (batch,) = real_samples(open_for_check(result.path), texts)
     assert batch.name == "second.txt line 1 and 2 more texts"
     assert batch.feeds["attention_mask"].sum(axis=1).tolist() == [1, 2, 4]
     assert batch.tokens == 4
@@ -47,7 +48,7 @@ def test_real_pictures_are_named_by_their_files(published: Published, tmp_path: 
     assert report.failed == ()
     assert {line.name: line.count for line in report.lines}["real data"] == 1
     result = published["image-detection"]
-    (batch,) = real_samples(result.path, result.manifest, tmp_path)
+    (batch,) = real_samples(open_for_check(result.path), tmp_path)
     assert batch.name == "a.png to b.jpg"
 
 
@@ -62,6 +63,7 @@ def test_real_pictures_are_named_by_their_files(published: Published, tmp_path: 
             {"a.txt": b"good\na\0b\n"},
             r"NUL character \(a.txt line 2\); take it out",
         ),
+        ("text-factory", {"a.txt": b"bad " * 600}, r"more than 2000 characters \(a.txt line 1\)"),
         ("image-detection", {"a.txt": b"x"}, "the folder holds no pictures"),
         ("image-detection", {"a.png": b"x"}, r"not JPEG, PNG or WebP.*a\.png"),
     ],

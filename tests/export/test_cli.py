@@ -7,6 +7,7 @@ import io
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from inferctl.bundles.repository import open_bundle
 from inferctl.cli import making
 from inferctl.errors import InferctlError, UsageError, VerificationError
 from inferctl.export import ExportResult
+from inferctl.export import report as report_module
 from inferctl.export.checkpoint import TRUST_FLAG
 
 from . import kinds, tinymodels
@@ -193,6 +195,20 @@ def test_flags_become_one_request(
     assert not request.trust_pickle
     assert invoke("file.pt", TRUST_FLAG) is None
     assert requests[1].trust_pickle
+
+
+def test_a_warning_is_one_line_on_stderr(
+    monkeypatch: pytest.MonkeyPatch,
+    published: dict[str, ExportResult],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    class Slow:
+        warning = "int8 is slower"
+
+    shown = replace(published["image-classification"], conversion=Slow())
+    monkeypatch.setattr(report_module, "summary_table", lambda *_: "")
+    command.print_summary(shown)
+    assert capsys.readouterr().err == "inferctl: warning: int8 is slower\n"
 
 
 @pytest.mark.parametrize(

@@ -183,11 +183,11 @@ def test_a_text_model_in_int8_has_its_matrix_products_quantised(
     assert "answers change" in card
 
 
-def test_a_text_model_takes_no_pictures(store: Path, tmp_path: Path) -> None:
+def test_texts_are_not_judged_by_pictures(store: Path, tmp_path: Path) -> None:
     request = text_request(
         store, tmp_path, precision="int8", calibration_data=save_pictures(tmp_path / "photos", 2)
     )
-    with pytest.raises(UsageError, match="quantised without calibration"):
+    with pytest.raises(UsageError, match="the folder holds no texts"):
         export_bundle(request)
 
 
@@ -299,6 +299,24 @@ def test_auto_stays_with_fp32_where_nothing_can_be_quantised(
     result = export_bundle(request)
     assert result.manifest.precision == "fp32"
     assert "nothing in the graph can run in int8" in printed(result)
+
+
+def test_int8_that_is_slower_than_fp32_is_published_with_a_warning(
+    deep: MakeRequest, timed: list[Speed]
+) -> None:
+    timed[:] = speeds(0.8, 2.0)
+    result = export_bundle(deep(precision="int8"))
+    assert result.conversion is not None
+    assert result.conversion.warning == (
+        "int8 is slower than fp32 on this machine: "
+        "1 row, one thread: fp32 0.800 ms, int8 1.000 ms: 0.80 x"
+    )
+    assert report(result)["precision"]["warning"] == result.conversion.warning
+
+    timed[:] = speeds(1.0, 2.0)
+    faster = export_bundle(deep(precision="int8"))
+    assert faster.conversion is not None
+    assert faster.conversion.warning is None
 
 
 def test_auto_for_a_gpu_is_a_rule_and_says_so(deep: MakeRequest) -> None:
