@@ -16,8 +16,7 @@ from inferctl.arena.memory import adopt_memory, map_memory
 from inferctl.arena.slots import ModelArena
 from inferctl.arena.spec import EngineSpec, ModelSpec
 from inferctl.arena.wire import Control, Verdict
-from inferctl.bundles.manifest import GRAPH_FILE
-from inferctl.bundles.repository import check_file
+from inferctl.bundles.repository import check_graph
 from inferctl.cores import available_cores
 from inferctl.engine.loader import Loader
 from inferctl.engine.model import Model
@@ -126,7 +125,7 @@ class Engine:
     def _load(self, spec: ModelSpec, known_rows: int = 0) -> None:
         place = spec.place
         memory = adopt_memory(spec.arena_fd)
-        check_file(Path(spec.bundle), spec.manifest, GRAPH_FILE)
+        check_graph(Path(spec.bundle), spec.manifest)
         arena = ModelArena(spec.manifest, spec.slots, self._spec.workers, memory)
         runtime, batching = spec.settings.runtime, spec.settings.batching
         threads, instances = _parallelism(runtime, self._cores)

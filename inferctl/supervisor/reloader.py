@@ -16,7 +16,7 @@ import structlog
 
 from inferctl.arena.ledger import Ledger
 from inferctl.arena.spec import ModelSpec, Roster, ServedVersions
-from inferctl.bundles.manifest import GRAPH_FILE, Manifest
+from inferctl.bundles.manifest import DATA_FILE, GRAPH_FILE, Manifest
 from inferctl.bundles.repository import (
     Bundle,
     check_file,
@@ -190,7 +190,7 @@ class Reloader:
         if same := self.stock.same(bundle, own):
             return same.place
         for file in bundle.manifest.files:
-            if file != GRAPH_FILE:  # the engine looks at that one, beside serving
+            if file not in (GRAPH_FILE, DATA_FILE):  # the engine looks at those, beside serving
                 check_file(bundle.path, bundle.manifest, file)
         spec = self.stock.take(bundle, own)
         self.loading = (spec.name, spec.manifest.version)

@@ -27,7 +27,7 @@ async def test_without_a_mark_no_model_is_the_default_one(tmp_path: Path) -> Non
     async with working(tmp_path, detector(), classifier()) as worker:
         answer = await post_json(worker.app, IMAGE)
         assert (answer.status, answer.json["code"]) == (404, "not_found")
-        assert "/models/{name}/predict" in answer.json["hint"]
+        assert "/predict?model=" in answer.json["hint"]
         for name in ("shapes", "animals"):
             answer = await post_json(worker.app, IMAGE, f"/models/{name}/predict")
             assert answer.json["model"] == name
