@@ -97,6 +97,8 @@ def test_of_32_concurrent_clients_each_gets_the_boxes_of_its_own_image(start: St
     scenes = scene_series(SEED + 1, 32)
     bodies = [image_body(jpeg(scene)) for scene in scenes]
     alone = [service.post_json("/models/shapes/predict", body).json for body in bodies]
+    # The engine counts a batch once it has said that it ran.
+    service.wait_for_metric('inference_batch_size_sum{model="shapes"}', 32)
     batches_before = service.metric('inference_batch_size_count{model="shapes"}')
     rows_before = service.metric('inference_batch_size_sum{model="shapes"}')
 
@@ -112,6 +114,7 @@ def test_of_32_concurrent_clients_each_gets_the_boxes_of_its_own_image(start: St
     for number, own in enumerate(answers):
         for detections in own:
             assert same_detections(detections, alone[number]["detections"])
+    service.wait_for_metric('inference_batch_size_sum{model="shapes"}', rows_before + 32 * 8)
     batches = service.metric('inference_batch_size_count{model="shapes"}') - batches_before
     rows = service.metric('inference_batch_size_sum{model="shapes"}') - rows_before
     assert rows == 32 * 8
