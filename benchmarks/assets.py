@@ -19,10 +19,17 @@ from benchmarks.bodies import CALIBRATION_SEED, SEED, text_bodies, vision_bodies
 from benchmarks.nets import MEAN, STD, minilm_folder, text_net, vision_net
 from benchmarks.peers.work import Array, load
 from benchmarks.workloads import LABELS, PARTS, WORKLOADS, Assets, Workload, bundle_files
-from inferctl.bundles.manifest import GRAPH_FILE, TOKENIZER_FILE, ImageInput, TextInput
+from inferctl.bundles.manifest import (
+    GRAPH_FILE,
+    MAX_GRAPH_BYTES,
+    TOKENIZER_FILE,
+    ImageInput,
+    TextInput,
+)
 from inferctl.errors import UsageError
 from inferctl.export.graph import draw_graph
 from inferctl.export.loaded import LoadedModel
+from inferctl.export.onnxfile import published_files
 from inferctl.export.publish import publish
 from inferctl.export.quantise import dynamic_int8, static_int8
 from inferctl.tasks.decode import decode_base64, decode_image
@@ -114,12 +121,12 @@ def _vision(_: Assets, folder: Path) -> dict[str, bytes]:
         mean=MEAN,
         std=STD,
     )
-    return {GRAPH_FILE: draw_graph(loaded, folder).file.read_bytes()}
+    return {GRAPH_FILE: _published(draw_graph(loaded, folder).file)}
 
 
 def _vision_int8(assets: Assets, folder: Path) -> dict[str, bytes]:
     model = _fp32(assets, "vision")
-    return {GRAPH_FILE: static_int8(model, folder, "image", _calibration_images()).read_bytes()}
+    return {GRAPH_FILE: _published(static_int8(model, folder, "image", _calibration_images()))}
 
 
 def _text(_: Assets, folder: Path) -> dict[str, bytes]:
@@ -138,13 +145,13 @@ def _text(_: Assets, folder: Path) -> dict[str, bytes]:
         text=TextInput.model_validate(PARTS["text"]["text"]),
         tokenizer=document,
     )
-    return {GRAPH_FILE: draw_graph(loaded, folder).file.read_bytes(), TOKENIZER_FILE: document}
+    return {GRAPH_FILE: _published(draw_graph(loaded, folder).file), TOKENIZER_FILE: document}
 
 
 def _text_int8(assets: Assets, folder: Path) -> dict[str, bytes]:
     model = _fp32(assets, "text")
     tokenizer = (assets.bundle("text") / TOKENIZER_FILE).read_bytes()
-    return {GRAPH_FILE: dynamic_int8(model, folder).read_bytes(), TOKENIZER_FILE: tokenizer}
+    return {GRAPH_FILE: _published(dynamic_int8(model, folder)), TOKENIZER_FILE: tokenizer}
 
 
 def _mlp(_: Assets, __: Path) -> dict[str, bytes]:
@@ -168,6 +175,10 @@ def _mlp(_: Assets, __: Path) -> dict[str, bytes]:
     opsets = [helper.make_opsetid("", 18)]
     model = helper.make_model(graph, opset_imports=opsets, ir_version=10)
     return {GRAPH_FILE: model.SerializeToString()}
+
+
+def _published(graph: Path) -> bytes:
+    return published_files(graph, MAX_GRAPH_BYTES)[GRAPH_FILE].read_bytes()
 
 
 FILES = {

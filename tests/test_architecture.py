@@ -39,7 +39,7 @@ ALLOWED: dict[str, set[str]] = {
     "server": FOUNDATION | {"arena", "bundles", "cores", "heap", "tasks", "ui", ""},
     "supervisor": FOUNDATION | {"arena", "bundles", "cores", "heap", "naming", "server"},
     # Calibration decodes pictures as the server will, and a check reads whole requests' bodies.
-    "export": FOUNDATION | {"bundles", "tasks", ""},
+    "export": FOUNDATION | {"bundles", "heap", "tasks", ""},
     "check": FOUNDATION | {"bundles", "tasks", "export"},
     # Whoever asks a server needs nothing that serves.
     "client": {""},

@@ -23,8 +23,8 @@ class Graph:
     """An ONNX file, and its tensors by contract.
 
     `file` is a `model.onnx`; its weights may lie beside it. `reference` gives what `origin` answers
-    to the same feeds, by output name. `notes` say how the graph was made where that was not as
-    usual.
+    to the same feeds, by output name, until `release` gives back the memory that it needs. `notes`
+    say how the graph was made where that was not as usual.
     """
 
     file: Path
@@ -32,6 +32,7 @@ class Graph:
     outputs: tuple[Tensor, ...]
     opset: int
     reference: Callable[[Feeds], Answers]
+    release: Callable[[], None]
     origin: Origin = "pytorch"
     notes: tuple[str, ...] = ()
 

@@ -12,8 +12,6 @@ from pathlib import Path
 from inferctl import __version__
 from inferctl.bundles.manifest import (
     CARD_FILE,
-    DATA_FILE,
-    GRAPH_FILE,
     MANIFEST_FILE,
     REPORT_FILE,
     TOKENIZER_FILE,
@@ -26,17 +24,20 @@ from inferctl.bundles.manifest import (
 from inferctl.export.compare import Tolerance
 from inferctl.export.drawn import Graph
 from inferctl.export.loaded import ModelFacts
-from inferctl.export.onnxfile import data_of
+from inferctl.export.onnxfile import published_files
 from inferctl.export.precision import Conversion, convert
 from inferctl.export.publish import check_target, next_version, publish
 from inferctl.export.report import card, report_json
 from inferctl.export.request import BundleRequest
-from inferctl.export.verify import Check, verify_graph
+from inferctl.export.verify import Check, references, verify_graph
 
 
 @dataclass(frozen=True, slots=True)
 class ExportResult:
-    """A published bundle: `path` is `<output>/<name>/<version>`, `seconds` is by stage."""
+    """A published bundle: `path` is `<output>/<name>/<version>`, `seconds` is by stage.
+
+    The weights of `loaded` were given back: its module cannot be run any more.
+    """
 
     path: Path
     manifest: Manifest
@@ -79,14 +80,17 @@ def finish(
     """
     tolerance = Tolerance(request.atol, request.rtol)
     with clock.stage("verify"):
-        checks = verify_graph(graph, loaded, tolerance)
+        expected = references(graph, loaded)
+        # Before ONNX Runtime takes memory for the same weights.
+        graph.release()
+        checks = verify_graph(graph, loaded, expected, tolerance)
     conversion = None
     if request.precision != "fp32":
         with clock.stage("convert"):
             conversion = convert(graph, loaded, request)
         graph = replace(graph, file=conversion.file)
     with clock.stage("publish"):
-        files = _files(graph.file, loaded, conversion)
+        files = _files(request, graph.file, loaded, conversion)
         precision = conversion.precision if conversion else "fp32"
         manifest = describe(graph, loaded, int(target.name), files, precision)
         document = manifest.model_dump_json(indent=2, exclude_none=True) + "\n"
@@ -100,13 +104,11 @@ def finish(
 
 
 def _files(
-    graph: Path, loaded: ModelFacts, conversion: Conversion | None
+    request: BundleRequest, graph: Path, loaded: ModelFacts, conversion: Conversion | None
 ) -> dict[str, bytes | Path]:
     """What a server or a person needs of a bundle."""
-    data = data_of(graph)
     return {
-        GRAPH_FILE: graph,
-        **({DATA_FILE: data} if data else {}),
+        **published_files(graph, request.data_over_bytes),
         **({TOKENIZER_FILE: loaded.tokenizer} if loaded.tokenizer is not None else {}),
         **({CARD_FILE: card(loaded.card, conversion)} if loaded.card is not None else {}),
     }

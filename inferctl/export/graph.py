@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -21,11 +23,13 @@ from inferctl.export.compare import Answers
 from inferctl.export.drawn import Graph, check_axes, not_free
 from inferctl.export.foreign import FOREIGN_ERRORS, first_line
 from inferctl.export.loaded import LoadedModel
+from inferctl.export.memory import release
 from inferctl.export.metadata import write_metadata
 from inferctl.export.onnxfile import read_graph, write_graph
 from inferctl.export.quiet import quiet
 from inferctl.export.samples import Feeds, example
 from inferctl.export.wrap import OUTPUT_NAMES, run_example, wrap
+from inferctl.heap import give_back
 
 # The newest that torch's older exporter writes itself, without converting.
 _TRACED_OPSET = 18
@@ -34,16 +38,26 @@ _FIXED = re.compile(r"a static shape of (?P<size>\d+) for dimension .*\.shape\[(
 # Its type hints are for constants, not for what a graph is drawn with.
 _OPERATORS: Any = opset20
 _DTYPES = {torch.float32: "float32", torch.int64: "int64", torch.uint8: "uint8"}
-# module, example inputs, their names, what is exported, the file to write
-Exporter = Callable[[nn.Module, tuple[torch.Tensor, ...], tuple[str, ...], LoadedModel, Path], None]
 
 
-def draw_graph(loaded: LoadedModel, folder: Path, data_over_bytes: int = MAX_GRAPH_BYTES) -> Graph:
+@dataclass(frozen=True, slots=True)
+class _Drawing:
+    """What an exporter is given: a module, what it is fed, whose axes are free, and the file."""
+
+    loaded: LoadedModel
+    module: nn.Module
+    tensors: tuple[torch.Tensor, ...]
+    axes: dict[str, tuple[str, ...]]
+    opset: int | None
+    file: Path
+
+
+def draw_graph(loaded: LoadedModel, folder: Path, opset: int | None = None) -> Graph:
     """Export the model with torch's exporter into the new `folder`.
 
-    Weights of more than `data_over_bytes` are put beside the graph. Raises CheckpointError when the
-    model does not keep its task's contract, and VerificationError when it cannot be drawn, or only
-    with an axis that is fixed.
+    `opset` is torch's default where none is asked for. Raises CheckpointError when the model does
+    not keep its task's contract, and VerificationError when it cannot be drawn, or only with an
+    axis that is fixed.
     """
     module = wrap(loaded)
     feeds = example(loaded)
@@ -60,19 +74,25 @@ def draw_graph(loaded: LoadedModel, folder: Path, data_over_bytes: int = MAX_GRA
     )
     with TemporaryDirectory(dir=folder.parent) as name:
         raw = Path(name) / "raw.onnx"
-        proto, notes = _draw(module, tensors, axes, loaded, raw)
+        proto, notes = _draw(_Drawing(loaded, module, tensors, axes, opset, raw))
         strip_origins(proto)
         write_metadata(proto, loaded, inputs, results)
-        file = write_graph(proto, folder, weights_in=raw.parent, data_over_bytes=data_over_bytes)
-    opset = next(entry.version for entry in proto.opset_import if entry.domain in ("", "ai.onnx"))
+        file = write_graph(proto, folder, weights_in=raw.parent)
     return Graph(
         file=file,
         inputs=inputs,
         outputs=results,
-        opset=opset,
+        opset=opset_of(proto),
         reference=partial(_reference, module, tuple(feeds), OUTPUT_NAMES[loaded.task]),
+        release=partial(release, module),
         notes=notes,
     )
+
+
+def opset_of(proto: onnx.ModelProto) -> int:
+    """The version of ONNX's own operators that a graph is written in."""
+    versions = {entry.domain: int(entry.version) for entry in proto.opset_import}
+    return versions.get("", versions.get("ai.onnx", 0))
 
 
 def _reference(
@@ -119,45 +139,42 @@ def _tensor(name: str, dtype: str, shape: tuple[int | str, ...]) -> Tensor:
     return Tensor.model_validate({"name": name, "dtype": dtype, "shape": shape})
 
 
-def _draw(
-    module: nn.Module,
-    tensors: tuple[torch.Tensor, ...],
-    axes: dict[str, tuple[str, ...]],
-    loaded: LoadedModel,
-    raw: Path,
-) -> tuple[onnx.ModelProto, tuple[str, ...]]:
+def _draw(drawing: _Drawing) -> tuple[onnx.ModelProto, tuple[str, ...]]:
     """The graph with free axes, and a note on how it was drawn if that is out of the ordinary."""
     # torch.export cannot look into TorchScript; torch's older exporter is made for it.
-    if isinstance(loaded.module, torch.jit.ScriptModule):
-        return _drawn(_export_traced, module, tensors, axes, loaded, raw), ()
+    if isinstance(drawing.loaded.module, torch.jit.ScriptModule):
+        return _drawn(_export_traced, drawing), ()
     try:
-        return _drawn(_export_module, module, tensors, axes, loaded, raw), ()
+        return _drawn(_export_module, drawing), ()
     except VerificationError as error:
         note = f"drawn with attention in single steps, because in one step {error.what}"
     # What a fused attention returns lies in memory as its kernel left it, and torch takes that for
     # a promise which the steps that it is drawn as do not keep: so it is with Swin's.
     with sdpa_kernel(SDPBackend.MATH):
-        return _drawn(_export_module, module, tensors, axes, loaded, raw), (note,)
+        return _drawn(_export_module, drawing), (note,)
 
 
-def _drawn(
-    export: Exporter,
-    module: nn.Module,
-    tensors: tuple[torch.Tensor, ...],
-    axes: dict[str, tuple[str, ...]],
-    loaded: LoadedModel,
-    raw: Path,
-) -> onnx.ModelProto:
-    """What an exporter makes of the model, with its axes checked. Raises VerificationError."""
+def _drawn(export: Callable[[_Drawing], None], drawing: _Drawing) -> onnx.ModelProto:
+    """What an exporter makes of the model, with its axes and its opset checked.
+
+    Raises VerificationError.
+    """
     try:
         with quiet():
-            export(module, tensors, tuple(axes), loaded, raw)
+            export(drawing)
     except (InferctlError, OSError):  # such as a full disk
         raise
     except FOREIGN_ERRORS as error:
-        raise _undrawable(error, type(loaded.module).__name__) from None
-    proto = read_graph(raw)
-    check_axes(proto, axes)
+        raise _undrawable(error, type(drawing.loaded.module).__name__) from None
+    proto = read_graph(drawing.file)
+    check_axes(proto, drawing.axes)
+    if drawing.opset not in (None, opset_of(proto)):
+        # torch converts, and where it cannot leaves the graph as it was and logs a line.
+        raise VerificationError(
+            f"the graph cannot be written in opset {drawing.opset}, only in {opset_of(proto)}",
+            where="--opset",
+            hint="leave it out",
+        )
     return proto
 
 
@@ -173,31 +190,28 @@ def _undrawable(error: Exception, where: str) -> VerificationError:
     )
 
 
-def _export_module(
-    module: nn.Module,
-    tensors: tuple[torch.Tensor, ...],
-    names: tuple[str, ...],
-    loaded: LoadedModel,
-    raw: Path,
-) -> None:
+def _export_module(drawing: _Drawing) -> None:
     # Names, and no `Dim`: of one that the model seems to fix, torch would draw a graph of two rows.
     # So it goes on to read the module's Python, which finds the rows of an RT-DETR free.
     program = torch.onnx.export(
-        module,
-        tensors,
-        input_names=names,
-        output_names=OUTPUT_NAMES[loaded.task],
+        drawing.module,
+        drawing.tensors,
+        input_names=tuple(drawing.axes),
+        output_names=OUTPUT_NAMES[drawing.loaded.task],
+        opset_version=drawing.opset,
         dynamo=True,
-        dynamic_shapes=tuple(
-            dict(enumerate(_axes(tensor.ndim, name)))
-            for name, tensor in zip(names, tensors, strict=True)
-        ),
+        dynamic_shapes=tuple(dict(enumerate(axes)) for axes in drawing.axes.values()),
         custom_translation_table={torch.ops.aten._is_all_true.default: _is_all_true},
         verbose=False,
     )
     assert program is not None  # dynamo=True always returns one
     # Beside the graph, weights are written one by one and never all held twice.
-    program.save(raw, external_data=True)
+    program.save(drawing.file, external_data=True)
+    # torch holds on to the program; what was folded into new weights need not stay with it.
+    for value in program.model.graph.initializers.values():
+        value.const_value = None
+    gc.collect()
+    give_back()
 
 
 def _is_all_true(values: Any) -> Any:
@@ -207,32 +221,26 @@ def _is_all_true(values: Any) -> Any:
     return _OPERATORS.Cast(least, to=onnx.TensorProto.BOOL)
 
 
-def _export_traced(
-    module: nn.Module,
-    tensors: tuple[torch.Tensor, ...],
-    names: tuple[str, ...],
-    loaded: LoadedModel,
-    raw: Path,
-) -> None:
+def _export_traced(drawing: _Drawing) -> None:
     """Draw TorchScript by watching one run: a branch on values stays the one that was taken."""
+    loaded = drawing.loaded
     if loaded.weight_bytes > MAX_GRAPH_BYTES:
         raise CheckpointError(
             f"its weights take {loaded.weight_bytes / 1e9:.1f} GB, and torch's older exporter, "
-            "which this model needs, writes 2 GB at most",
+            "which draws TorchScript, writes 2 GB at most",
             where=str(loaded.weights),
         )
     outputs = OUTPUT_NAMES[loaded.task]
-    free = {name: _axes(tensor.ndim, name) for name, tensor in zip(names, tensors, strict=True)}
-    free |= dict.fromkeys(outputs, ("rows",))
+    free = drawing.axes | dict.fromkeys(outputs, ("rows",))
     # The exporter's own tracing does not know script modules inside the one it is given.
-    traced = torch.jit.trace(module, tensors, check_trace=False)  # type: ignore[no-untyped-call]
+    traced = torch.jit.trace(drawing.module, drawing.tensors, check_trace=False)  # type: ignore[no-untyped-call]
     torch.onnx.export(
         traced,
-        tensors,
-        raw,
-        input_names=names,
+        drawing.tensors,
+        drawing.file,
+        input_names=tuple(drawing.axes),
         output_names=outputs,
         dynamo=False,
         dynamic_axes={name: dict(enumerate(axes)) for name, axes in free.items()},
-        opset_version=_TRACED_OPSET,
+        opset_version=drawing.opset or _TRACED_OPSET,
     )

@@ -13,7 +13,6 @@ import numpy.typing as npt
 import onnx
 from onnx import TensorProto
 
-from inferctl.bundles.manifest import MAX_GRAPH_BYTES
 from inferctl.errors import VerificationError
 from inferctl.export.halves import to_half
 from inferctl.export.onnxfile import read_graph, write_graph
@@ -79,7 +78,6 @@ def half_precision(
     folder: Path,
     samples: Sequence[Sample],
     accepts: Callable[[Path], bool],
-    data_over_bytes: int = MAX_GRAPH_BYTES,
 ) -> Half:
     """Convert to fp16 into the new `folder`, and keep in fp32 what must be.
 
@@ -94,13 +92,13 @@ def half_precision(
     def written(kept: Collection[str]) -> Path:
         rmtree(folder, ignore_errors=True)
         half = to_half(proto, kept, model.parent)
-        return write_graph(half, folder, weights_in=model.parent, data_over_bytes=data_over_bytes)
+        return write_graph(half, folder, weights_in=model.parent)
 
     def works(kept: Collection[str]) -> bool:
         nonlocal calls
         calls += 1
-        half = written(kept)
         try:
+            half = written(kept)
             return not overflow.of(half) and accepts(half)
         except VerificationError:  # a node without an fp16 form: ONNX Runtime does not load it
             return False

@@ -1,30 +1,32 @@
-"""ONNX graphs on disk: `model.onnx` alone, or with its weights in `model.onnx.data` beside it.
+"""ONNX graphs on disk: `model.onnx`, with large weights in `model.onnx.data` beside it.
 
 A graph is read without the weights beside it, and written tensor by tensor: whatever its size, no
-more than one of its weights is copied in memory. Each graph has a folder of its own, so that the
-name of its data is the same in every one.
+more than one of its weights is copied in memory. While an export works, weights always lie beside,
+where ONNX Runtime maps them instead of copying; what is published may be one file. Each graph has a
+folder of its own, so that the name of its data is the same in every one.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 import onnx
-from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+from google.protobuf.message import DecodeError, EncodeError  # type: ignore[import-untyped]
 from onnx import TensorProto
 
-from inferctl.bundles.manifest import DATA_FILE, GRAPH_FILE, MAX_GRAPH_BYTES
+from inferctl.bundles.manifest import DATA_FILE, GRAPH_FILE, MAX_GRAPH_BYTES, File
 from inferctl.errors import VerificationError
+from inferctl.export.foreign import first_line
 
 # Smaller tensors, such as shapes, stay in the graph: who looks at it needs them.
 _MIN_DATA_BYTES = 1024
 _ALIGNMENT = 4096
 _CHUNK_BYTES = 1 << 20
-_PROTOBUF_BYTES = 1 << 31
 # Length-delimited fields of onnx.proto: ModelProto.graph, GraphProto.initializer,
 # TensorProto.raw_data, as the tag byte (number << 3 | 2).
 _GRAPH, _INITIALIZER, _RAW_DATA = b"\x3a", b"\x2a", b"\x4a"
@@ -72,25 +74,69 @@ def data_of(graph: Path) -> Path | None:
     return data if data.exists() else None
 
 
-def write_graph(
-    proto: onnx.ModelProto, folder: Path, *, weights_in: Path, data_over_bytes: int
-) -> Path:
-    """Write a graph into the new `folder`; return the path of its `model.onnx`.
+def write_graph(proto: onnx.ModelProto, folder: Path, *, weights_in: Path) -> Path:
+    """Write a graph into the new `folder`, and check it; return the path of its `model.onnx`.
 
-    Weights that `proto` does not hold lie in files of the folder `weights_in`. If all weights take
-    more than `data_over_bytes` they go into `model.onnx.data`. Empties `proto` of its weights.
-    Raises VerificationError when the rest is larger than an ONNX file may be.
+    Weights that `proto` does not hold lie in files of the folder `weights_in`. Empties `proto`.
+    Raises VerificationError when the graph is not valid.
     """
     folder.mkdir()
-    weights = [_weight(tensor, weights_in) for tensor in proto.graph.initializer]
-    del proto.graph.initializer[:]
-    beside = sum(weight.size for weight in weights) > min(data_over_bytes, MAX_GRAPH_BYTES)
-    if beside:
+    weights = _taken_from(proto, weights_in)
+    if any(weight.size >= _MIN_DATA_BYTES for weight in weights):
         with (folder / DATA_FILE).open("xb") as data:
             weights = [_moved(weight, data) for weight in weights]
-    with (folder / GRAPH_FILE).open("xb") as stream:
-        _write_model(proto, weights, stream)
-    return folder / GRAPH_FILE
+    file = folder / GRAPH_FILE
+    with file.open("xb") as stream:
+        stream.writelines(_model_parts(proto, weights))
+    try:
+        onnx.checker.check_model(file)
+    except (onnx.checker.ValidationError, ValueError) as error:
+        raise VerificationError(f"the graph is not valid: {first_line(error)}") from None
+    return file
+
+
+def published_files(graph: Path, data_over_bytes: int) -> dict[str, Path]:
+    """The files of a graph by the names that a bundle gives them.
+
+    One, written beside the graph, if the weights take no more than `data_over_bytes` and than a
+    file may hold.
+    """
+    data = data_of(graph)
+    if data is None:
+        return {GRAPH_FILE: graph}
+    if not _fits(data, data_over_bytes):
+        return {GRAPH_FILE: graph, DATA_FILE: data}
+    file = graph.with_name("whole.onnx")
+    with file.open("xb") as stream:
+        stream.writelines(_whole(graph))
+    return {GRAPH_FILE: file}
+
+
+def published_sha256(graph: Path, data_over_bytes: int) -> str:
+    """The hash of the `model.onnx` that a graph is published as."""
+    data = data_of(graph)
+    if data is None or not _fits(data, data_over_bytes):
+        return File.of(graph).sha256
+    digest = hashlib.sha256()
+    for part in _whole(graph):
+        digest.update(part)
+    return digest.hexdigest()
+
+
+def _fits(data: Path, data_over_bytes: int) -> bool:
+    return data.stat().st_size <= min(data_over_bytes, MAX_GRAPH_BYTES)
+
+
+def _whole(graph: Path) -> Iterator[bytes]:
+    """A graph with its weights, as the content of one file."""
+    proto = read_graph(graph)
+    yield from _model_parts(proto, _taken_from(proto, graph.parent))
+
+
+def _taken_from(proto: onnx.ModelProto, folder: Path) -> list[_Weight]:
+    weights = [_weight(tensor, folder) for tensor in proto.graph.initializer]
+    del proto.graph.initializer[:]
+    return weights
 
 
 def _weight(tensor: TensorProto, folder: Path) -> _Weight:
@@ -121,28 +167,31 @@ def _moved(weight: _Weight, data: BinaryIO) -> _Weight:
     return _Weight(tensor, 0, tensor)
 
 
-def _write_model(proto: onnx.ModelProto, weights: Iterable[_Weight], stream: BinaryIO) -> None:
-    """Write the model as protobuf would, its weights after the rest of the graph."""
+def _model_parts(proto: onnx.ModelProto, weights: Sequence[_Weight]) -> Iterator[bytes]:
+    """The model as protobuf writes it, its weights after the rest of the graph."""
     graph = _serialised(proto.graph)
     proto.ClearField("graph")
-    heads = [(weight, _serialised(weight.tensor)) for weight in weights]
+    heads = [_serialised(weight.tensor) for weight in weights]
     sizes = [
         len(head) + (1 + len(_varint(weight.size)) + weight.size if weight.size else 0)
-        for weight, head in heads
+        for weight, head in zip(weights, heads, strict=True)
     ]
     total = len(graph) + sum(1 + len(_varint(size)) + size for size in sizes)
-    if total >= _PROTOBUF_BYTES:
-        raise VerificationError("the graph is larger than the 2 GB that an ONNX file holds")
-    stream.write(_serialised(proto) + _GRAPH + _varint(total) + graph)
-    for (weight, head), size in zip(heads, sizes, strict=True):
-        stream.write(_INITIALIZER + _varint(size) + head)
+    yield _serialised(proto) + _GRAPH + _varint(total) + graph
+    for weight, head, size in zip(weights, heads, sizes, strict=True):
+        yield _INITIALIZER + _varint(size) + head
         if weight.size:
-            stream.write(_RAW_DATA + _varint(weight.size))
-            stream.writelines(weight.chunks())
+            yield _RAW_DATA + _varint(weight.size)
+            yield from weight.chunks()
 
 
 def _serialised(message: onnx.ModelProto | onnx.GraphProto | TensorProto) -> bytes:
-    return bytes(message.SerializeToString(deterministic=True))
+    try:
+        return bytes(message.SerializeToString(deterministic=True))
+    except (EncodeError, ValueError):
+        raise VerificationError(
+            "the graph without its weights is larger than the 2 GB that an ONNX file holds"
+        ) from None
 
 
 def _varint(number: int) -> bytes:

@@ -6,19 +6,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from inferctl.bundles.manifest import File, Precision
+from inferctl.bundles.manifest import Precision
 from inferctl.errors import VerificationError
 from inferctl.export.agreement import LIMITS, Agreement, Row, check_agreement, fault, summarise
+from inferctl.export.compare import Answers
 from inferctl.export.drawn import Graph
 from inferctl.export.evidence import Evidence, gather
 from inferctl.export.half import half_precision
 from inferctl.export.judge import Judge
 from inferctl.export.loaded import ModelFacts
+from inferctl.export.onnxfile import published_sha256
 from inferctl.export.quantise import dynamic_int8, static_int8
 from inferctl.export.request import BundleRequest
 from inferctl.export.runtime import Model
 from inferctl.export.speed import Speed, measure
-from inferctl.export.verify import open_model
 
 # A variant that is not faster by this factor, in every batch size, is not worth its errors.
 MIN_GAIN = 1.1
@@ -75,13 +76,17 @@ class Conversion:
 
 @dataclass(frozen=True, slots=True)
 class _Source:
-    """The fp32 graph, and what is needed to make and judge a variant of it."""
+    """The fp32 graph, and what is needed to make and judge a variant of it.
+
+    `expected` are its answers to the evidence: while a variant is judged, the graph itself is not
+    held in memory.
+    """
 
     graph: Graph
     loaded: ModelFacts
     evidence: Evidence
+    expected: tuple[Answers, ...]
     max_drop: float
-    data_over_bytes: int
 
     def folder(self, precision: Precision) -> Path:
         """Where a variant is written, beside the folder of the fp32 graph."""
@@ -95,7 +100,8 @@ def convert(graph: Graph, loaded: ModelFacts, request: BundleRequest) -> Convers
     in more than `request.max_drop` of the rows, or gives NaN; UsageError for unusable pictures.
     """
     evidence = gather(loaded, request)
-    source = _Source(graph, loaded, evidence, request.max_drop, request.data_over_bytes)
+    expected = _answers(graph, loaded, evidence)
+    source = _Source(graph, loaded, evidence, expected, request.max_drop)
     if request.precision == "auto":
         return _chosen(source, request)
     variant = _int8(source) if request.precision == "int8" else _fp16(source)
@@ -149,7 +155,7 @@ def _conversion(
         requested=request.precision,
         precision=variant.precision if variant else "fp32",
         file=variant.file if variant else source.graph.file,
-        fp32_sha256=File.of(source.graph.file).sha256,
+        fp32_sha256=published_sha256(source.graph.file, request.data_over_bytes),
         max_drop=request.max_drop,
         judged_on_real_data=source.evidence.real,
         variant=variant,
@@ -161,10 +167,10 @@ def _conversion(
 
 def _int8(source: _Source) -> Variant:
     evidence, fp32 = source.evidence, source.graph.file
-    folder, limit = source.folder("int8"), source.data_over_bytes
+    folder = source.folder("int8")
     notes = (evidence.note,) if evidence.note else ()
     if source.loaded.image is None:
-        file = dynamic_int8(fp32, folder, limit)
+        file = dynamic_int8(fp32, folder)
         return Variant("int8", "int8, dynamic", file, _judge(source, file, "int8"), notes)
     file = static_int8(
         fp32,
@@ -172,7 +178,6 @@ def _int8(source: _Source) -> Variant:
         source.graph.inputs[0].name,
         evidence.calibration,
         float_predictions=source.loaded.task == "image-detection",
-        data_over_bytes=limit,
     )
     return Variant("int8", "int8, static QDQ", file, _judge(source, file, "int8"), notes)
 
@@ -190,7 +195,6 @@ def _fp16(source: _Source) -> Variant:
         source.folder("fp16"),
         source.evidence.judging,
         accepts,
-        source.data_over_bytes,
     )
     kept = f"{len(half.kept)} nodes kept in fp32, found in {half.trials} trials"
     notes = (f"{kept}: {', '.join(half.kept[:6])}",) if half.kept else ()
@@ -198,16 +202,20 @@ def _fp16(source: _Source) -> Variant:
     return Variant("fp16", "fp16", half.file, agreement, notes, half.kept)
 
 
+def _answers(graph: Graph, loaded: ModelFacts, evidence: Evidence) -> tuple[Answers, ...]:
+    model, judge = Model(graph.file), Judge(graph.outputs, loaded.labels, "fp32")
+    return tuple(judge.answers(model, sample) for sample in evidence.judging)
+
+
 def _judge(source: _Source, file: Path, precision: Precision) -> Agreement:
     """Compare a variant with fp32 on every row; raises VerificationError when it is not it."""
     graph, loaded = source.graph, source.loaded
     judge = Judge(graph.outputs, loaded.labels, precision)
-    fp32, variant = Model(graph.file), open_model(file)
+    variant = Model(file)
     for problem in variant.faults(graph.inputs, graph.outputs):
         raise VerificationError(f"{problem} in {precision}", where=loaded.name)
     rows: dict[str, list[Row]] = {"fp32": []}
-    for sample in source.evidence.judging:
-        expected = Judge(graph.outputs, loaded.labels, "fp32").answers(fp32, sample)
+    for sample, expected in zip(source.evidence.judging, source.expected, strict=True):
         actual = judge.answers(variant, sample)
         rows["fp32"] += judge.beside(expected, actual, sample, "fp32")
         for other in judge.own_kinds(sample):

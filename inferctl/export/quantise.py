@@ -21,7 +21,6 @@ from onnxruntime.quantization import (
 )
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
-from inferctl.bundles.manifest import MAX_GRAPH_BYTES
 from inferctl.errors import VerificationError
 from inferctl.export.foreign import FOREIGN_ERRORS, first_line
 from inferctl.export.metadata import copy_metadata
@@ -51,7 +50,6 @@ def static_int8(
     rows: Sequence[Array],
     *,
     float_predictions: bool = False,
-    data_over_bytes: int = MAX_GRAPH_BYTES,
 ) -> Path:
     """Write a graph in QDQ form into the new `folder`; return its file.
 
@@ -80,10 +78,10 @@ def static_int8(
             use_external_data_format=True,
         )
 
-    return _quantised(model, folder, quantise, data_over_bytes)
+    return _quantised(model, folder, quantise)
 
 
-def dynamic_int8(model: Path, folder: Path, data_over_bytes: int = MAX_GRAPH_BYTES) -> Path:
+def dynamic_int8(model: Path, folder: Path) -> Path:
     """Write a graph with S8 weights into the new `folder`; return its file.
 
     Those of matrix products, but the head's; activations are scaled at run time. Raises
@@ -106,12 +104,10 @@ def dynamic_int8(model: Path, folder: Path, data_over_bytes: int = MAX_GRAPH_BYT
             use_external_data_format=True,
         )
 
-    return _quantised(model, folder, quantise, data_over_bytes)
+    return _quantised(model, folder, quantise)
 
 
-def _quantised(
-    model: Path, folder: Path, quantise: Callable[[Path, Path], None], data_over_bytes: int
-) -> Path:
+def _quantised(model: Path, folder: Path, quantise: Callable[[Path, Path], None]) -> Path:
     with TemporaryDirectory(dir=folder.parent) as name, _quiet():
         prepared, done = (Path(name) / f"{stage}.onnx" for stage in ("prepared", "done"))
         try:
@@ -141,7 +137,7 @@ def _quantised(
                 hint="export it with --precision fp32",
             )
         copy_metadata(read_graph(model), proto)
-        return write_graph(proto, folder, weights_in=done.parent, data_over_bytes=data_over_bytes)
+        return write_graph(proto, folder, weights_in=done.parent)
 
 
 def _before_first(model: onnx.ModelProto, kind: str) -> list[str]:

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
-
-import onnx
 
 from inferctl.errors import InferctlError, VerificationError
 from inferctl.export.compare import Answers, Difference, Tolerance, check_answers, compare
@@ -41,18 +38,38 @@ class Check:
     difference: Difference
 
 
-def verify_graph(graph: Graph, loaded: ModelFacts, tolerance: Tolerance) -> tuple[Check, ...]:
-    """Compare the graph with its reference on batches of 1, 2 and 5 rows (texts: several lengths).
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """What a graph's origin answers to a sample."""
+
+    sample: Sample
+    answers: Answers
+
+
+def references(graph: Graph, loaded: ModelFacts) -> tuple[Reference, ...]:
+    """Run what a graph was made of on batches of 1, 2 and 5 rows (texts: several lengths).
+
+    Raises VerificationError when it fails, or answers what its task does not allow.
+    """
+    batches = tensor_samples(graph.inputs) if loaded.task == "tensor" else samples(loaded)
+    return tuple(
+        Reference(sample, _reference(graph, sample, len(loaded.labels))) for sample in batches
+    )
+
+
+def verify_graph(
+    graph: Graph, loaded: ModelFacts, expected: Iterable[Reference], tolerance: Tolerance
+) -> tuple[Check, ...]:
+    """Compare the graph with what its origin answered.
 
     Each row must also give the same answer alone and, for texts, without its padding. Raises
     VerificationError naming the sample, the output and the difference.
     """
-    model = open_model(graph.file)
-    batches = tensor_samples(graph.inputs) if loaded.task == "tensor" else samples(loaded)
+    model = Model(graph.file)
     checks = [
         check
-        for sample in batches
-        for check in _check_sample(model, graph, sample, len(loaded.labels), tolerance)
+        for reference in expected
+        for check in _check_sample(model, graph, reference, len(loaded.labels), tolerance)
     ]
     if not any(check.difference.compared for check in checks):
         raise VerificationError(
@@ -63,29 +80,18 @@ def verify_graph(graph: Graph, loaded: ModelFacts, tolerance: Tolerance) -> tupl
     return tuple(checks)
 
 
-def open_model(graph: Path) -> Model:
-    """Check the graph and load it on the CPU; raises VerificationError when it is refused."""
-    try:
-        onnx.checker.check_model(graph)
-    except (onnx.checker.ValidationError, ValueError) as error:
-        raise VerificationError(f"the graph is not valid: {first_line(error)}") from None
-    return Model(graph)
-
-
 def _check_sample(
     model: Model,
     graph: Graph,
-    sample: Sample,
+    reference: Reference,
     labels: int,
     tolerance: Tolerance,
 ) -> Iterator[Check]:
+    sample = reference.sample
     where = f"sample {sample.name}"
     names = [tensor.name for tensor in graph.outputs]
-    expected = _answers(
-        _reference(graph, sample, where), sample, labels, f"{where}, {graph.origin}"
-    )
     actual = _answers(model.run(names, sample.feeds, where), sample, labels, f"{where}, ONNX")
-    against: list[tuple[Against, Answers]] = [(graph.origin, expected)]
+    against: list[tuple[Against, Answers]] = [(graph.origin, reference.answers)]
     if sample.rows > 1:
         against.append(("each row alone", model.rows_alone(names, sample, where)))
     if sample.tokens is not None:
@@ -111,9 +117,10 @@ def _answers(answers: Answers, sample: Sample, labels: int, where: str) -> Answe
     return kept
 
 
-def _reference(graph: Graph, sample: Sample, where: str) -> Answers:
+def _reference(graph: Graph, sample: Sample, labels: int) -> Answers:
+    where = f"sample {sample.name}"
     try:
-        return graph.reference(sample.feeds)
+        answers = graph.reference(sample.feeds)
     except InferctlError:
         raise
     except FOREIGN_ERRORS as error:
@@ -122,3 +129,4 @@ def _reference(graph: Graph, sample: Sample, where: str) -> Answers:
             where=where,
             hint="it must take any number of rows, and texts of up to --max-tokens",
         ) from None
+    return _answers(answers, sample, labels, f"{where}, {graph.origin}")

@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 
 from inferctl.check import CheckReport, CheckRequest, check_bundle
@@ -126,10 +127,10 @@ def test_a_graph_that_answers_for_the_first_row_alone_is_found(
 def test_a_norm_in_training_mode_is_found(
     published: Published, load_tiny: LoadTiny, tmp_path: Path
 ) -> None:
-    graph = draw_graph(load_tiny("TrainingNorm"), tmp_path / "fp32").file.read_bytes()
+    graph = draw_graph(load_tiny("TrainingNorm"), tmp_path / "fp32").file
 
     def replace_graph(proto: object) -> None:
-        proto.ParseFromString(graph)  # type: ignore[attr-defined]
+        proto.CopyFrom(onnx.load(graph))  # type: ignore[attr-defined]
 
     bundle = damaged(published["image-classification"].path, tmp_path / "1", replace_graph)
     report = check(bundle)

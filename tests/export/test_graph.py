@@ -16,7 +16,7 @@ from inferctl.export import graph as graph_module
 from inferctl.export.compare import Tolerance
 from inferctl.export.drawn import check_axes
 from inferctl.export.graph import draw_graph, strip_origins
-from inferctl.export.verify import verify_graph
+from inferctl.export.verify import references, verify_graph
 from inferctl.export.wrap import run_example
 
 from . import tinymodels
@@ -70,10 +70,10 @@ def test_rows_that_tracing_fixed_are_found_by_running(
     graph = draw_graph(loaded, tmp_path / "fp32")
     assert graph.opset == 18
     with pytest.raises(VerificationError, match="sample 1 picture"):
-        verify_graph(graph, loaded, Tolerance(1e-4, 1e-3))
+        verify_graph(graph, loaded, references(graph, loaded), Tolerance(1e-4, 1e-3))
 
 
-def test_what_the_exporter_of_torchscript_cannot_write_is_refused_before_it_is_drawn(
+def test_what_the_older_exporter_cannot_write_is_refused_before_it_is_drawn(
     published: dict[str, ExportResult], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(graph_module, "MAX_GRAPH_BYTES", 10)

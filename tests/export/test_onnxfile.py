@@ -10,9 +10,12 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from inferctl.bundles.manifest import DATA_FILE as DATA
+from inferctl.bundles.manifest import GRAPH_FILE as GRAPH
+from inferctl.bundles.manifest import File
 from inferctl.errors import VerificationError
 from inferctl.export import onnxfile
-from inferctl.export.onnxfile import data_of, read_graph, write_graph
+from inferctl.export.onnxfile import published_files, published_sha256, read_graph, write_graph
 
 ROWS = np.random.default_rng(0).normal(size=(3, 32)).astype(np.float32)
 
@@ -42,69 +45,100 @@ def answer(graph: Path | bytes) -> np.ndarray:
     return session.run(None, {"x": ROWS})[0]
 
 
-@pytest.mark.parametrize(("limit", "beside"), [(10_000, False), (8_000, True), (0, True)])
+@pytest.fixture
+def parted(tmp_path: Path) -> Path:
+    return write_graph(proto(), tmp_path / "parted", weights_in=tmp_path)
+
+
+@pytest.mark.parametrize(("limit", "names"), [(8192, [GRAPH]), (8191, [GRAPH, DATA])])
 def test_a_graph_answers_the_same_in_one_file_and_in_two(
-    tmp_path: Path, limit: int, beside: bool
+    parted: Path, tmp_path: Path, limit: int, names: list[str]
 ) -> None:
-    expected = answer(proto().SerializeToString())
-    file = write_graph(proto(), tmp_path / "g", weights_in=tmp_path, data_over_bytes=limit)
+    files = published_files(parted, limit)
+    assert sorted(files) == names
 
-    onnx.checker.check_model(file, full_check=True)
-    assert np.array_equal(answer(file), expected)
-    assert (data_of(file) is not None) == beside
-    assert sorted(path.name for path in file.parent.iterdir()) == (
-        ["model.onnx", "model.onnx.data"] if beside else ["model.onnx"]
-    )
-    assert sorted(tensor.name for tensor in onnx.load(file).graph.initializer) == [
-        "first",
-        "last",
-        "second",
-        "shape",
-    ]
-
-
-def test_weights_move_from_file_to_file_and_back(tmp_path: Path) -> None:
-    whole = write_graph(proto(), tmp_path / "1", weights_in=tmp_path, data_over_bytes=10_000)
-    parted = write_graph(proto(), tmp_path / "2", weights_in=tmp_path, data_over_bytes=0)
-
-    again = read_graph(parted)
-    assert not any(tensor.raw_data for tensor in again.graph.initializer if tensor.name != "last")
-    back = write_graph(again, tmp_path / "3", weights_in=parted.parent, data_over_bytes=10_000)
-
-    assert back.read_bytes() == whole.read_bytes()
+    bundle = tmp_path / "bundle"
+    bundle.mkdir()
+    for name, path in files.items():
+        path.rename(bundle / name)
+    onnx.checker.check_model(bundle / GRAPH, full_check=True)
+    assert np.array_equal(answer(bundle / GRAPH), answer(proto().SerializeToString()))
+    weights = {
+        t.name: numpy_helper.to_array(t) for t in onnx.load(bundle / GRAPH).graph.initializer
+    }
+    assert weights.keys() == {"first", "second", "last", "shape"}
+    for tensor in proto().graph.initializer:
+        assert np.array_equal(weights[tensor.name], numpy_helper.to_array(tensor))
 
 
-def test_large_weights_are_aligned_and_small_ones_stay(tmp_path: Path) -> None:
-    file = write_graph(proto(), tmp_path / "1", weights_in=tmp_path, data_over_bytes=0)
+@pytest.mark.parametrize("limit", [10_000, 0])
+def test_the_hash_of_what_will_be_published_is_known_before(parted: Path, limit: int) -> None:
+    told = published_sha256(parted, limit)
+    assert told == File.of(published_files(parted, limit)[GRAPH]).sha256
+
+
+def test_no_file_grows_beyond_what_protobuf_reads(
+    parted: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(onnxfile, "MAX_GRAPH_BYTES", 5_000)
+    assert sorted(published_files(parted, 1_000_000)) == [GRAPH, DATA]
+
+
+def test_a_graph_of_small_weights_is_one_file(tmp_path: Path) -> None:
+    small = proto()
+    for tensor in small.graph.initializer:
+        if tensor.dims == [32, 32]:
+            tensor.CopyFrom(numpy_helper.from_array(np.ones((1, 1), np.float32), tensor.name))
+    file = write_graph(small, tmp_path / "small", weights_in=tmp_path)
+    assert [path.name for path in file.parent.iterdir()] == [GRAPH]
+    assert published_files(file, 0) == {GRAPH: file}
+
+
+def test_weights_move_from_file_to_file(parted: Path, tmp_path: Path) -> None:
+    bare = read_graph(parted)
+    assert not any(tensor.raw_data for tensor in bare.graph.initializer if tensor.name != "last")
+    again = write_graph(bare, tmp_path / "again", weights_in=parted.parent)
+    for name in (GRAPH, DATA):
+        assert again.with_name(name).read_bytes() == parted.with_name(name).read_bytes()
+
+
+def test_large_weights_are_aligned_and_small_ones_stay(parted: Path) -> None:
     places = {
         tensor.name: {entry.key: entry.value for entry in tensor.external_data}
-        for tensor in read_graph(file).graph.initializer
+        for tensor in read_graph(parted).graph.initializer
         if tensor.data_location == TensorProto.EXTERNAL
     }
     assert places == {
-        "first": {"location": "model.onnx.data", "offset": "0", "length": "4096"},
-        "second": {"location": "model.onnx.data", "offset": "4096", "length": "4096"},
+        "first": {"location": DATA, "offset": "0", "length": "4096"},
+        "second": {"location": DATA, "offset": "4096", "length": "4096"},
     }
 
 
-def test_what_no_file_can_hold_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(onnxfile, "_PROTOBUF_BYTES", 5_000)
+def test_a_graph_that_even_without_weights_is_too_large_is_refused() -> None:
     with pytest.raises(VerificationError, match="larger than the 2 GB"):
-        write_graph(proto(), tmp_path / "1", weights_in=tmp_path, data_over_bytes=10_000)
+        onnxfile._serialised(TooLarge())
 
 
-def test_weights_that_end_too_early_are_refused(tmp_path: Path) -> None:
-    parted = write_graph(proto(), tmp_path / "1", weights_in=tmp_path, data_over_bytes=0)
-    data = data_of(parted)
-    assert data is not None
+class TooLarge:
+    def SerializeToString(self, deterministic: bool) -> bytes:  # noqa: N802  # protobuf's name
+        raise ValueError("exceeds maximum protobuf size of 2GB")
+
+
+def test_weights_that_end_too_early_are_refused(parted: Path, tmp_path: Path) -> None:
+    data = parted.with_name(DATA)
     data.write_bytes(data.read_bytes()[:5_000])
     with pytest.raises(VerificationError, match="the weights of 'second' are cut short"):
-        write_graph(
-            read_graph(parted), tmp_path / "2", weights_in=parted.parent, data_over_bytes=10_000
-        )
+        published_files(parted, 10_000)
 
 
 def test_what_is_no_graph_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "model.onnx").write_bytes(b"\x08\x01\xff")
+    (tmp_path / GRAPH).write_bytes(b"\x08\x01\xff")
     with pytest.raises(VerificationError, match="cannot be parsed"):
-        read_graph(tmp_path / "model.onnx")
+        read_graph(tmp_path / GRAPH)
+
+
+def test_a_graph_against_the_rules_of_onnx_is_refused(tmp_path: Path) -> None:
+    wrong = proto()
+    wrong.graph.node[0].op_type = "Absent"
+    with pytest.raises(VerificationError, match="the graph is not valid: No Op registered"):
+        write_graph(wrong, tmp_path / "1", weights_in=tmp_path)

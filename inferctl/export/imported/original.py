@@ -31,13 +31,19 @@ class Original:
         """
         self._model = model
         self._outputs = [value.name for value in model.file.proto.graph.output]
-        self._session = Model(_serialised(model.file.proto))
+        self._session: Model | None = Model(_serialised(model.file.proto))
+
+    def close(self) -> None:
+        """Give back the memory that the file takes; no row can be run any more."""
+        self._session = None
 
     def rows(self, feeds: Feeds, where: str) -> list[Answers]:
         """The raw outputs of each row alone; raises VerificationError when a run fails."""
+        session = self._session
+        assert session is not None  # it is closed when all was asked
         count = len(next(iter(feeds.values())))
         return [
-            self._session.run(self._outputs, self._feeds(feeds, row), f"{where}, row {row}")
+            session.run(self._outputs, self._feeds(feeds, row), f"{where}, row {row}")
             for row in range(count)
         ]
 

@@ -66,16 +66,12 @@ def rewrite(model: ImportedModel, request: ImportRequest, folder: Path) -> Graph
         return {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}
 
     return Graph(
-        file=write_graph(
-            proto,
-            folder,
-            weights_in=model.file.path.parent,
-            data_over_bytes=request.data_over_bytes,
-        ),
+        file=write_graph(proto, folder, weights_in=model.file.path.parent),
         inputs=inputs,
         outputs=answers.outputs,
         opset=model.file.opset,
         reference=reference,
+        release=original.close,
         origin="the imported file",
         notes=tuple(note for note in (answers.note, freed) if note),
     )
