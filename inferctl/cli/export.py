@@ -104,6 +104,9 @@ def export(
         int,
         typer.Option(help="Weights of more MB go into model.onnx.data, beside model.onnx."),
     ] = 2000,
+    opset: Annotated[
+        int | None, typer.Option(help="Version of ONNX's operators, 18 to 23. [torch's default]")
+    ] = None,
 ) -> None:
     """Turn a checkpoint into a bundle whose ONNX graph was compared with PyTorch."""
     # Of the task that no export has, the request knows the reason.
@@ -137,6 +140,7 @@ def export(
         calibration_data=calibration_data,
         max_drop=max_drop,
         data_over_bytes=external_data_mb * 1_000_000,
+        opset=opset,
     )
     with stages(_DOING) as on_stage:
         result = export_bundle(request, on_stage)

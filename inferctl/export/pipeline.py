@@ -36,7 +36,7 @@ def export_bundle(
         loaded = load(request, kind)
     with workshop(target) as folder:
         with clock.stage("export"):
-            graph = draw_graph(loaded, folder / "fp32")
+            graph = draw_graph(loaded, folder / "fp32", request.opset)
             loaded = replace(loaded, notes=loaded.notes + graph.notes)
         return finish(graph, loaded, request, target, clock)
 

@@ -15,12 +15,12 @@ from inferctl.export import ExportResult
 from inferctl.export import graph as graph_module
 from inferctl.export.compare import Tolerance
 from inferctl.export.drawn import check_axes
-from inferctl.export.graph import draw_graph, strip_origins
+from inferctl.export.graph import draw_graph, opset_of, strip_origins
 from inferctl.export.verify import references, verify_graph
 from inferctl.export.wrap import run_example
 
 from . import tinymodels
-from .conftest import settle
+from .conftest import LoadTiny, settle
 from .kinds import PICTURES, silence
 
 
@@ -97,3 +97,18 @@ def test_a_module_that_returns_nothing_usable_is_described(
     ):
         with pytest.raises(CheckpointError, match=text):
             run_example(lambda x, returned=returned: returned, rows, subject)
+
+
+@pytest.mark.parametrize(("opset", "written"), [(18, 18), (23, 23), (None, 20)])
+def test_a_graph_is_written_in_the_opset_asked_for(
+    load_tiny: LoadTiny, tmp_path: Path, opset: int | None, written: int
+) -> None:
+    graph = draw_graph(load_tiny("Classifier"), tmp_path / "fp32", opset)
+    assert graph.opset == opset_of(onnx.load(graph.file)) == written
+
+
+def test_an_opset_that_torch_cannot_convert_to_is_refused(
+    load_tiny: LoadTiny, tmp_path: Path
+) -> None:
+    with pytest.raises(VerificationError, match="cannot be written in opset 9, only in 18"):
+        draw_graph(load_tiny("Classifier"), tmp_path / "fp32", 9)
