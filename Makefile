@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install browser demo fmt check unit e2e matrix docs test clean
+.PHONY: help install browser demo fmt check unit e2e matrix faults soak docs test clean
 
 help:  ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -41,13 +41,19 @@ check: $(INSTALLED)  ## lint, types, spelling; changes nothing
 	$(BIN)/codespell
 
 unit: $(INSTALLED)  ## tests without services
-	$(BIN)/pytest -m "not e2e"
+	$(BIN)/pytest -m "not e2e and not matrix and not faults and not soak"
 
 e2e: $(INSTALLED) browser  ## tests against real processes
-	$(BIN)/pytest -m "e2e and not matrix"
+	$(BIN)/pytest -m "e2e and not matrix and not faults and not soak"
 
 matrix: $(INSTALLED)  ## every kind of checkpoint of every family: docs/matrix.md
 	$(BIN)/pytest -m "matrix or not matrix" tests/export/matrix
+
+faults: $(INSTALLED)  ## rows of docs/reliability.md that take minutes
+	$(BIN)/pytest -m faults
+
+soak: $(INSTALLED)  ## those that take an hour or more
+	$(BIN)/pytest -m soak
 
 docs: $(INSTALLED)  ## write what is generated from the code
 	$(BIN)/python -m docs.generate

@@ -1,0 +1,24 @@
+"""Which rows of docs/reliability.md run: `pytest --row 84 --row 88`."""
+
+from __future__ import annotations
+
+import pytest
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--row", action="append", type=int, default=[], help="a row of docs/reliability.md"
+    )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    wanted = set(config.getoption("--row"))
+    if not wanted:
+        return
+    chosen = [item for item in items if wanted & rows_of(item)]
+    config.hook.pytest_deselected(items=[item for item in items if item not in chosen])
+    items[:] = chosen
+
+
+def rows_of(item: pytest.Item) -> set[int]:
+    return {row for marker in item.iter_markers("row") for row in marker.args}
