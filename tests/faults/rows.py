@@ -30,7 +30,7 @@ def read_rows() -> dict[int, Row]:
     }
 
 
-def tests_of_rows() -> dict[int, list[str]]:
+def marked_tests() -> dict[int, list[str]]:
     """The tests that are marked with a row, as `tests/engine/test_runner.py::test_name`."""
     found = defaultdict(list)
     for path in sorted(TESTS.rglob("test_*.py")):
