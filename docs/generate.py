@@ -14,6 +14,7 @@ from typing import Any
 from pydantic import TypeAdapter
 from pydantic.fields import FieldInfo
 
+from docs.reliability import reliability_page
 from inferctl.arena.ledger import METRICS
 from inferctl.settings import Section, Settings
 from inferctl.sources import ENV_DELIMITER, ENV_PREFIX
@@ -178,6 +179,7 @@ def pages() -> dict[Path, str]:
         DOCS / "settings.md": settings_page(),
         DOCS / "metrics.md": metrics_page(),
         DOCS / "matrix.md": matrix_page(),
+        DOCS / "reliability.md": reliability_page(GENERATED),
         DOCS / "cli.md": cli_page(),
         REPOSITORY / ".env.example": env_example(),
     }
