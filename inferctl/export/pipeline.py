@@ -8,7 +8,6 @@ from dataclasses import replace
 from inferctl.export.described import load_described
 from inferctl.export.finish import Clock, ExportResult, choose_target, finish
 from inferctl.export.graph import draw_graph
-from inferctl.export.huggingface.directory import load_huggingface
 from inferctl.export.loaded import LoadedModel, name_from
 from inferctl.export.pickled import check_pickle
 from inferctl.export.publish import workshop
@@ -47,6 +46,9 @@ def load(request: ExportRequest, kind: Kind) -> LoadedModel:
         check_pickle(kind)
     if kind is Kind.HF_DIRECTORY:
         if request.factory is None or not index_of(request.checkpoint).is_file():
+            # transformers take a second and 40 MB, which no other checkpoint needs.
+            from inferctl.export.huggingface.directory import load_huggingface  # noqa: PLC0415
+
             return load_huggingface(request)
         # The weights are safetensors like any other; the factory says what they belong to.
         kind = Kind.SHARDED
