@@ -8,7 +8,15 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_validator,
+)
+from pydantic_core import PydanticCustomError
 
 MIB = 1024 * 1024
 
@@ -16,7 +24,18 @@ MIB = 1024 * 1024
 class Section(BaseModel):
     """A frozen section of the tree that refuses keys it does not know."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _is_what_it_looks_like(cls, given: object, info: ValidationInfo) -> object:
+        """TOML's `true` is no 1, and no name or path has a control character."""
+        wanted = cls.model_fields[info.field_name or ""].annotation
+        if isinstance(given, bool) and wanted is not bool:
+            raise PydanticCustomError("boolean", "should be no boolean")
+        if isinstance(given, str) and any(ord(sign) < ord(" ") for sign in given):
+            raise PydanticCustomError("control_character", "should have no control characters")
+        return given
 
 
 class ServerSettings(Section):

@@ -6,12 +6,14 @@ First wins: flags > environment (`INFERCTL_SERVER__PORT`) > `.env` > TOML > defa
 from __future__ import annotations
 
 import difflib
+import json
+import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic_settings import (
@@ -27,6 +29,9 @@ from inferctl.settings import ModelSettings, Section, Settings
 
 ENV_PREFIX = "INFERCTL_"
 ENV_DELIMITER = "__"
+# A wrong value is told up to this length, and one of such a name never.
+MAX_SHOWN = 40
+SECRET = re.compile("key|secret|password")
 
 Tree = dict[str, Any]
 
@@ -54,43 +59,50 @@ def load_settings(
     """Merge flags, environment, `.env` and the TOML file, first wins.
 
     `flags` is a nested tree; its values may be strings. Raises SettingsError with one line for
-    every unknown key and every value that does not fit.
+    every source that cannot be read, every unknown key and every value that does not fit.
     """
-    sources: list[tuple[str, Tree]] = [
-        ("flag", flags or {}),
-        ("environment", _from_environment(EnvSettingsSource(InEnvironment))),
-        (
-            str(dotenv),
-            _from_environment(
-                DotEnvSettingsSource(
-                    InEnvironment, env_file=dotenv, dotenv_filtering="match_prefix"
-                )
-            ),
-        ),
-        (str(config), _read_toml(config) if config else {}),
+    sources: list[tuple[str, Callable[[], Tree]]] = [
+        ("flag", lambda: flags or {}),
+        ("environment", lambda: _from_environment(EnvSettingsSource(InEnvironment))),
+        (str(dotenv), lambda: _read_dotenv(dotenv)),
+        (str(config), lambda: _read_toml(config) if config else {}),
     ]
     merged: Tree = {}
     origins: dict[str, str] = {}
-    for name, tree in reversed(sources):
+    problems: list[str] = []
+    for name, read in reversed(sources):
+        try:
+            tree = read()
+        except SettingsError as error:
+            problems.append(str(error))
+            continue
         for path, value in _leaves(tree):
             origins[".".join(path)] = name
             _put(merged, path, value)
     try:
-        return LoadedSettings(Settings(**merged), origins)
+        settings = Settings(**merged)
     except ValidationError as error:
-        raise SettingsError("\n".join(_explain(error, origins))) from None
+        problems += _explain(error, merged, origins)
+        raise SettingsError("\n".join(problems)) from None
+    if problems:
+        raise SettingsError("\n".join(problems))
+    return LoadedSettings(settings, origins)
 
 
 def settings_tree(assignments: list[str]) -> Tree:
     """The tree of `section.key=value` assignments, as `--set` takes them."""
     tree: Tree = {}
+    problems: list[str] = []
     for assignment in assignments:
         key, equals, value = assignment.partition("=")
-        if not equals or not all(key.split(".")):
-            raise SettingsError(
-                f"--set {assignment!r} is not section.key=value", hint="e.g. batching.max_wait_ms=5"
+        if equals and all(key.split(".")):
+            _put(tree, tuple(key.split(".")), value)
+        else:
+            problems.append(
+                f"--set {assignment!r} is not section.key=value; e.g. batching.max_wait_ms=5"
             )
-        _put(tree, tuple(key.split(".")), value)
+    if problems:
+        raise SettingsError("\n".join(problems))
     return tree
 
 
@@ -132,6 +144,17 @@ def _from_environment(source: EnvSettingsSource) -> Tree:
     return tree
 
 
+def _read_dotenv(path: Path) -> Tree:
+    try:
+        return _from_environment(
+            DotEnvSettingsSource(InEnvironment, env_file=path, dotenv_filtering="match_prefix")
+        )
+    except OSError as error:
+        raise SettingsError(f"cannot read the file: {error.strerror}", where=str(path)) from None
+    except UnicodeDecodeError:
+        raise SettingsError("the file is not UTF-8", where=str(path)) from None
+
+
 def _read_toml(path: Path) -> Tree:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
@@ -161,27 +184,71 @@ def _put(tree: Tree, path: tuple[str, ...], value: object) -> None:
         tree[path[-1]] = value
 
 
-def _explain(error: ValidationError, origins: Mapping[str, str]) -> Iterator[str]:
-    """One line for each wrong setting: key, rule, nearest name, source."""
+def _explain(error: ValidationError, merged: Tree, origins: Mapping[str, str]) -> Iterator[str]:
+    """One line for each wrong setting: key, rule, value, nearest name, source."""
     rules: dict[str, list[str]] = {}
+    values: dict[str, str] = {}
     for problem in error.errors(include_url=False):
-        # A union reports each of its members below the key's own path.
-        dotted = ".".join(str(part) for part in problem["loc"])
-        dotted = max((key for key in origins if _lies_in(dotted, key)), key=len, default=dotted)
-        rules.setdefault(dotted, []).append(_rule(dotted, problem["type"], problem["msg"]))
+        dotted, known = _setting(problem["loc"])
+        if not known:
+            rule = f"unknown setting{_advice(dotted)}"
+        elif problem["type"] in ("model_type", "dict_type"):
+            rule = "is a section; set its keys one by one"
+        else:
+            rule = _own_words(problem["msg"])
+            if problem["loc"][-1] != "[key]":
+                values[dotted] = _not(dotted, merged)
+        rules.setdefault(dotted, []).append(rule)
     for dotted, ways in rules.items():
         inside = (key for key in origins if _lies_in(key, dotted))
         key = dotted if dotted in origins else next(inside, dotted)
-        yield f"{dotted}: {' or '.join(ways)} (from {_place(key, origins)})"
+        value = values.get(dotted, "")
+        yield f"{dotted}: {' or '.join(ways)}{value} (from {_place(key, origins)})"
 
 
-def _rule(dotted: str, kind: str, message: str) -> str:
-    if kind == "extra_forbidden":
-        nearest = difflib.get_close_matches(dotted, _names(dotted), n=1, cutoff=0.5)
-        return "unknown setting" + (f"; did you mean {nearest[0]}?" if nearest else "")
-    if kind in ("model_type", "dict_type"):
-        return "is a section; set its keys one by one"
-    return message.removeprefix("Input ").partition(", unable")[0]
+def _setting(place: Sequence[int | str]) -> tuple[str, bool]:
+    """The setting that a problem lies in, and whether there is one of that name.
+
+    A union reports each of its members below the setting's own place.
+    """
+    kind: Any = Settings
+    path: list[str] = []
+    for part in map(str, place):
+        if isinstance(kind, type) and issubclass(kind, Section):
+            path.append(part)
+            if part not in kind.model_fields:
+                return ".".join(path), False
+            kind = kind.model_fields[part].annotation
+        elif get_origin(kind) is dict:
+            path.append(part)
+            kind = get_args(kind)[1]
+    return ".".join(path), True
+
+
+def _own_words(message: str) -> str:
+    """pydantic's sentence without what the line says anyway."""
+    for subject in ("Input ", "String ", "Tuple "):
+        message = message.removeprefix(subject)
+    for reason in (", unable", ", exceeded", " after validation"):
+        message = message.partition(reason)[0]
+    return message
+
+
+def _advice(dotted: str) -> str:
+    nearest = difflib.get_close_matches(dotted, _names(dotted), n=1, cutoff=0.5)
+    return f"; did you mean {nearest[0]}?" if nearest else ""
+
+
+def _not(dotted: str, merged: Tree) -> str:
+    """The value that was given, unless it is a secret."""
+    value: Any = merged
+    for part in dotted.split("."):
+        value = value.get(part) if isinstance(value, dict) else None
+    if isinstance(value, dict) or SECRET.search(dotted):
+        return ""
+    plain = value is None or isinstance(value, bool)
+    shown = json.dumps(value) if plain else repr(value)
+    return f", not {shown if len(shown) <= MAX_SHOWN else shown[:MAX_SHOWN] + '…'}"
 
 
 def _place(key: str, origins: Mapping[str, str]) -> str:

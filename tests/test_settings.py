@@ -17,10 +17,10 @@ from inferctl.sources import load_settings
 ABSENT = Path("absent.env")
 
 WRONG_TYPE: dict[str, list[object]] = {
-    "integer": ["three", 1.5, []],
-    "number": ["three", []],
-    "boolean": ["perhaps", 2],
-    "string": [5, []],
+    "integer": ["three", "", 1.5, [], True, None],
+    "number": ["three", "", [], True, None, float("nan"), float("inf")],
+    "boolean": ["perhaps", "", 2, None],
+    "string": [5, [], None, "a\0b"],
 }
 
 
@@ -58,7 +58,7 @@ def refused() -> Iterator[tuple[str, str, object]]:
             if "minLength" in form:
                 yield section, key, "x" * (form["minLength"] - 1)
             if "enum" in form or "const" in form:
-                yield section, key, "neither"
+                yield from ((section, key, value) for value in ("neither", "", None, True))
             elif len(forms) == 1:
                 for value in WRONG_TYPE[form["type"]]:
                     yield section, key, value
@@ -75,6 +75,7 @@ def accepted() -> Iterator[tuple[str, str, object]]:
                 yield section, key, word
 
 
+@pytest.mark.row(115)
 @pytest.mark.parametrize(("section", "key", "value"), list(refused()))
 def test_a_value_that_does_not_fit_is_refused_by_name(
     section: str, key: str, value: object
@@ -85,6 +86,39 @@ def test_a_value_that_does_not_fit_is_refused_by_name(
     assert "should" in str(caught.value)
     assert str(caught.value).endswith("(from flag)")
     assert "\n" not in str(caught.value)
+
+
+def misspelt() -> Iterator[tuple[str, str, str]]:
+    """A name that is nearly that of a field, for every field."""
+    for section, key, _ in fields():
+        yield section, key, key[:-1]
+
+
+@pytest.mark.row(115)
+@pytest.mark.parametrize(("section", "key", "nearly"), list(misspelt()))
+def test_a_name_that_is_nearly_one_is_refused_with_that_one(
+    section: str, key: str, nearly: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    variable = f"INFERCTL_{section}__{nearly}".upper()
+    monkeypatch.setenv(variable, "1")
+    with pytest.raises(SettingsError) as caught:
+        load_settings(dotenv=ABSENT)
+    assert str(caught.value) == (
+        f"{section}.{nearly}: unknown setting; did you mean {section}.{key}?"
+        f" (from {variable} in the environment)"
+    )
+
+
+@pytest.mark.row(115)
+def test_all_problems_are_told_at_once() -> None:
+    tree: dict[str, dict[str, object]] = {}
+    for section, key, value in refused():
+        tree.setdefault(section, {})[key] = value
+        tree[section]["quite-another"] = 1
+    with pytest.raises(SettingsError) as caught:
+        load_settings(tree, dotenv=ABSENT)
+    told = [line.partition(": ")[0] for line in str(caught.value).split("\n")]
+    assert sorted(told) == sorted(f"{section}.{key}" for section in tree for key in tree[section])
 
 
 @pytest.mark.parametrize(("section", "key", "value"), list(accepted()))

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
+import json
 import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from inferctl import sources
 from inferctl.errors import SettingsError
 from inferctl.settings import Settings
 from inferctl.sources import effective_values, load_settings, setting_keys, settings_tree
@@ -127,6 +130,7 @@ def test_an_empty_section_in_a_stronger_source_takes_nothing_away_either(
     assert set_in.load().settings.server.port == 9
 
 
+@pytest.mark.row(115, 116)
 @pytest.mark.parametrize("source", ORDER)
 @pytest.mark.parametrize(
     ("key", "refused", "nearest"),
@@ -157,6 +161,7 @@ def place(source: str, key: str) -> str:
     return places.get(source, source)
 
 
+@pytest.mark.row(116)
 def test_a_section_with_one_underscore_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("INFERCTL_SERVER_PORT", "9")
     with pytest.raises(SettingsError, match=r"^server_port: .* did you mean server\.port\?"):
@@ -168,15 +173,80 @@ def test_a_name_like_no_other_gets_no_advice(set_in: SetIn) -> None:
     assert set_in.refusal() == ["zzzzzz: unknown setting (from INFERCTL_ZZZZZZ in the environment)"]
 
 
+@pytest.mark.row(115)
 def test_every_problem_has_its_own_line_and_origin(set_in: SetIn) -> None:
     set_in(TOML, "limits.max_pixels", 0)
     set_in(ENVIRONMENT, "server.port", "http")
     set_in(FLAG, "server.portx", 1)
     assert sorted(set_in.refusal()) == [
-        "limits.max_pixels: should be greater than or equal to 1 (from serve.toml)",
-        "server.port: should be a valid integer (from INFERCTL_SERVER__PORT in the environment)",
+        "limits.max_pixels: should be greater than or equal to 1, not 0 (from serve.toml)",
+        "server.port: should be a valid integer, not 'http'"
+        " (from INFERCTL_SERVER__PORT in the environment)",
         "server.portx: unknown setting; did you mean server.port? (from flag)",
     ]
+
+
+@pytest.mark.row(115)
+def test_sources_that_cannot_be_read_stand_beside_values_that_do_not_fit(
+    monkeypatch: pytest.MonkeyPatch, set_in: SetIn
+) -> None:
+    monkeypatch.setenv("INFERCTL_LIMITS", "none")
+    Path(DOTENV).write_bytes(b"\xff\xfe")
+    Path(TOML).write_text("[server")
+    set_in(FLAG, "server.workers", "many")
+    toml, dotenv, environment, flag = set_in.refusal()
+    assert toml.startswith("the config file is not TOML: ")
+    assert dotenv == "the file is not UTF-8 (.env)"
+    assert environment.startswith("a section in one variable must be JSON: ")
+    assert flag.endswith("not 'many' (from flag)")
+
+
+def test_a_dotenv_file_that_may_not_be_read_is_refused(
+    monkeypatch: pytest.MonkeyPatch, set_in: SetIn
+) -> None:
+    """Root, as whom tests may run, may read any."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(sources, "DotEnvSettingsSource", refuse)
+    assert set_in.refusal() == ["cannot read the file: Permission denied (.env)"]
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [("server.port", ", not 'hunter2'"), ("server.api_keys", ""), ("logs.password", "")],
+)
+def test_a_secret_is_not_repeated(name: str, told: str) -> None:
+    tree: dict[str, Any] = settings_tree([f"{name}=hunter2"])
+    assert sources._not(name, tree) == told
+
+
+def test_a_long_value_is_cut(set_in: SetIn) -> None:
+    set_in(FLAG, "server.port", "9" * 5000)
+    (line,) = set_in.refusal()
+    assert len(line) < 120
+
+
+def test_a_section_where_a_value_is_wanted_is_one_problem(set_in: SetIn) -> None:
+    set_in(TOML, "server.workers.count", 3)
+    assert set_in.refusal() == [
+        "server.workers: should be 'auto' or should be a valid integer (from serve.toml)"
+    ]
+
+
+def test_a_label_that_does_not_fit_is_named_itself(set_in: SetIn) -> None:
+    set_in(TOML, "models.shapes.labels.New", 3)
+    assert set_in.refusal() == [
+        "models.shapes.labels.New: should match pattern '^[a-z][a-z0-9_-]{0,31}$' (from serve.toml)"
+    ]
+
+
+@pytest.mark.parametrize("value", ["a\nb", "\0", "\x1b[2J"])
+def test_no_name_or_path_has_control_characters(value: str, set_in: SetIn) -> None:
+    append(Path(TOML), f"models_dir = {json.dumps(value)}\n")
+    (line,) = set_in.refusal()
+    assert line == f"models_dir: should have no control characters, not {value!r} (from serve.toml)"
 
 
 def test_a_longer_name_is_not_taken_for_the_setting_it_begins_with(set_in: SetIn) -> None:
@@ -191,7 +261,8 @@ def test_a_longer_name_is_not_taken_for_the_setting_it_begins_with(set_in: SetIn
 def test_a_choice_names_all_its_forms_on_one_line(set_in: SetIn) -> None:
     set_in(FLAG, "server.workers", 0)
     assert set_in.refusal() == [
-        "server.workers: should be 'auto' or should be greater than or equal to 1 (from flag)"
+        "server.workers: should be 'auto' or should be greater than or equal to 1, not '0'"
+        " (from flag)"
     ]
 
 
@@ -227,7 +298,7 @@ def test_foreign_names_in_the_dotenv_file_are_ignored(set_in: SetIn) -> None:
 def test_a_config_file_that_is_missing_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="cannot read the config file: No such file") as caught:
         load_settings(config=tmp_path / "absent.toml")
-    assert caught.value.where == str(tmp_path / "absent.toml")
+    assert str(caught.value).endswith(f"({tmp_path / 'absent.toml'})")
 
 
 @pytest.mark.parametrize("content", [b"server = [", b"server.host = '\xff'"])
@@ -235,7 +306,7 @@ def test_a_config_file_that_is_not_toml_is_refused(content: bytes) -> None:
     Path(TOML).write_bytes(content)
     with pytest.raises(SettingsError, match="the config file is not TOML: ") as caught:
         load_settings(config=Path(TOML))
-    assert caught.value.where == TOML
+    assert str(caught.value).endswith(f"({TOML})")
 
 
 def test_assignments_make_a_tree_and_the_later_wins() -> None:
@@ -248,8 +319,10 @@ def test_assignments_make_a_tree_and_the_later_wins() -> None:
 @pytest.mark.parametrize("assignment", ["server.port", "=1", "server.=1", ".port=1", "a..b=1", ""])
 def test_an_assignment_of_another_form_is_refused(assignment: str) -> None:
     with pytest.raises(SettingsError, match=r"is not section\.key=value") as caught:
-        settings_tree([assignment])
-    assert repr(assignment) in str(caught.value)
+        settings_tree([assignment, "server.port=1", "x"])
+    first, second = str(caught.value).split("\n")
+    assert repr(assignment) in first
+    assert "'x'" in second
 
 
 def test_setting_keys_are_every_leaf_of_the_tree() -> None:

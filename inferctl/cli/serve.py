@@ -16,7 +16,9 @@ def serve(
         Path | None, typer.Option(help="TOML file with settings", metavar="FILE")
     ] = None,
     host: Annotated[str | None, typer.Option(help="Address to listen on")] = None,
-    port: Annotated[int | None, typer.Option(help="Port to listen on; 0 takes a free one")] = None,
+    port: Annotated[
+        str | None, typer.Option(help="Port to listen on; 0 takes a free one", metavar="INTEGER")
+    ] = None,
     workers: Annotated[str | None, typer.Option(help="HTTP processes, or auto")] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu or cuda")] = None,
     assign: Annotated[

@@ -101,11 +101,35 @@ def test_a_changed_file_is_not_served(models: Path, tmp_path: Path, file: str) -
     assert "SHA-256" in the_one_line(result)
 
 
-def test_a_misspelt_setting_names_the_nearest(models: Path, tmp_path: Path) -> None:
-    result = inferctl("serve", str(models), "--set", "batching.max_wait=5", folder=tmp_path)
+@pytest.mark.row(115, 116)
+def test_everything_that_is_wrong_with_the_settings_is_told_at_once_and_nothing_starts(
+    models: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "serve.toml").write_text("[batchng]\nmax_wait_ms = 5\n")
+    (tmp_path / ".env").write_text("INFERCTL_SERVER__HOST=\n")
+
+    result = inferctl(
+        "serve", str(models), "--port", "http", "--device", "tpu", "--set", "server.prot=1",
+        "--config", "serve.toml", folder=tmp_path,
+    )  # fmt: skip
 
     assert result.returncode == 2
-    assert "batching.max_wait_ms" in the_one_line(result)
+    assert sorted(result.stderr.splitlines()) == [
+        "inferctl: batchng: unknown setting; did you mean batching? (from serve.toml)",
+        "inferctl: runtime.device: should be 'auto', 'cpu' or 'cuda', not 'tpu' (from flag)",
+        "inferctl: server.host: should have at least 1 character, not ''"
+        " (from INFERCTL_SERVER__HOST in .env)",
+        "inferctl: server.port: should be a valid integer, not 'http' (from flag)",
+        "inferctl: server.prot: unknown setting; did you mean server.port? (from flag)",
+    ]
+
+
+@pytest.mark.row(116)
+def test_a_misspelt_flag_names_those_like_it(tmp_path: Path) -> None:
+    result = inferctl("serve", "--prot", "80", folder=tmp_path)
+
+    assert result.returncode == 2
+    assert "--port" in result.stderr
 
 
 def test_a_model_in_the_settings_that_does_not_exist(models: Path, tmp_path: Path) -> None:
