@@ -17,7 +17,7 @@ def serve(
     ] = None,
     host: Annotated[str | None, typer.Option(help="Address to listen on")] = None,
     port: Annotated[
-        str | None, typer.Option(help="Port to listen on; 0 takes a free one", metavar="INTEGER")
+        str | None, typer.Option(help="Port to listen on; 0 takes a free one", metavar="<int>")
     ] = None,
     workers: Annotated[str | None, typer.Option(help="HTTP processes, or auto")] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu or cuda")] = None,

@@ -22,6 +22,7 @@ from inferctl.errors import StartError
 from inferctl.settings import Settings
 from inferctl.supervisor.backoff import Backoff
 from inferctl.supervisor.child import Child, Fork, Interpreter, describe_exit
+from inferctl.supervisor.contradictions import check_settings
 from inferctl.supervisor.desk import Desk
 from inferctl.supervisor.listen import listen
 from inferctl.supervisor.reloader import Reloader
@@ -44,7 +45,9 @@ class Service:
         """
         settings = read_settings()
         server = settings.server
-        workers = available_cores() if server.workers == "auto" else server.workers
+        cores = available_cores()
+        check_settings(settings, cores)
+        workers = cores if server.workers == "auto" else server.workers
         self._drain_timeout_s = server.drain_timeout_s
         self._sockets = listen(server.host, server.port, workers)
         self.url = _url(self._sockets[0])

@@ -7,8 +7,10 @@ from inferctl.arena.memory import create_memory
 from inferctl.arena.spec import ModelSpec
 from inferctl.bundles.manifest import Manifest
 from inferctl.bundles.repository import Bundle
-from inferctl.errors import BundleError, SettingsError
+from inferctl.cores import available_cores
+from inferctl.errors import BundleError
 from inferctl.settings import ModelSettings, Settings
+from inferctl.supervisor.contradictions import check_model
 
 
 def own_settings(name: str, settings: Settings) -> ModelSettings:
@@ -18,7 +20,7 @@ def own_settings(name: str, settings: Settings) -> ModelSettings:
     """
     whole = settings.for_model(name)
     own = ModelSettings(batching=whole.batching, limits=whole.limits, runtime=whole.runtime)
-    _check_contradictions(name, own, settings.server.request_timeout_ms)
+    check_model(name, own, settings.server, available_cores())
     return own
 
 
@@ -52,21 +54,4 @@ def check_takes_over(manifest: Manifest, served: Manifest) -> None:
         raise BundleError(
             f"its {differs} would be another than of version {served.version}, which clients use",
             hint="give it another name, or start the service anew",
-        )
-
-
-def _check_contradictions(name: str, own: ModelSettings, request_timeout_ms: int) -> None:
-    """Settings that fit each their own rule and not each other. Raises SettingsError."""
-    batching, limits = own.batching, own.limits
-    if batching.max_batch_rows != "auto" and batching.max_batch_rows > limits.max_queue_rows:
-        raise SettingsError(
-            f"{name}: batching.max_batch_rows = {batching.max_batch_rows} is more than "
-            f"limits.max_queue_rows = {limits.max_queue_rows}",
-            hint="raise the queue or lower the batch",
-        )
-    if batching.max_wait_ms >= request_timeout_ms:
-        raise SettingsError(
-            f"{name}: batching.max_wait_ms = {batching.max_wait_ms:g} is not below "
-            f"server.request_timeout_ms = {request_timeout_ms}",
-            hint="a held batch would miss every deadline",
         )

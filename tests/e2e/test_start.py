@@ -161,16 +161,17 @@ def test_config_prints_values_and_their_origin(tmp_path: Path) -> None:
     assert ["server.host", "127.0.0.1", "default"] in rows
 
 
+@pytest.mark.row(117)
 def test_settings_that_contradict_each_other_are_both_named(models: Path, tmp_path: Path) -> None:
     result = inferctl(
         "serve", str(models), "--port", "0", "--set", "limits.max_queue_rows=4",
-        "--set", "batching.max_batch_rows=8", folder=tmp_path,
+        "--set", "batching.max_batch_rows=8", "--set", "batching.max_wait_ms=6000", folder=tmp_path,
     )  # fmt: skip
 
-    line = the_one_line(result)
+    queue, wait = result.stderr.splitlines()
     assert result.returncode == 2
-    assert "max_queue_rows" in line
-    assert "max_batch_rows" in line
+    assert queue.startswith("inferctl: batching.max_batch_rows = 8 is more than limits.max_queue_")
+    assert wait.startswith("inferctl: batching.max_wait_ms = 6000 is not below server.request_time")
 
 
 def test_two_default_models_are_refused(models: Path, tmp_path: Path) -> None:
