@@ -27,13 +27,14 @@ FOUNDATION = {"errors", "settings"}
 ALLOWED: dict[str, set[str]] = {
     "errors": set(),
     "cores": set(),
+    "diagnostics": set(),
     "heap": set(),
     "naming": set(),
     "settings": {"errors"},
     "sources": FOUNDATION,
     "bundles": FOUNDATION,
     "arena": FOUNDATION | {"bundles"},
-    "engine": FOUNDATION | {"arena", "bundles", "cores", "heap", "naming"},
+    "engine": FOUNDATION | {"arena", "bundles", "cores", "diagnostics", "heap", "naming"},
     "tasks": FOUNDATION | {"bundles"},
     "ui": set(),
     "server": FOUNDATION | {"arena", "bundles", "cores", "heap", "tasks", "ui", ""},
@@ -49,7 +50,7 @@ ALLOWED: dict[str, set[str]] = {
     "demo": FOUNDATION,
     "cli": FOUNDATION
     | {"sources", "bundles", "supervisor", "export", "check", "bench", "demo", "cli", ""}
-    | {"client", "predict"},
+    | {"client", "diagnostics", "predict"},
     "__main__": {"errors", "cli"},
     "": set(),
 }

@@ -3,28 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import io
 import os
 import sys
 from collections.abc import Callable
-from typing import TextIO, cast
 
 import structlog
 
+from inferctl.diagnostics import unblock_stderr
 from inferctl.settings import Settings
 from inferctl.supervisor.service import Service
-
-
-class Unbreakable(io.TextIOBase):
-    """stderr, whose reader may go away: that must not end the supervision."""
-
-    def write(self, text: str) -> int:
-        """Write what can be written."""
-        with contextlib.suppress(OSError):
-            sys.stderr.write(text)
-            sys.stderr.flush()
-        return len(text)
 
 
 def fill_standard_streams() -> None:
@@ -47,12 +34,13 @@ def run_service(read_settings: Callable[[], Settings]) -> None:
     The settings are read again when the models are.
     """
     fill_standard_streams()
+    unblock_stderr()
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="%H:%M:%S"),
             structlog.dev.ConsoleRenderer(pad_event_to=0, colors=sys.stderr.isatty()),
         ],
-        logger_factory=structlog.PrintLoggerFactory(cast(TextIO, Unbreakable())),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
     )
     sys.exit(asyncio.run(Service(read_settings).run()))

@@ -18,6 +18,7 @@ from inferctl.arena.spec import EngineSpec, ModelSpec
 from inferctl.arena.wire import Control, Verdict
 from inferctl.bundles.repository import check_graph
 from inferctl.cores import available_cores
+from inferctl.diagnostics import unblock_stderr
 from inferctl.engine.loader import Loader
 from inferctl.engine.model import Model
 from inferctl.engine.occupancy import Occupancy
@@ -35,6 +36,7 @@ from inferctl.settings import RuntimeSettings
 def main() -> None:
     """Load and warm every model, say so, and serve until the supervisor hangs up."""
     name_process("inferctl-engine")
+    unblock_stderr()
     threading.excepthook = _die
     for signal_number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(signal_number, signal.SIG_IGN)  # workers still need it while they drain

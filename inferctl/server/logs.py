@@ -1,6 +1,7 @@
 """The request log: one JSON object per line, written off the event loop, never in its way.
 
-Lines gather in a bounded list; when the disk or the reader is stuck they are dropped and counted.
+Lines gather in a bounded list; when the disk or the reader is stuck they are dropped and counted,
+and once there is room again a line says how many.
 Several workers append to one file, whole lines at a time.
 """
 
@@ -8,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import stat
 import sys
 import threading
@@ -17,7 +19,6 @@ from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
-from select import PIPE_BUF
 
 import orjson
 
@@ -40,6 +41,7 @@ LINES = tuple(
     + b'"total_ms":%b}\n'
     for reached in range(len(PHASES) + 1)
 )
+MISSING = b'{"time":"%b","dropped_lines":%d}\n'
 
 
 class RequestLog:
@@ -50,6 +52,10 @@ class RequestLog:
         self._fd = _open(path)
         self._is_file = stat.S_ISREG(os.fstat(self._fd).st_mode)
         self._dropped = dropped
+        # How many the log itself says are missing.
+        self._told = int(dropped.get())
+        # The last line was cut short: the disk was full in the middle of it.
+        self._torn = False
         self._terminal = terminal
         self._lines: deque[bytes] = deque()
         self._readable: deque[str] = deque()
@@ -85,12 +91,10 @@ class RequestLog:
         )
 
     def _now(self) -> bytes:
-        """UTC in ISO 8601; made once a millisecond."""
+        """The time of day; made once a millisecond."""
         now_ms = int(time.time() * 1000)
         if now_ms != self._now_ms:
-            self._now_ms = now_ms
-            now = datetime.fromtimestamp(now_ms / 1000, UTC)
-            self._clock = now.isoformat(timespec="milliseconds").encode("ascii")
+            self._now_ms, self._clock = now_ms, _clock(now_ms / 1000)
         return self._clock
 
     def close(self) -> None:
@@ -109,17 +113,42 @@ class RequestLog:
 
     def _append(self) -> None:
         lines = [self._lines.popleft() for _ in range(len(self._lines))]
-        try:
-            for portion in [lines] if self._is_file else _portions(lines):
-                data = b"".join(portion)
-                while data:
-                    data = data[os.write(self._fd, data) :]
-        except OSError:
-            self._dropped.add(len(lines))
+        for portion in [lines][: len(lines)] if self._is_file else _portions(lines):
+            self._put(portion)
         if self._terminal:
-            with contextlib.suppress(OSError):  # the terminal was closed
-                while self._readable:
-                    sys.stderr.write(self._readable.popleft())
+            while self._readable:
+                sys.stderr.write(self._readable.popleft())
+
+    def _put(self, lines: list[bytes]) -> None:
+        """Write lines, after how many went missing before them; count those that now do."""
+        dropped = int(self._dropped.get())
+        missing = dropped - self._told
+        if missing and not self._write_out(MISSING % (_clock(time.time()), missing)):
+            self._told = dropped
+        if left := self._write_out(b"".join(lines)):
+            self._dropped.add(left.count(b"\n"))
+
+    def _write_out(self, data: bytes) -> bytes:
+        """Write whole lines, behind one that was cut short too; what cannot be written is left."""
+        left = b"\n" * self._torn + data
+        with contextlib.suppress(OSError):
+            while left:
+                written = self._write_some(left)
+                self._torn = left[:written][-1:] != b"\n"
+                left = left[written:]
+        return left[-len(data) :]
+
+    def _write_some(self, data: bytes) -> int:
+        while True:
+            try:
+                return os.write(self._fd, data)
+            except BlockingIOError:  # somebody made stdout so; this thread may wait
+                select.select((), (self._fd,), ())
+
+
+def _clock(now_s: float) -> bytes:
+    """UTC in ISO 8601, to the millisecond."""
+    return datetime.fromtimestamp(now_s, UTC).isoformat(timespec="milliseconds").encode("ascii")
 
 
 @lru_cache(maxsize=1024)
@@ -132,11 +161,11 @@ def _target(method: str, path: str, model: str, version: int) -> bytes:
 def _portions(lines: Iterable[bytes]) -> Iterator[list[bytes]]:
     """Lines that a pipe takes in one piece, whoever else writes to it."""
     portion: list[bytes] = []
-    room = PIPE_BUF
+    room = select.PIPE_BUF
     for line in lines:
         if portion and len(line) > room:
             yield portion
-            portion, room = [], PIPE_BUF
+            portion, room = [], select.PIPE_BUF
         portion.append(line)
         room -= len(line)
     if portion:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import stat
@@ -181,6 +182,7 @@ def test_a_long_path_is_cut(tmp_path: Path) -> None:
     assert len(lines(path)[0]["path"]) == 256
 
 
+@pytest.mark.row(125)
 def test_lines_that_find_no_room_are_dropped_and_counted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -204,7 +206,9 @@ def test_lines_that_find_no_room_are_dropped_and_counted(
     assert dropped.get() == 3
     go_on.set()
     log.close()
-    assert [entry["request_id"] for entry in lines(path)] == ["0", "1", "2"]
+    first, missing, *others = lines(path)
+    assert missing["dropped_lines"] == 3
+    assert [entry["request_id"] for entry in (first, *others)] == ["0", "1", "2"]
 
 
 @pytest.fixture
@@ -241,6 +245,68 @@ def test_a_write_that_is_cut_short_is_continued(
     assert [entry["request_id"] for entry in lines(path)] == ["0", "1", "2"]
 
 
+class Disk:
+    """Takes so many bytes, refuses once, and has room from then on."""
+
+    def __init__(self, room: int) -> None:
+        self._room = room
+        self._write = os.write
+        self.refused = threading.Event()
+
+    def write(self, fd: int, data: bytes) -> int:
+        if not self._room:
+            self._room = 100_000
+            self.refused.set()
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        taken = data[: self._room]
+        self._room -= len(taken)
+        return self._write(fd, taken)
+
+
+@pytest.mark.row(124)
+@pytest.mark.parametrize("room", [0, 1, 250, 1000])
+def test_when_there_is_room_again_one_line_says_how_many_are_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, room: int
+) -> None:
+    disk = Disk(room)
+    monkeypatch.setattr(logs.os, "write", disk.write)
+    path, dropped = tmp_path / "requests.log", dropped_cell()
+    dropped.add(7)  # its predecessor's
+    with logging(path, dropped) as log:
+        for number in range(9):
+            record(log, str(number))
+        assert disk.refused.wait(60)
+        record(log, "after")
+        record(log, "that")
+    missing = int(dropped.get()) - 7
+    written = path.read_bytes().splitlines()
+    whole = [orjson.loads(line) for line in written if line.endswith(b"}")]
+    assert len(written) - len(whole) <= 1, "one line was cut short"
+    assert [entry["request_id"] for entry in whole[:-3]] == [str(n) for n in range(9 - missing)]
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT.*\+00:00", whole[-3].pop("time"))
+    assert whole[-3] == {"dropped_lines": missing}
+    assert [entry["request_id"] for entry in whole[-2:]] == ["after", "that"]
+
+
+@pytest.mark.row(125)
+def test_a_stdout_that_does_not_wait_is_waited_for(tmp_path: Path) -> None:
+    """Whoever shares it may have made it so."""
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    dropped = dropped_cell()
+    log = RequestLog(f"/dev/fd/{writing}", dropped, terminal=False)
+    os.set_blocking(log._fd, False)
+    for number in range(2000):  # more than a pipe holds
+        record(log, str(number))
+    os.close(writing)
+    with os.fdopen(reading, "rb") as stream:
+        entries = [orjson.loads(stream.readline()) for _ in range(2000)]
+    assert [entry["request_id"] for entry in entries] == [str(n) for n in range(2000)]
+    log.close()
+    assert dropped.get() == 0
+
+
+@pytest.mark.row(124)
 def test_lines_that_the_disk_does_not_take_are_counted() -> None:
     if not Path("/dev/full").exists():
         pytest.skip("no /dev/full on this system")
