@@ -35,6 +35,7 @@ from inferctl.export.quantise import dynamic_int8, static_int8
 from inferctl.tasks.decode import decode_base64, decode_image
 
 MAX_PIXELS = 1_000_000
+MAX_BYTES = 10_000_000
 CALIBRATION_ROWS = 64
 ANSWER_BATCH = 8
 
@@ -195,7 +196,7 @@ def _calibration_images() -> list[Array]:
     image = ImageInput.model_validate(PARTS["vision"]["image"])
     bodies = vision_bodies(CALIBRATION_ROWS, CALIBRATION_SEED)
     return [
-        decode_image(decode_base64(body["image_b64"]), image, MAX_PIXELS, "fast").array
+        decode_image(decode_base64(body["image_b64"], MAX_BYTES), image, MAX_PIXELS, "fast").array
         for body in bodies
     ]
 

@@ -22,9 +22,11 @@ stable `code`.
         ├── TooLarge                   413  too_large
         ├── UnsupportedMedia           415  unsupported_media
         ├── Unprocessable              422  unprocessable
+        │   └── EmptyText              422  empty_text
         ├── Overloaded                 429  overloaded
         ├── ClientGone                 499  client_gone
         ├── RowFailed                  500  row_failed
+        │   └── NonFiniteOutput        500  non_finite_output
         ├── Unsupported                501  unsupported
         ├── Unavailable                503  unavailable
         └── DeadlineExceeded           504  deadline_exceeded
@@ -174,6 +176,12 @@ class Unprocessable(RequestError):
     code = "unprocessable"
 
 
+class EmptyText(Unprocessable):
+    """A text that is no token of its model."""
+
+    code = "empty_text"
+
+
 class Overloaded(RequestError):
     """The queue is full. `retry_after_s` goes into the `Retry-After` header."""
 
@@ -197,6 +205,12 @@ class RowFailed(RequestError):
 
     status = 500
     code = "row_failed"
+
+
+class NonFiniteOutput(RowFailed):
+    """What the model says of this row is NaN or infinite, which JSON cannot say."""
+
+    code = "non_finite_output"
 
 
 class Unsupported(RequestError):

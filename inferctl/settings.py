@@ -103,8 +103,11 @@ class LimitsSettings(Section):
     max_pixels: int = Field(
         default=25_000_000, ge=1, le=1_000_000_000, description="largest image, width x height"
     )
+    max_image_bytes: int = Field(
+        default=10 * MIB, ge=1024, le=1024 * MIB, description="largest image as it is encoded"
+    )
     max_text_chars: int = Field(
-        default=2000, ge=1, le=1_000_000, description="longest text, in code points"
+        default=8192, ge=1, le=1_000_000, description="longest text, in code points"
     )
     max_rows: int = Field(default=256, ge=1, le=65_536, description="rows in one request")
 

@@ -25,8 +25,8 @@ BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128)
 
 OUTCOMES = (
     "ok", "malformed", "not_found", "method_not_allowed", "request_timeout", "too_large",
-    "unsupported_media", "unprocessable", "overloaded", "client_gone", "row_failed",
-    "internal_error", "unsupported", "unavailable", "deadline_exceeded",
+    "unsupported_media", "unprocessable", "empty_text", "overloaded", "client_gone", "row_failed",
+    "non_finite_output", "internal_error", "unsupported", "unavailable", "deadline_exceeded",
 )  # fmt: skip
 DROP_REASONS = ("expired", "cancelled", "worker_lost")
 

@@ -1,7 +1,7 @@
 """Which part of an image becomes the model's row, in the coordinates that the decoder works in.
 
-Only what the row needs is ever resized: an image of 16,384 x 1 pixels whose short side becomes 256
-would be 4 million pixels wide.
+Only what the row needs is ever resized: an image of 16,384 x 164 pixels whose short side becomes
+1024 would be 100,000 pixels wide.
 """
 
 from __future__ import annotations

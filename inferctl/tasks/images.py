@@ -23,7 +23,7 @@ from inferctl.tasks.base import (
     parse_query,
     schema_name,
 )
-from inferctl.tasks.decode import Pixels, decode_base64, decode_image
+from inferctl.tasks.decode import Pixels, decode_base64, decode_image, too_many_bytes
 
 # A 1x1 grey PNG: the smallest request that is valid for every image model.
 EXAMPLE_PNG_B64 = (
@@ -102,7 +102,11 @@ class ImageTask(Task):
 
     def preprocess(self, item: ImageItem) -> Prepared:
         """Decode and resize to the model's input."""
-        data = decode_base64(item.data) if isinstance(item.data, str) else item.data
+        data, most = item.data, self._limits.max_image_bytes
+        if isinstance(data, str):
+            data = decode_base64(data, most)
+        if len(data) > most:
+            raise too_many_bytes(most)
         pixels: Pixels = decode_image(
             data, self._input, self._limits.max_pixels, self._runtime.decode
         )

@@ -63,7 +63,7 @@ def test_real_pictures_are_named_by_their_files(published: Published, tmp_path: 
             {"a.txt": b"good\na\0b\n"},
             r"NUL character \(a.txt line 2\); take it out",
         ),
-        ("text-factory", {"a.txt": b"bad " * 600}, r"more than 2000 characters \(a.txt line 1\)"),
+        ("text-factory", {"a.txt": b"bad " * 2500}, r"more than 8192 characters \(a.txt line 1\)"),
         ("image-detection", {"a.txt": b"x"}, "the folder holds no pictures"),
         ("image-detection", {"a.png": b"x"}, r"not JPEG, PNG or WebP.*a\.png"),
     ],

@@ -69,3 +69,41 @@ def two_pictures(**options: Any) -> bytes:
     """A JPEG with a second one behind it, as phones make them."""
     first = Image.fromarray(gradient())
     return encoded(first, "MPO", save_all=True, append_images=[plain("blue")], **options)
+
+
+def cmyk(*inks: int, **options: Any) -> bytes:
+    """One colour in four inks of 0 to 255; the file holds them inverted, as Adobe's do."""
+    return encoded(Image.new("CMYK", (64, 64), inks), "JPEG", quality=100, **options)
+
+
+def ycck(*inks: int, **options: Any) -> bytes:
+    """The same with three of the inks as luminance and colour."""
+    *colours, black = inks
+    light = Image.new("RGB", (1, 1), tuple(colours)).convert("YCbCr").getpixel((0, 0))
+    assert isinstance(light, tuple)
+    jpeg = cmyk(*(255 - int(part) for part in light), black, **options)
+    transform = jpeg.index(b"Adobe") + len("Adobe") + 6
+    return jpeg[:transform] + b"\2" + jpeg[transform + 1 :]
+
+
+def segment(marker: int, content: bytes) -> bytes:
+    """A part of a JPEG between its start and its pixels."""
+    return bytes((0xFF, marker)) + struct.pack(">H", len(content) + 2) + content
+
+
+def after_start(jpeg: bytes, inserted: bytes) -> bytes:
+    """A JPEG with something behind its first marker."""
+    return jpeg[:2] + inserted + jpeg[2:]
+
+
+def exif(*entries: tuple[int, int, int], order: str = ">", start: int = 8) -> bytes:
+    """EXIF of entries (tag, type, value), each value a short."""
+    head = struct.pack(f"{order}2sHI", b"MM" if order == ">" else b"II", 42, start)
+    count = struct.pack(f"{order}H", len(entries))
+    return (
+        head
+        + count
+        + b"".join(
+            struct.pack(f"{order}HHIHxx", tag, kind, 1, value) for tag, kind, value in entries
+        )
+    )
