@@ -107,8 +107,10 @@ def metrics_page() -> str:
     """docs/metrics.md."""
     rows = []
     for metric in METRICS:
-        labels = ["model"] * metric.per_model + [metric.label] * bool(metric.label)
+        labels = ["model"] * metric.per_model + metric.label.split()
         values = " ".join(str(value) for value in metric.buckets or metric.values).strip()
+        if len(labels) > 1 + metric.per_model:  # their products are many
+            labels, values = ["model", *labels], "routes are path templates, `predict`, `unmatched`"
         rows.append(
             f"| `{metric.name}` | {metric.kind} | {', '.join(labels)} | {metric.help} | {values} |"
         )

@@ -13,10 +13,12 @@ model's places never goes back. Places that were never taken cost no memory.
 from __future__ import annotations
 
 import mmap
-from bisect import bisect_left
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
+
+from inferctl.arena.cells import Cell, Histogram
+from inferctl.arena.routes import ROUTES
 
 LATENCY_BUCKETS_S = (
     0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0,
@@ -35,7 +37,8 @@ DROP_REASONS = ("expired", "cancelled", "worker_lost")
 class Metric:
     """One metric: its cells are (places) x (label values) x (1, or buckets + overflow + sum).
 
-    `of_model` is the model's figure from those of its places.
+    `of_model` is the model's figure from those of its places. `label` may be several names, each
+    value is as many words then.
     """
 
     name: str
@@ -54,6 +57,13 @@ class Metric:
 
 
 METRICS: tuple[Metric, ...] = (
+    Metric(
+        "inferctl_requests_total", "counter",
+        "Every HTTP request whose head was complete, once: by model, if it was for one that is "
+        "served, route and outcome",
+        per_model=False, label="route outcome",
+        values=tuple(f"{route} {outcome}" for route in ROUTES for outcome in OUTCOMES),
+    ),
     Metric(
         "inference_requests_total", "counter", "Predict requests answered, by outcome",
         label="outcome", values=OUTCOMES,
@@ -143,44 +153,14 @@ _IN_PLACE, _PLACE_CELLS = _offsets((m for m in METRICS if m.per_model), 0)
 _BLOCK_CELLS = _PLACES_START + PLACES * _PLACE_CELLS
 
 
+def metric_of(name: str) -> Metric:
+    """The metric of a name."""
+    return _BY_NAME[name]
+
+
 def ledger_bytes(processes: int) -> int:
     """Bytes of shared memory for the places' names and the blocks of `processes` processes."""
     return PLACES * NAME_BYTES + _BLOCK_CELLS * processes * CELL_BYTES
-
-
-class Histogram:
-    """One histogram series of the writing process."""
-
-    def __init__(self, cells: memoryview[float], start: int, buckets: Sequence[float]) -> None:
-        self._cells = cells
-        self._start = start
-        self._buckets = buckets
-        self._sum = start + len(buckets) + 1
-
-    def observe(self, value: float) -> None:
-        """Count one value, in the metric's unit."""
-        self._cells[self._start + bisect_left(self._buckets, value)] += 1
-        self._cells[self._sum] += value
-
-
-class Cell:
-    """One counter or gauge series of the writing process."""
-
-    def __init__(self, cells: memoryview[float], index: int) -> None:
-        self._cells = cells
-        self._index = index
-
-    def add(self, amount: float = 1.0) -> None:
-        """Raise a counter, or move a gauge."""
-        self._cells[self._index] += amount
-
-    def set(self, value: float) -> None:
-        """Set a gauge."""
-        self._cells[self._index] = value
-
-    def get(self) -> float:
-        """The value of this process alone."""
-        return self._cells[self._index]
 
 
 class Block:
@@ -201,6 +181,11 @@ class Block:
         """Every cell of a series."""
         start = self._start(metric.name, place, value)
         return list(self._cells[start : start + metric.width])
+
+    def read_all(self, metric: Metric, place: int = 0) -> list[float]:
+        """Every cell of a metric, in the order of its values."""
+        start = self._start(metric.name, place, metric.values[0])
+        return list(self._cells[start : start + metric.width * len(metric.values)])
 
     def _start(self, name: str, place: int, value: str) -> int:
         if (name, value) in _IN_PROCESS:

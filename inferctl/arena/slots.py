@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from inferctl.arena.cells import Cell
 from inferctl.arena.layout import column_bytes, columns
-from inferctl.arena.ledger import Cell
 from inferctl.bundles.manifest import Manifest
 
 Array = npt.NDArray[Any]

@@ -12,6 +12,7 @@ import traceback
 
 from fastapi import FastAPI
 
+from inferctl.arena.routes import PREDICT, route_of
 from inferctl.errors import InferctlError
 from inferctl.server.asgi import Message, Receive, Scope, Send
 from inferctl.server.call import Call, Reply, as_headers
@@ -19,26 +20,28 @@ from inferctl.server.dialects.plain import problem_of
 from inferctl.server.logs import RequestLog
 from inferctl.server.predict import Predict
 from inferctl.server.rest import Voice
+from inferctl.server.tally import outcome_of
 from inferctl.server.v2 import PROBES
 
 # Probes, scrapes and the page come every few seconds for ever: no requests worth a log line.
-UNLOGGED = frozenset(("/livez", "/readyz", "/healthz", "/health", "/metrics", *PROBES))
+UNLOGGED = frozenset(("/livez", "/readyz", "/health", "/metrics", *PROBES))
 
 
 class App:
     """The worker's ASGI application."""
 
     def __init__(self, predict: Predict, rest: FastAPI, voice: Voice, log: RequestLog) -> None:
-        self._predict = predict
+        self.predict = predict
         self._rest = rest
         self._voice = voice
         self._log = log
+        self._tally = predict.work.tally
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One HTTP request."""
         fields = dict(scope["headers"])
         call = Call(scope["method"], scope["path"], scope["query_string"], fields)
-        if self._predict.is_predict(call.path):
+        if self.predict.is_predict(call.path):
             await self._answer(call, receive, send)
             return
         reply = await self._pass_on(call, scope, receive, send)
@@ -47,10 +50,11 @@ class App:
 
     async def _answer(self, call: Call, receive: Receive, send: Send) -> None:
         try:
-            reply = await self._predict.over_asgi(call, receive)
+            reply = await self.predict.over_asgi(call, receive)
         except InferctlError as error:
             reply = problem_of(error, call)
             call.end(time.monotonic())
+            self._tally.count(PREDICT, reply.outcome)
             self._log.record(call, reply)
         headers = as_headers(reply.head(call))
         if not call.body_received:
@@ -61,12 +65,11 @@ class App:
 
     async def _pass_on(self, call: Call, scope: Scope, receive: Receive, send: Send) -> Reply:
         """Everything else; the reply is what FastAPI sent, without its body."""
-        status = 500
+        sent: list[Reply] = []
 
         async def send_with_headers(message: Message) -> None:
-            nonlocal status
             if message["type"] == "http.response.start":
-                status = message["status"]
+                sent.append(self._account(call, scope, message["status"]))
                 call.end(time.monotonic())
                 message["headers"] = [*message["headers"], *as_headers(call.head())]
             await send(message)
@@ -76,4 +79,10 @@ class App:
             await self._rest(scope, receive, send_with_headers)
         except Exception:  # noqa: BLE001 - the outermost loop: it was answered, and raised again
             traceback.print_exc(file=sys.stderr)
-        return Reply(status, b"", call.outcome if status >= 400 else "ok")
+        return sent[0] if sent else self._account(call, scope, InferctlError.status)
+
+    def _account(self, call: Call, scope: Scope, status: int) -> Reply:
+        """Count an answer, before the client can know of it."""
+        reply = Reply(status, b"", outcome_of(status, call.outcome))
+        self._tally.count(route_of(getattr(scope.get("route"), "path", "")), reply.outcome)
+        return reply

@@ -22,7 +22,7 @@ from pathlib import Path
 
 import orjson
 
-from inferctl.arena.ledger import Cell
+from inferctl.arena.cells import Cell
 from inferctl.errors import StartError
 from inferctl.server.call import PHASES, Call, Reply
 

@@ -17,13 +17,16 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
-from inferctl.arena.ledger import CPU_BASE_S, METRICS, PID, Ledger
+from inferctl.arena.ledger import CPU_BASE_S, METRICS, PID, Ledger, metric_of
 from inferctl.arena.ledger import Metric as LedgerMetric
+from inferctl.arena.routes import PREDICT
 
 CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
 
 TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+
+REQUESTS, OF_MODELS = metric_of("inferctl_requests_total"), metric_of("inference_requests_total")
 
 FAMILIES: dict[
     str, type[CounterMetricFamily] | type[GaugeMetricFamily] | type[HistogramMetricFamily]
@@ -49,7 +52,10 @@ class LedgerCollector(Collector):
         for place, model in self._ledger.places().items():
             places[model].append(place)
         for metric in METRICS:
-            yield self._family(metric, places if metric.per_model else {"": [0]})
+            if metric is REQUESTS:
+                yield self._requests(places)
+            else:
+                yield self._family(metric, places if metric.per_model else {"": [0]})
         yield from self._processes()
 
     def _family(self, metric: LedgerMetric, places: dict[str, list[int]]) -> Metric:
@@ -65,6 +71,22 @@ class LedgerCollector(Collector):
                     family.add_metric(values, list(zip(bounds, counts, strict=True)), cells[-1])
                 else:
                     family.add_metric(values, cells[0])
+        return family
+
+    def _requests(self, places: dict[str, list[int]]) -> Metric:
+        """What models count and what no model does; of so many series only those that count."""
+        family = CounterMetricFamily(
+            REQUESTS.name, REQUESTS.help, labels=["model", *REQUESTS.label.split()]
+        )
+        for model, own in places.items():
+            for outcome in OF_MODELS.values:
+                (count,) = self._cells(OF_MODELS, own, outcome)
+                if count:
+                    family.add_metric([model, PREDICT, outcome], count)
+        blocks = (block.read_all(REQUESTS) for block in self._ledger.blocks)
+        for value, counts in zip(REQUESTS.values, zip(*blocks, strict=True), strict=True):
+            if count := sum(counts):
+                family.add_metric(["", *value.split()], count)
         return family
 
     def _cells(self, metric: LedgerMetric, places: list[int], value: str) -> list[float]:

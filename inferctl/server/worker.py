@@ -37,6 +37,7 @@ from inferctl.server.predict import Predict
 from inferctl.server.protocol import Protocol
 from inferctl.server.repository import Repository
 from inferctl.server.rest import Voice, build_rest
+from inferctl.server.tally import Tally
 from inferctl.server.timeouts import Timeouts
 from inferctl.server.versions import Versions
 from inferctl.server.workplace import Workplace
@@ -98,8 +99,8 @@ class Worker:
         block.reset_gauges(ledger.places())
         catalogue = Catalogue()
         self.link = EngineLink()
-        self._versions = Versions(spec, ledger, self.link, catalogue, control.answer)
-        self._versions.hold(prototype.offers(spec.models))
+        self._versions = versions = Versions(spec, ledger, self.link, catalogue, control.answer)
+        versions.hold(prototype.offers(spec.models))
         self.state = State(ledger, self.link, catalogue, time.monotonic())
         self.log = RequestLog(
             spec.logs.path, block.cell("inferctl_log_dropped_total"), terminal=sys.stderr.isatty()
@@ -107,6 +108,7 @@ class Worker:
         work = Workplace(
             self.link,
             self.log,
+            Tally(block),
             self.state.is_loaded,
             spec.server,
             _decode_threads(spec.workers),
@@ -116,22 +118,8 @@ class Worker:
         documentation = Documentation(prototype.rest.openapi, catalogue)
         self._repository = Repository(control.send)
         voice = Voice(self.state, Exposition(ledger), catalogue, documentation, self._repository)
-        idle = Timeouts(spec.server.keep_alive_s, Protocol.timeout_keep_alive_handler)
         self._socket = socket.socket(fileno=spec.listen_fd)
-        self._server = SupervisedServer(
-            uvicorn.Config(
-                App(predict, prototype.rest, voice, self.log),
-                http=partial(Connection, predict, idle),  # type: ignore[arg-type] # it is called, no more
-                ws="none",
-                lifespan="off",
-                proxy_headers=False,
-                access_log=False,
-                log_config=None,
-                server_header=False,
-                timeout_keep_alive=spec.server.keep_alive_s,
-                timeout_graceful_shutdown=math.ceil(spec.server.drain_timeout_s),
-            )
-        )
+        self._server = make_server(App(predict, prototype.rest, voice, self.log), spec.server)
 
     async def serve(self) -> None:
         """Listen, and obey the supervisor."""
@@ -184,6 +172,25 @@ class SupervisedServer(uvicorn.Server):
     def capture_signals(self) -> Iterator[None]:
         """Leave the signals alone: they are ignored."""
         yield
+
+
+def make_server(app: App, settings: ServerSettings) -> SupervisedServer:
+    """uvicorn as a worker has it: with our protocol, and nothing that it would do by itself."""
+    idle = Timeouts(settings.keep_alive_s, Protocol.timeout_keep_alive_handler)
+    return SupervisedServer(
+        uvicorn.Config(
+            app,
+            http=partial(Connection, app.predict, idle),  # type: ignore[arg-type] # it is called, no more
+            ws="none",
+            lifespan="off",
+            proxy_headers=False,
+            access_log=False,
+            log_config=None,
+            server_header=False,
+            timeout_keep_alive=settings.keep_alive_s,
+            timeout_graceful_shutdown=math.ceil(settings.drain_timeout_s),
+        )
+    )
 
 
 def _decode_threads(workers: int) -> int:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from inferctl.server.intake import Intake
 from inferctl.server.link import EngineLink
 from inferctl.server.logs import RequestLog
+from inferctl.server.tally import Tally
 from inferctl.server.timeouts import Timeouts
 from inferctl.settings import ServerSettings
 
@@ -20,11 +21,12 @@ class Workplace:
     """The line to the engine, the log, the bounds, the decoders; the same for all models."""
 
     def __init__(
-        self, link: EngineLink, log: RequestLog, is_loaded: Callable[[], bool],
+        self, link: EngineLink, log: RequestLog, tally: Tally, is_loaded: Callable[[], bool],
         settings: ServerSettings, decode_threads: int, workers: int,
     ) -> None:  # fmt: skip
         self.link = link
         self.log = log
+        self.tally = tally
         self.is_loaded = is_loaded
         self.timeout_s = settings.request_timeout_ms / 1000
         self.max_timeout_s = settings.max_request_timeout_ms / 1000

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from inferctl.arena.cells import Cell
 from inferctl.arena.layout import ALIGNMENT, COLUMNS, arena_bytes
-from inferctl.arena.ledger import Cell
 from inferctl.arena.memory import create_memory, map_memory
 from inferctl.arena.slots import Array, FreeSlots, ModelArena
 from inferctl.bundles.manifest import Manifest

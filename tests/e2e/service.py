@@ -39,6 +39,7 @@ class Service:
     def __init__(self, arguments: Sequence[str], folder: Path, *, deaf: bool = False) -> None:
         """`deaf`: nobody reads its log once it is ready."""
         self._deaf = deaf
+        self.folder = folder
         self.process = subprocess.Popen(
             [sys.executable, "-m", "inferctl", "serve", *arguments],
             cwd=folder,

@@ -17,7 +17,7 @@ from typing import Any
 import orjson
 import pytest
 
-from inferctl.arena.ledger import Cell
+from inferctl.arena.cells import Cell
 from inferctl.errors import StartError
 from inferctl.server import logs
 from inferctl.server.call import PHASES, Reply

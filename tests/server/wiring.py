@@ -33,6 +33,7 @@ from inferctl.server.predict import Predict
 from inferctl.server.repository import Repository
 from inferctl.server.rest import Voice, build_rest
 from inferctl.server.served import ServedModel
+from inferctl.server.tally import Tally
 from inferctl.server.workplace import Workplace
 from inferctl.settings import LimitsSettings, ModelSettings, ServerSettings
 
@@ -276,7 +277,8 @@ async def working(
         ledger.blocks[WORKER].cell("inferctl_log_dropped_total"),
         terminal=False,
     )
-    work = Workplace(link, log, state.is_loaded, server, decode_threads=2, workers=1)
+    tally = Tally(ledger.blocks[WORKER])
+    work = Workplace(link, log, tally, state.is_loaded, server, decode_threads=2, workers=1)
     predict = Predict(catalogue, work)
     rest = build_rest(server)
     asked: list[dict[str, Any]] = []
