@@ -43,6 +43,10 @@ class ServerSettings(Section):
 
     host: str = Field(default="127.0.0.1", min_length=1, description="address to listen on")
     port: int = Field(default=8000, ge=0, le=65_535, description="port; 0 takes a free one")
+    share_port: bool = Field(
+        default=False,
+        description="join a service that has the port, once the models are warm, to replace it",
+    )
     workers: Literal["auto"] | Annotated[int, Field(ge=1, le=256)] = Field(
         default="auto", description='HTTP processes; "auto" is one per core'
     )
@@ -63,6 +67,12 @@ class ServerSettings(Section):
     )
     keep_alive_s: int = Field(
         default=75, ge=1, le=3600, description="idle keep-alive; outlasts the usual proxies"
+    )
+    drain_delay_s: float = Field(
+        default=0.0,
+        ge=0,
+        le=3600,
+        description="how long a stop goes on serving after /readyz says 503, for balancers to see",
     )
     drain_timeout_s: float = Field(
         default=30.0, ge=0, le=3600, description="how long a stop waits for requests in flight"

@@ -116,6 +116,10 @@ METRICS: tuple[Metric, ...] = (
         per_model=False,
     ),
     Metric(
+        "inferctl_draining", "gauge", "Above 0 once the service ends, or one of its processes",
+        per_model=False,
+    ),
+    Metric(
         "inferctl_restarts_total", "counter", "Processes started again after they died",
         per_model=False, label="role", values=("engine", "worker"),
     ),

@@ -68,7 +68,6 @@ class State:
     link: EngineLink
     catalogue: Catalogue
     started_s: float
-    draining: bool = False
     _was_loaded: bool = False
 
     @property
@@ -90,6 +89,11 @@ class State:
         if not self._was_loaded:
             self._was_loaded = self._says_ready or self.engine_restarts > 0
         return self._was_loaded
+
+    @property
+    def draining(self) -> bool:
+        """Whether the service ends: nothing is wrong, and other ones should be asked."""
+        return self.ledger.total("inferctl_draining") > 0
 
     @property
     def _says_ready(self) -> bool:

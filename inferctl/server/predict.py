@@ -58,6 +58,8 @@ class Predict:
         self.routes: dict[bytes, Route] = {}
         # By the bytes before the empty line; they mean the same on every connection.
         self.known_heads: dict[bytes, Head] = {}
+        # Whether each answer is the last one of its connection.
+        self.is_ending = False
         self.renew()
 
     def renew(self) -> None:
@@ -79,6 +81,11 @@ class Predict:
         }
         if catalogue.default is not None:
             self.routes[PREDICT.encode()] = Route(catalogue.default, native)
+        self.known_heads.clear()
+
+    def end(self) -> None:
+        """The service ends: each answer is the last one of its connection."""
+        self.is_ending = True
         self.known_heads.clear()
 
     def route(self, path: bytes, query: bytes) -> Route | None:

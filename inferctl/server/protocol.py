@@ -38,6 +38,8 @@ READ_BYTES = 64 * 1024
 # Of heads that differ with every request, a trace id in them, no more than this is kept.
 MAX_KNOWN_HEADS = 256
 MAX_KNOWN_HEAD_BYTES = 2048
+# A client that has asked for nothing so long is not just about to.
+LAST_REQUEST_S = 1.0
 
 
 class StandIn:
@@ -170,7 +172,7 @@ class Protocol(HttpToolsProtocol):
             path=path.decode("ascii"),
             query=query,
             fields=fields,
-            keep_alive=self.parser.should_keep_alive(),
+            keep_alive=self.parser.should_keep_alive() and not self._predict.is_ending,
             body_bytes=announced_bytes(fields),
             terms=terms,
         )
@@ -204,6 +206,8 @@ class Protocol(HttpToolsProtocol):
         self.url, self.expect_100_continue = url, expects
         self.headers.extend(headers)  # the scope holds this list
         super().on_headers_complete()
+        if self._predict.is_ending:
+            self.cycle.keep_alive = False
 
     def on_body(self, body: bytes) -> None:
         """A part of its body is here."""
@@ -258,6 +262,16 @@ class Protocol(HttpToolsProtocol):
             self._date_of = headers
             self._date_lines = b"".join(b"%b: %b\r\n" % header for header in headers)
         return self._date_lines
+
+    def shutdown(self) -> None:
+        """The service ends: the next answer is the last one here, if there is one soon."""
+        if self.cycle is not None:
+            self.cycle.keep_alive = False
+        self.loop.call_later(LAST_REQUEST_S, self._close_if_idle)
+
+    def _close_if_idle(self) -> None:
+        if self._is_between_requests and self._is_free() and not self._reception:
+            self.transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The client is gone."""

@@ -5,16 +5,12 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
-import math
 import socket
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from functools import partial
+from collections.abc import Sequence
 from typing import Any
 
-import uvicorn
 import uvloop
 
 from inferctl import heap
@@ -26,7 +22,6 @@ from inferctl.cores import available_cores
 from inferctl.errors import InferctlError
 from inferctl.server.app import App
 from inferctl.server.catalogue import Catalogue
-from inferctl.server.connection import Connection
 from inferctl.server.documentation import Documentation
 from inferctl.server.health import State
 from inferctl.server.link import EngineLink
@@ -34,11 +29,10 @@ from inferctl.server.logs import RequestLog
 from inferctl.server.metrics import Exposition
 from inferctl.server.offer import Offer, make_offer
 from inferctl.server.predict import Predict
-from inferctl.server.protocol import Protocol
 from inferctl.server.repository import Repository
 from inferctl.server.rest import Voice, build_rest
+from inferctl.server.serving import make_server
 from inferctl.server.tally import Tally
-from inferctl.server.timeouts import Timeouts
 from inferctl.server.versions import Versions
 from inferctl.server.workplace import Workplace
 from inferctl.settings import ServerSettings
@@ -95,7 +89,7 @@ class Worker:
     def __init__(self, prototype: Prototype, spec: WorkerSpec, control: Control) -> None:
         self._control = control
         ledger = Ledger(map_memory(spec.ledger_fd), spec.workers)
-        block = ledger.blocks[spec.process]
+        self._block = block = ledger.blocks[spec.process]
         block.reset_gauges(ledger.places())
         catalogue = Catalogue()
         self.link = EngineLink()
@@ -119,13 +113,18 @@ class Worker:
         self._repository = Repository(control.send)
         voice = Voice(self.state, Exposition(ledger), catalogue, documentation, self._repository)
         self._socket = socket.socket(fileno=spec.listen_fd)
+        # Among those that have the port already nobody may be sent to models that are still loaded.
+        self._joins, self._is_joined = spec.server.share_port, asyncio.Event()
         self._server = make_server(App(predict, prototype.rest, voice, self.log), spec.server)
 
     async def serve(self) -> None:
         """Listen, and obey the supervisor."""
         asyncio.get_running_loop().add_reader(self._control.fileno(), self._obey)
         self._control.send({"event": "ready"})
-        await self._server.serve([self._socket])
+        if self._joins:
+            await self._is_joined.wait()
+        if not self._server.should_exit:
+            await self._server.serve([self._socket])
 
     def _obey(self) -> None:
         while True:
@@ -144,6 +143,7 @@ class Worker:
         match message["do"]:
             case "attach":
                 self.link.attach(socket.socket(fileno=message["fd"]))
+                self._is_joined.set()
             case "give_up":
                 self.link.give_up()
             case "prepare":
@@ -161,36 +161,9 @@ class Worker:
                 self._drain()
 
     def _drain(self) -> None:
-        self.state.draining = True
+        self._block.cell("inferctl_draining").set(1)
         self._server.should_exit = True
-
-
-class SupervisedServer(uvicorn.Server):
-    """Obeys the supervisor alone: a signal to the whole group must not cut a drain short."""
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Leave the signals alone: they are ignored."""
-        yield
-
-
-def make_server(app: App, settings: ServerSettings) -> SupervisedServer:
-    """uvicorn as a worker has it: with our protocol, and nothing that it would do by itself."""
-    idle = Timeouts(settings.keep_alive_s, Protocol.timeout_keep_alive_handler)
-    return SupervisedServer(
-        uvicorn.Config(
-            app,
-            http=partial(Connection, app.predict, idle),  # type: ignore[arg-type] # it is called, no more
-            ws="none",
-            lifespan="off",
-            proxy_headers=False,
-            access_log=False,
-            log_config=None,
-            server_header=False,
-            timeout_keep_alive=settings.keep_alive_s,
-            timeout_graceful_shutdown=math.ceil(settings.drain_timeout_s),
-        )
-    )
+        self._is_joined.set()
 
 
 def _decode_threads(workers: int) -> int:

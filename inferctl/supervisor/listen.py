@@ -14,11 +14,12 @@ BACKLOG = 2048
 SPREADS = sys.platform == "linux"
 
 
-def listen(host: str, port: int, workers: int) -> list[socket.socket]:
+def listen(host: str, port: int, workers: int, *, joins: bool = False) -> list[socket.socket]:
     """One listening socket per worker on the same address, among which the kernel spreads clients.
 
     Port 0 takes a free one. The sockets outlive a worker, so clients that connect while it is
-    replaced wait instead of being refused. Raises StartError when the address cannot be had.
+    replaced wait instead of being refused. With `joins` another service may have the port, and
+    nobody is sent here before a worker listens. Raises StartError when the address cannot be had.
     """
     sockets: list[socket.socket] = []
     try:
@@ -27,13 +28,15 @@ def listen(host: str, port: int, workers: int) -> list[socket.socket]:
         )[0]
         # The first takes the port for itself, and only then admits the others: with SO_REUSEPORT
         # from the start a second service, one of ours too, would share the port unnoticed.
-        sockets.append(_listening(family, address, shares=False))
+        sockets.append(_bound(family, address, shares=joins and SPREADS, listens=not joins))
         address = sockets[0].getsockname()
         if SPREADS:
             sockets[0].setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         while len(sockets) < workers:
             sockets.append(
-                _listening(family, address, shares=True) if SPREADS else sockets[0].dup()
+                _bound(family, address, shares=True, listens=not joins)
+                if SPREADS
+                else sockets[0].dup()
             )
     except (OSError, UnicodeError) as error:
         for sock in sockets:
@@ -44,14 +47,17 @@ def listen(host: str, port: int, workers: int) -> list[socket.socket]:
     return sockets
 
 
-def _listening(family: int, address: tuple[object, ...], *, shares: bool) -> socket.socket:
+def _bound(
+    family: int, address: tuple[object, ...], *, shares: bool, listens: bool
+) -> socket.socket:
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if shares:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         sock.bind(address)
-        sock.listen(BACKLOG)
+        if listens:
+            sock.listen(BACKLOG)
     except OSError:
         sock.close()
         raise

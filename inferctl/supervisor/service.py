@@ -48,8 +48,7 @@ class Service:
         cores = available_cores()
         check_settings(settings, cores)
         workers = cores if server.workers == "auto" else server.workers
-        self._drain_timeout_s = server.drain_timeout_s
-        self._sockets = listen(server.host, server.port, workers)
+        self._sockets = listen(server.host, server.port, workers, joins=server.share_port)
         self.url = _url(self._sockets[0])
         self._ledger_fd = create_memory("ledger", ledger_bytes(Ledger.FIRST_WORKER + workers))
         self._ledger = Ledger(map_memory(self._ledger_fd), workers)
@@ -76,6 +75,8 @@ class Service:
         self._reloader.serve_with(self._engine, self._workers)
         self._desk = Desk(self._reloader)
         self._stopping = asyncio.Event()
+        # Whether processes that end are wanted to: they are not replaced.
+        self._ending = False
         self._exit_code = 0
         self._joinable = False
 
@@ -129,6 +130,7 @@ class Service:
             self._desk.open()
             await self._stopped_or_unsupervised(tasks)
             self._desk.close()
+            await self._give_notice(tasks)
             await self._drain(tasks)
             return self._exit_code
         finally:
@@ -153,6 +155,7 @@ class Service:
     def _on_signal(self, number: signal.Signals) -> None:
         if self._stopping.is_set():
             self._exit_code = 128 + number
+            self._ending = True
             for child in (self._engine, *self._workers):
                 child.kill()
             log.warning("stopping at once", signal=number.name)
@@ -231,7 +234,7 @@ class Service:
             log.error("it keeps dying: the service ends", process=role)
             return False
         await asyncio.sleep(delay_s)
-        return not self._stopping.is_set()
+        return not self._ending
 
     async def _died(self, child: Child, role: str, on_ready: Callable[[], None]) -> bool:
         """Wait for a child's end, passing on what it says; True when the end was wanted."""
@@ -248,7 +251,7 @@ class Service:
                     log.info("ready again", process=role, pid=child.pid)
         self._reloader.errands.lost(child)
         code = await child.death()
-        if self._stopping.is_set():
+        if self._ending:
             return True
         self._supervisor_block.cell("inferctl_restarts_total", value=role).add()
         log.warning("died", process=role, pid=child.pid, reason=describe_exit(code))
@@ -258,14 +261,23 @@ class Service:
     def _supervisor_block(self) -> Block:
         return self._ledger.blocks[Ledger.SUPERVISOR]
 
+    async def _give_notice(self, tasks: Sequence[asyncio.Task[None]]) -> None:
+        """Not ready any more: whoever sends requests here has some time to learn it, in which all
+        goes on as before."""
+        self._supervisor_block.cell("inferctl_draining").set(1)
+        delay_s = self._settings.server.drain_delay_s
+        await asyncio.wait(tasks, timeout=delay_s, return_when=asyncio.FIRST_COMPLETED)
+
     async def _drain(self, tasks: Sequence[asyncio.Task[None]]) -> None:
         """Workers first: they finish what they took in; then the engine has nothing to do."""
+        self._ending = True
         engine, *workers = tasks
         for worker in self._workers:
             worker.tell({"do": "drain"})
         for sock in self._sockets:
             sock.close()
-        _, late = await asyncio.wait(workers, timeout=self._drain_timeout_s + SHUTDOWN_GRACE_S)
+        drain_timeout_s = self._settings.server.drain_timeout_s
+        _, late = await asyncio.wait(workers, timeout=drain_timeout_s + SHUTDOWN_GRACE_S)
         self._engine.hang_up()
         _, stuck = await asyncio.wait([engine], timeout=SHUTDOWN_GRACE_S)
         for task in late | stuck:

@@ -59,7 +59,7 @@ def test_a_service_starts_runs_degrades_and_drains() -> None:
     assert service.state.is_loaded(), "requests wait for the next engine"
     assert not service.state.ready
     service.engine_says("inferctl_engine_ready", 1)
-    service.state.draining = True
+    service.ledger.blocks[Ledger.SUPERVISOR].cell("inferctl_draining").set(1)
     assert service.state.health().status == "draining"
     assert not service.state.ready
 

@@ -41,7 +41,7 @@ async def test_readiness_follows_the_engine(tmp_path: Path) -> None:
         worker.engine_is_ready()
         answer = await get(worker.app, "/readyz")
         assert (answer.status, answer.json) == (200, {"ready": True})
-        worker.state.draining = True
+        worker.service_ends()
         assert (await get(worker.app, "/readyz")).status == 503
         assert (await get(worker.app, "/livez")).status == 200
 

@@ -55,7 +55,7 @@ async def test_what_no_model_is_asked_for_is_counted_by_its_route(tmp_path: Path
         await post_json(worker.app, {}, "/models/none/predict")
         await post_json(worker.app, {})  # its model counts it
         await ask(worker.app, "/metrics", b"x")
-        worker.state.draining = True
+        worker.service_ends()
         await get(worker.app, "/readyz")
         assert counts(worker) == {
             "/models/{name} ok": 1,

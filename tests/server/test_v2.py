@@ -106,7 +106,7 @@ async def test_the_index_tells_each_models_state(tmp_path: Path) -> None:
         worker.engine_is_ready(False)
         answer = await post_json(worker.app, {}, "/v2/repository/index")
         assert {model["state"] for model in answer.json} == {"LOADING"}
-        worker.state.draining = True
+        worker.service_ends()
         answer = await post_json(worker.app, {}, "/v2/repository/index")
         assert {model["state"] for model in answer.json} == {"UNAVAILABLE"}
 

@@ -14,6 +14,7 @@ import uvicorn
 
 from inferctl.server.connection import Connection
 from inferctl.server.protocol import Protocol
+from inferctl.server.serving import SupervisedServer
 from inferctl.server.timeouts import Timeouts
 
 from .asgi import Answer
@@ -155,7 +156,7 @@ async def serving(worker: Worker, keep_alive_s: float = NEVER_S) -> AsyncIterato
         timeout_keep_alive=keep_alive_s,  # type: ignore[arg-type]
     )
     config.load()
-    server = uvicorn.Server(config)
+    server = SupervisedServer(config)
     server.lifespan = config.lifespan_class(config)
     await server.startup([listening])
     await server.on_tick(0)  # makes the date header

@@ -230,6 +230,10 @@ class Worker:
     def engine_is_ready(self, ready: bool = True) -> None:
         self.ledger.blocks[Ledger.ENGINE].cell("inferctl_engine_ready").set(float(ready))
 
+    def service_ends(self) -> None:
+        """What the supervisor says before it tells the workers to drain."""
+        self.ledger.blocks[Ledger.SUPERVISOR].cell("inferctl_draining").set(1)
+
     def engine_is_replaced(self) -> None:
         """What the supervisor says of a dead engine."""
         supervisor = self.ledger.blocks[Ledger.SUPERVISOR]
