@@ -64,7 +64,7 @@ def _padded(size: int, buckets: tuple[int, ...]) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Door:
-    """Admission as in `ServedModel.admit`, of one worker: at most so many rows in flight.
+    """As `Admission`, of one worker and without its reserve: at most so many rows in flight.
 
     With `row_s`, the seconds of device time per row, a row is refused whose predecessors take
     longer than its deadline.

@@ -183,13 +183,16 @@ class EmptyText(Unprocessable):
 
 
 class Overloaded(RequestError):
-    """The queue is full. `retry_after_s` goes into the `Retry-After` header."""
+    """Refused for now. `reason` is how it is counted; `retry_after_s` goes into the answer."""
 
     status = 429
     code = "overloaded"
 
-    def __init__(self, what: str, *, hint: str = "", retry_after_s: int = 1) -> None:
+    def __init__(
+        self, what: str, *, hint: str = "", reason: str = "queue", retry_after_s: float = 1.0
+    ) -> None:
         super().__init__(what, hint=hint)
+        self.reason = reason
         self.retry_after_s = retry_after_s
 
 
@@ -226,7 +229,7 @@ class Unavailable(RequestError):
     status = 503
     code = "unavailable"
 
-    def __init__(self, what: str, *, hint: str = "", retry_after_s: int = 1) -> None:
+    def __init__(self, what: str, *, hint: str = "", retry_after_s: float = 1.0) -> None:
         super().__init__(what, hint=hint)
         self.retry_after_s = retry_after_s
 

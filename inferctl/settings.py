@@ -65,6 +65,11 @@ class ServerSettings(Section):
         le=64 * 1024 * MIB,
         description="bodies in memory that wait to be decoded; more are left with their clients",
     )
+    memory_limit_bytes: int = Field(
+        default=0,
+        ge=0,
+        description="memory of all processes; near it large bodies get 429. 0: the container's",
+    )
     keep_alive_s: int = Field(
         default=75, ge=1, le=3600, description="idle keep-alive; outlasts the usual proxies"
     )
@@ -109,6 +114,12 @@ class LimitsSettings(Section):
     )
     max_queue_rows: int = Field(
         default=1024, ge=1, le=65_536, description="rows per model in the service; more get 429"
+    )
+    memory_bytes: int = Field(
+        default=256 * MIB,
+        ge=MIB,
+        le=1024 * 1024 * MIB,
+        description="bodies and rows of a model in memory; more get 429",
     )
     max_pixels: int = Field(
         default=25_000_000, ge=1, le=1_000_000_000, description="largest image, width x height"

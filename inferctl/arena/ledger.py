@@ -30,6 +30,8 @@ OUTCOMES = (
     "unsupported_media", "unprocessable", "empty_text", "overloaded", "client_gone", "row_failed",
     "non_finite_output", "internal_error", "unsupported", "unavailable", "deadline_exceeded",
 )  # fmt: skip
+# Of requests that were refused with 429.
+SHED_REASONS = ("queue", "deadline", "memory")
 DROP_REASONS = ("expired", "cancelled", "worker_lost")
 
 
@@ -90,6 +92,10 @@ METRICS: tuple[Metric, ...] = (
         "From the body to the row's tensors", buckets=LATENCY_BUCKETS_S,
     ),
     Metric(
+        "inferctl_shed_total", "counter", "Predict requests refused with 429, by reason",
+        label="reason", values=SHED_REASONS,
+    ),
+    Metric(
         "inferctl_dropped_total", "counter", "Rows dropped before running, by reason",
         label="reason", values=DROP_REASONS,
     ),
@@ -104,6 +110,7 @@ METRICS: tuple[Metric, ...] = (
     Metric(
         "inferctl_max_batch_rows", "gauge", "Largest batch the engine forms", of_model="largest"
     ),
+    Metric("inferctl_instances", "gauge", "Batches run side by side", of_model="largest"),
     Metric(
         "inferctl_row_seconds", "gauge", "Seconds per row at which the queue drains",
         of_model="largest",

@@ -26,7 +26,7 @@ class ModelArena:
     """Typed views of one model's shared memory.
 
     `inputs` and `outputs` map tensor names to arrays [slots, *row]; the other attributes are
-    arrays [slots], see COLUMNS.
+    arrays [slots], see COLUMNS. `row_bytes` is what a row takes of all of them.
     """
 
     tokens: npt.NDArray[np.int32]
@@ -52,6 +52,7 @@ class ModelArena:
             else:
                 setattr(self, name, array)
             offset += column_bytes(dtype, shape)
+        self.row_bytes = offset // slots
 
     def slots_of(self, worker: int) -> range:
         """The slots that a worker owns."""

@@ -200,11 +200,17 @@ def _failure(outcome: Reply | Lost, outgoing: Outgoing) -> tuple[ClientError, fl
     except ValueError:
         problem = None
     error = error_of(outcome.status, problem, outgoing.request_id)
-    return error, _retry_after_s(outcome.headers.get("retry-after"))
+    return error, _retry_after_s(outcome.headers)
 
 
-def _retry_after_s(value: str | None) -> float | None:
-    """`Retry-After` in seconds; proxies write dates too, which are of the wall clock."""
+def _retry_after_s(headers: Mapping[str, str]) -> float | None:
+    """Seconds until it may be asked again: exactly, or as RFC 9110 has them.
+
+    Proxies write dates too, which are of the wall clock.
+    """
+    exact_ms, value = headers.get("retry-after-ms", ""), headers.get("retry-after")
+    if exact_ms.isdecimal():
+        return int(exact_ms) / 1000
     if value is None:
         return None
     try:

@@ -38,6 +38,7 @@ class Sizing:
         self._runs_left = RECONSIDER_RUNS
         self._max_batch_rows = block.cell("inferctl_max_batch_rows", place)
         self._row_seconds = block.cell("inferctl_row_seconds", place)
+        block.cell("inferctl_instances", place).set(instances)
         self._publish()
         if warmed.fits:
             self.cap(warmed.fits)

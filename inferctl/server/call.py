@@ -195,7 +195,9 @@ def problem(error: InferctlError, call: Call) -> Reply:
 def advice(error: InferctlError) -> bytes:
     """The header line of an error that says what to do; most have none."""
     if isinstance(error, Overloaded | Unavailable):
-        return b"retry-after: %d\r\n" % error.retry_after_s
+        after_ms = max(1, round(error.retry_after_s * 1000))
+        # The first is in seconds, and whole ones; clients that know the second prefer it.
+        return b"retry-after: %d\r\nretry-after-ms: %d\r\n" % (-(-after_ms // 1000), after_ms)
     if isinstance(error, MethodNotAllowed):
         return b"allow: %b\r\n" % error.allow.encode("ascii")
     return b""

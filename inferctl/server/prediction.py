@@ -16,12 +16,14 @@ from inferctl.errors import (
     ClientGone,
     DeadlineExceeded,
     InferctlError,
+    Overloaded,
     RequestTimeout,
     TooLarge,
+    Unavailable,
 )
 from inferctl.server.call import Call, Reply
 from inferctl.server.dialects.dialect import Ask, Dialect, Form
-from inferctl.server.run import Run, step
+from inferctl.server.run import Run, not_loaded, step
 from inferctl.server.served import ServedModel
 from inferctl.server.shares import Shares
 from inferctl.server.terms import USUAL, Terms
@@ -29,6 +31,10 @@ from inferctl.server.workplace import Workplace
 from inferctl.tasks.base import Body, Many
 
 Respond = Callable[[Reply], None]
+
+# Larger bodies, and those of which nobody knows how large they are, do without while memory is
+# short.
+SMALL_BODY_BYTES = 64 * 1024
 
 
 class Prediction(Run):
@@ -66,16 +72,29 @@ class Prediction(Run):
             self.deadline_s = self.call.begun_s + timeout_s
         self._timer = asyncio.get_running_loop().call_later(timeout_s, self.expire)
 
+    @step
     def begin(self, announced_bytes: int) -> None:
-        """Its headers are here: refuse what they already rule out."""
+        """Its headers are here, and nobody knew them: refuse what they rule out."""
         if announced_bytes > self.work.max_body_bytes:
-            self._fail_too_large()
+            raise self._too_large()
+        try:
+            self._known_form = self.dialect.form(self.call, self.model)
+        except InferctlError as error:
+            self.refusal = error
+        else:
+            self._announce(announced_bytes)
 
     def expect(self, size: int, read_on: Callable[[], None]) -> bool:
         """Most of its body is still to come; whether it may. If not, `read_on` is called when so.
 
         Until then it has its place in the queue, or is refused, and its body may come to be lost.
         """
+        if not (self._held_bytes or self.refusal):
+            self._announce(size)
+        if self.refusal:
+            if not isinstance(self.refusal, Overloaded | Unavailable):
+                self.fail(self.refusal)
+            return True
         intake = self.work.intake
         if intake.is_open:
             return True
@@ -88,21 +107,49 @@ class Prediction(Run):
         intake.wait(size, partial(self._receive, size))
         return False
 
+    def _announce(self, size: int) -> None:
+        """So many bytes are to come: count them, or refuse it before they are here."""
+        work, admission, now_s = self.work, self.model.admission, time.monotonic()
+        try:
+            if not work.is_loaded():
+                raise not_loaded()
+            if work.memory_is_short and not 0 < size <= SMALL_BODY_BYTES:
+                raise admission.refuse("memory", now_s)
+            admission.expect(size, self.deadline_s, now_s)
+        except InferctlError as error:
+            self.refusal = error
+        else:
+            self._held_bytes = size
+
     def _receive(self, size: int) -> None:
         """There is room for its body; a request that is over passes it on."""
         read_on, self._read_on = self._read_on, None
-        self._held_bytes = size
         if self.over or read_on is None:
-            self._drop_body()
+            self.work.intake.release(size)
         else:
+            self._waiting_bytes = size
             read_on()
 
     def feed(self, part: bytes) -> None:
         """A part of its body is here."""
+        if self.refusal:
+            return
         self._parts.append(part)
         self.call.body_bytes += len(part)
+        more_bytes = self.call.body_bytes - self._held_bytes
         if self.call.body_bytes > self.work.max_body_bytes:
-            self._fail_too_large()
+            self.fail(self._too_large())
+        elif more_bytes > 0:  # its length was not announced
+            self._hold_more(more_bytes)
+
+    def _hold_more(self, size: int) -> None:
+        try:
+            self.model.admission.hold(size, time.monotonic())
+        except Overloaded as error:
+            self.refusal = error
+            self._parts.clear()
+        else:
+            self._held_bytes += size
 
     def fed(self) -> bytes:
         """What was fed of its body, which `take` will bring whole."""
@@ -110,9 +157,9 @@ class Prediction(Run):
         self._parts.clear()
         return first
 
-    def _fail_too_large(self) -> None:
+    def _too_large(self) -> TooLarge:
         what = f"the body is larger than {self.work.max_body_bytes} bytes"
-        self.fail(TooLarge(what, hint="send a smaller one"))
+        return TooLarge(what, hint="send a smaller one")
 
     def complete(self) -> None:
         """All parts of its body were fed."""
@@ -140,10 +187,14 @@ class Prediction(Run):
             self._hold_body()  # it waits for the gate, or for its decoder
 
     def _hold_body(self) -> None:
-        """Let the intake count it, unless it does since it was let in."""
+        """It waits: let the intake count it, unless it does since it was let in."""
+        size = self.call.body_bytes
         if not self._held_bytes:
-            self._held_bytes = self.call.body_bytes
-            self.work.intake.hold(self._held_bytes)
+            self._held_bytes = size
+            self.model.admission.body_bytes += size
+        if not self._waiting_bytes:
+            self._waiting_bytes = size
+            self.work.intake.hold(size)
 
     def _heed(self, ask: Ask) -> Any:
         """Its body says more of its way; the item that is left."""
@@ -186,6 +237,12 @@ class Prediction(Run):
         self.fail(error)
         if self._shares:
             self._shares.fail(error)
+
+    def fail(self, error: InferctlError) -> None:
+        """End it with a problem, unless it is over."""
+        if type(error) is Overloaded and not self.over:
+            self.model.admission.shed.count(error)
+        Run.fail(self, error)
 
     def expire(self) -> None:
         """Its time is over."""

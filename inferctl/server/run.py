@@ -49,8 +49,8 @@ class Run(ABC):
 
     __slots__ = (
         "_context", "_decoding", "_held_bytes", "_inside", "_item", "_phase_begun_s", "_places",
-        "_slots", "_unanswered", "bulk", "call", "deadline_s", "dialect", "form", "model", "over",
-        "work",
+        "_slots", "_unanswered", "_waiting_bytes", "bulk", "call", "deadline_s", "dialect", "form",
+        "model", "over", "work",
     )  # fmt: skip
 
     form: Form
@@ -60,8 +60,8 @@ class Run(ABC):
         call.model, call.version = model.name, model.version
         self.deadline_s = call.begun_s + work.timeout_s
         self.over = self.bulk = False
-        # Bytes of its body that the intake counts.
-        self._held_bytes = 0
+        # Bytes of its body in memory that the model counts, and the intake, since they wait.
+        self._held_bytes = self._waiting_bytes = 0
         self._item: Any = None
         # Rows that were admitted, and have no slots yet.
         self._places = 0
@@ -78,7 +78,7 @@ class Run(ABC):
     def _admit(self, now_s: float, rows: int = 1) -> None:
         """Take places in the queue. Raises Overloaded or Unavailable."""
         if not self.work.is_loaded():
-            raise Unavailable("the models are still loading", hint="wait for /readyz")
+            raise not_loaded()
         self.model.admit(rows, self.deadline_s, now_s)
         self._places = rows
 
@@ -194,12 +194,19 @@ class Run(ABC):
 
     def _drop_body(self) -> None:
         """It is decoded, or not wanted any more."""
-        held_bytes, self._held_bytes = self._held_bytes, 0
-        self.work.intake.release(held_bytes)
+        self.model.admission.body_bytes -= self._held_bytes
+        if self._waiting_bytes:
+            self.work.intake.release(self._waiting_bytes)
+        self._held_bytes = self._waiting_bytes = 0
 
     def _leave(self) -> None:
         self._inside = False
         self.model.gate.leave()
+
+
+def not_loaded() -> Unavailable:
+    """The error of whoever comes too early."""
+    return Unavailable("the models are still loading", hint="wait for /readyz")
 
 
 def _call_on(loop: asyncio.AbstractEventLoop, callback: Callable[[], None]) -> None:

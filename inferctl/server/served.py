@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-import random
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -11,7 +9,7 @@ import numpy.typing as npt
 
 from inferctl.arena.ledger import OUTCOMES, Ledger
 from inferctl.arena.slots import FreeSlots, ModelArena
-from inferctl.errors import Overloaded, TooLarge
+from inferctl.server.admission import Admission
 from inferctl.server.call import OK
 from inferctl.server.gate import Gate
 from inferctl.server.offer import Offer
@@ -45,11 +43,13 @@ class ServedModel:
         self._started_s, self._finished_s = _seconds(arena.started_s), _seconds(arena.finished_s)
         block = ledger.blocks[Ledger.FIRST_WORKER + worker]
         self._free = FreeSlots(arena.slots_of(worker), block.cell("inferctl_in_flight", place))
+        self.admission = Admission(
+            self._free, ledger, worker, place, arena.workers, self.settings.limits, arena.row_bytes
+        )
+        self.admit = self.admission.admit
         # Slots of rows that were admitted; their ways back, with and without a slot.
         self.take, self.give_back = self._free.take, self._free.give_back
         self.cancel = self._free.cancel
-        self._max_queue_rows = offer.settings.limits.max_queue_rows
-        self._fair_share = min(self._max_queue_rows // arena.workers, self._free.left)
         self.name = manifest.name
         self.version = manifest.version
         self.queue_seconds = block.histogram("inferctl_queue_seconds", place)
@@ -59,8 +59,6 @@ class ServedModel:
         self._requests = {
             outcome: block.cell("inference_requests_total", place, outcome) for outcome in OUTCOMES
         }
-        self._all_in_flight = [b.cell("inferctl_in_flight", place) for b in ledger.blocks]
-        self._row_seconds = ledger.blocks[Ledger.ENGINE].cell("inferctl_row_seconds", place)
 
     def leave(self, left: Callable[[], object]) -> None:
         """It is no longer served. `left` is called once its last request and row are done."""
@@ -73,38 +71,6 @@ class ServedModel:
         if self._left and not self.requests and not self._free.in_use:
             left, self._left = self._left, None
             left()
-
-    def admit(self, rows: int, deadline_s: float, now_s: float, held: int = 0) -> None:
-        """Reserve places for new rows. Raises Overloaded when they do not fit in, or not in time.
-
-        Raises TooLarge when they and those that their request `held` already are more than the
-        queue can ever hold.
-        """
-        if held + rows > self._max_queue_rows:
-            raise TooLarge(f"more than {self._max_queue_rows} rows", hint="send them in parts")
-        # Even a queue that is full would be run in time: no need to look how full it is.
-        if self._row_seconds.get() * self._max_queue_rows > deadline_s - now_s:
-            self._refuse_too_late(deadline_s - now_s)
-        if self._free.in_use + rows > self._fair_share:
-            self._refuse_too_many(rows)
-        self._free.reserve(rows)
-
-    def _refuse_too_many(self, rows: int) -> None:
-        """More than a fair share is taken while the others leave room."""
-        if rows + self._rows_in_flight() > self._max_queue_rows or rows > self._free.left:
-            raise _overloaded("the queue is full", self._expected_wait_s())
-
-    def _refuse_too_late(self, left_s: float) -> None:
-        wait_s = self._expected_wait_s()
-        if wait_s > left_s:
-            raise _overloaded("the queue is too long for the deadline", wait_s)
-
-    def _expected_wait_s(self) -> float:
-        """Seconds until the rows in flight, of all workers, are run."""
-        return self._rows_in_flight() * self._row_seconds.get()
-
-    def _rows_in_flight(self) -> int:
-        return int(sum(cell.get() for cell in self._all_in_flight))
 
     def write(
         self, slots: Sequence[int], prepared: Prepared, deadline_s: float, bulk: bool
@@ -158,10 +124,3 @@ def _index(slots: Sequence[int]) -> slice | Sequence[int]:
 
 def _seconds(column: npt.NDArray[np.float64]) -> memoryview[float]:
     return column.data.cast("B").cast("d")
-
-
-def _overloaded(what: str, wait_s: float) -> Overloaded:
-    """Come back when what waits now is run; not all at the same moment."""
-    after_s = math.ceil(wait_s * random.uniform(0.75, 1.25))
-    hint = "retry after the seconds in Retry-After"
-    return Overloaded(what, hint=hint, retry_after_s=max(1, after_s))

@@ -14,7 +14,7 @@ from typing import Any
 import uvloop
 
 from inferctl import heap
-from inferctl.arena.ledger import Ledger
+from inferctl.arena.ledger import PID, Ledger
 from inferctl.arena.memory import map_memory
 from inferctl.arena.spec import ModelSpec, Roster, WorkerSpec
 from inferctl.arena.wire import Control
@@ -26,6 +26,7 @@ from inferctl.server.documentation import Documentation
 from inferctl.server.health import State
 from inferctl.server.link import EngineLink
 from inferctl.server.logs import RequestLog
+from inferctl.server.memory import MemoryWatch, container_limit_bytes
 from inferctl.server.metrics import Exposition
 from inferctl.server.offer import Offer, make_offer
 from inferctl.server.predict import Predict
@@ -91,8 +92,7 @@ class Worker:
         ledger = Ledger(map_memory(spec.ledger_fd), spec.workers)
         self._block = block = ledger.blocks[spec.process]
         block.reset_gauges(ledger.places())
-        catalogue = Catalogue()
-        self.link = EngineLink()
+        catalogue, self.link = Catalogue(), EngineLink()
         self._versions = versions = Versions(spec, ledger, self.link, catalogue, control.answer)
         versions.hold(prototype.offers(spec.models))
         self.state = State(ledger, self.link, catalogue, time.monotonic())
@@ -108,6 +108,7 @@ class Worker:
             _decode_threads(spec.workers),
             spec.workers,
         )
+        self._memory = _memory_watch(spec, ledger, work)
         self._predict = predict = Predict(catalogue, work)
         documentation = Documentation(prototype.rest.openapi, catalogue)
         self._repository = Repository(control.send)
@@ -120,6 +121,7 @@ class Worker:
     async def serve(self) -> None:
         """Listen, and obey the supervisor."""
         asyncio.get_running_loop().add_reader(self._control.fileno(), self._obey)
+        self._memory.start()
         self._control.send({"event": "ready"})
         if self._joins:
             await self._is_joined.wait()
@@ -164,6 +166,15 @@ class Worker:
         self._block.cell("inferctl_draining").set(1)
         self._server.should_exit = True
         self._is_joined.set()
+
+
+def _memory_watch(spec: WorkerSpec, ledger: Ledger, work: Workplace) -> MemoryWatch:
+    """Over all processes of the service."""
+    return MemoryWatch(
+        spec.server.memory_limit_bytes or container_limit_bytes(),
+        lambda: (int(block.state(PID).get()) for block in ledger.blocks),
+        work.hear_of_memory,
+    )
 
 
 def _decode_threads(workers: int) -> int:

@@ -28,6 +28,8 @@ class Workplace:
         self.log = log
         self.tally = tally
         self.is_loaded = is_loaded
+        # Whether the service has come near the limit of its memory.
+        self.memory_is_short = False
         self.timeout_s = settings.request_timeout_ms / 1000
         self.max_timeout_s = settings.max_request_timeout_ms / 1000
         self.max_body_bytes = settings.max_body_bytes
@@ -36,3 +38,7 @@ class Workplace:
         )
         self.intake = Intake(settings.max_waiting_body_bytes // workers)
         self.decoders = ThreadPoolExecutor(decode_threads, "decode")
+
+    def hear_of_memory(self, is_short: bool) -> None:
+        """What the watch saw."""
+        self.memory_is_short = is_short

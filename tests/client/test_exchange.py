@@ -89,6 +89,16 @@ def test_it_is_not_asked_again_when_the_deadline_comes_first(asking: Asking) -> 
     assert clock.pauses_s == []
 
 
+def test_milliseconds_tell_more_than_seconds(asking: Asking) -> None:
+    clock = Clock()
+    exact = problem(429, "overloaded", **{"retry-after": "1", "retry-after-ms": "40"})
+    with scripted(exact) as server:
+        with_clock(asking, server.url, clock).predict("good")
+
+    (pause_s,) = clock.pauses_s
+    assert 0.04 <= pause_s <= 0.05
+
+
 def test_a_date_in_retry_after_is_understood(asking: Asking) -> None:
     clock = Clock()
     long_ago = problem(503, "unavailable", retry_after="Wed, 21 Oct 2015 07:28:00 GMT")

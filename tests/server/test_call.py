@@ -168,7 +168,7 @@ def test_a_problem_without_advice_has_no_hint() -> None:
     "error", [Overloaded("full", retry_after_s=7), Unavailable("down", retry_after_s=7)]
 )
 def test_a_problem_that_passes_says_when_to_come_back(error: InferctlError) -> None:
-    assert problem(error, make_call()).extra == b"retry-after: 7\r\n"
+    assert problem(error, make_call()).extra == b"retry-after: 7\r\nretry-after-ms: 7000\r\n"
 
 
 def test_a_problem_never_tells_where() -> None:

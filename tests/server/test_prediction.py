@@ -15,7 +15,7 @@ import pytest
 from inferctl.arena.ledger import Ledger
 from inferctl.arena.wire import Verdict
 from inferctl.errors import Unprocessable
-from inferctl.server import served
+from inferctl.server import admission
 from inferctl.server.call import Call, Reply
 from inferctl.server.dialects.native import Native
 from inferctl.server.prediction import Prediction
@@ -238,14 +238,14 @@ async def test_more_rows_than_the_queue_holds_are_too_large(tmp_path: Path, more
 async def test_a_request_that_would_be_late_is_refused_until_it_would_not(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(served.random, "uniform", lambda *_: 1.0)
+    monkeypatch.setattr(admission.random, "uniform", lambda *_: 1.0)
     async with working(tmp_path, numbers(), verdict=None) as worker:
         row_seconds = worker.ledger.blocks[Ledger.ENGINE].cell("inferctl_row_seconds", 0)
         row_seconds.set(6.5)
         waiting = Request(worker).complete()
         refused = Request(worker).complete()
         assert (waiting.status, refused.status) == (0, 429)
-        assert refused.replies[0].extra == b"retry-after: 7\r\n"
+        assert refused.replies[0].extra == b"retry-after: 7\r\nretry-after-ms: 6500\r\n"
         await answer(worker, await held_rows(worker, 1))
         assert Request(worker).complete().status == 0
 

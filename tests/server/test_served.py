@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 import numpy as np
-import pytest
 
-from inferctl.arena.ledger import Ledger
-from inferctl.errors import Overloaded, TooLarge
-from inferctl.server import served
 from inferctl.tasks.base import Prepared
 from tests.tasks.tinybundles import (
     MAX_TOKENS,
@@ -21,34 +16,7 @@ from tests.tasks.tinybundles import (
     write_tokenizer,
 )
 
-from .wiring import SLOTS, WORKER, few_slots, hold, make_ledger, make_models
-
-
-def test_slots_are_handed_out_once_each() -> None:
-    (model,) = make_models(classifier(), slots=3)
-    assert sorted(hold(model, 1) + hold(model, 2)) == [0, 1, 2]
-    with pytest.raises(Overloaded, match="queue is full") as caught:
-        hold(model, 1)
-    assert caught.value.retry_after_s == 1
-    model.give_back(1)
-    assert hold(model, 1) == [1]
-
-
-def test_rows_that_do_not_all_fit_get_no_slot() -> None:
-    (model,) = make_models(classifier(), slots=3)
-    (held,) = hold(model, 1)
-    with pytest.raises(Overloaded):
-        hold(model, 3)
-    model.give_back(held)
-    assert len(hold(model, 3)) == 3
-
-
-@pytest.mark.parametrize(("rows", "held"), [(4, 0), (3, 1), (1, 3)])
-def test_more_rows_than_can_ever_fit_are_too_large(rows: int, held: int) -> None:
-    (model,) = make_models(classifier(), slots=3)
-    with pytest.raises(TooLarge, match="more than 3 rows"):
-        hold(model, rows, held=held)
-    assert len(hold(model, 3)) == 3
+from .wiring import WORKER, few_slots, hold, make_ledger, make_models
 
 
 def test_the_slots_in_use_are_counted() -> None:
@@ -59,73 +27,6 @@ def test_the_slots_in_use_are_counted() -> None:
     assert in_flight.get() == 3
     model.give_back(slots[0])
     assert in_flight.get() == 2
-
-
-@pytest.mark.parametrize(("theirs", "mine"), [(0, 8), (3, 5), (4, 4), (5, 4), (8, 4)])
-def test_a_worker_has_its_share_of_the_queue_and_what_the_others_leave(
-    theirs: int, mine: int
-) -> None:
-    ledger = make_ledger("animals", workers=2)
-    (model,) = make_models(classifier(), ledger=ledger, slots=8, workers=2)
-    ledger.blocks[WORKER + 1].cell("inferctl_in_flight", 0).set(theirs)
-    slots = [hold(model, 1) for _ in range(mine)]
-    assert len({slot for (slot,) in slots}) == mine
-    with pytest.raises(Overloaded, match="queue is full"):
-        hold(model, 1)
-
-
-@pytest.fixture
-def no_spread(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(served.random, "uniform", lambda *_: 1.0)
-
-
-@pytest.mark.usefixtures("no_spread")
-@pytest.mark.parametrize(("row_s", "retry_after_s"), [(2.0, 10), (1.3, 7), (1.01, 6)])
-def test_a_row_that_would_be_run_too_late_is_refused_until_those_before_it_are_run(
-    row_s: float, retry_after_s: int
-) -> None:
-    """Five rows wait, two of them another worker's."""
-    ledger = make_ledger("animals", workers=2)
-    (model,) = make_models(classifier(), ledger=ledger)
-    hold(model, 3)
-    ledger.blocks[WORKER + 1].cell("inferctl_in_flight", 0).set(2)
-    ledger.blocks[Ledger.ENGINE].cell("inferctl_row_seconds", 0).set(row_s)
-    with pytest.raises(Overloaded, match="too long for the deadline") as caught:
-        hold(model, 1, time.monotonic() + 5)
-    assert caught.value.retry_after_s == retry_after_s
-    assert len(hold(model, 1, time.monotonic() + 60)) == 1, "it has more time"
-
-
-def test_without_rows_before_it_a_row_is_taken_however_slow_the_model_is() -> None:
-    ledger = make_ledger("animals")
-    (model,) = make_models(classifier(), ledger=ledger)
-    ledger.blocks[Ledger.ENGINE].cell("inferctl_row_seconds", 0).set(1e6)
-    assert len(hold(model, 1, time.monotonic() + 5)) == 1
-
-
-@pytest.mark.usefixtures("no_spread")
-def test_a_full_queue_says_how_long_it_takes() -> None:
-    ledger = make_ledger("animals")
-    (model,) = make_models(classifier(), ledger=ledger)
-    hold(model, SLOTS)
-    ledger.blocks[Ledger.ENGINE].cell("inferctl_row_seconds", 0).set(0.5)
-    with pytest.raises(Overloaded, match="queue is full") as caught:
-        hold(model, 1)
-    assert caught.value.retry_after_s == SLOTS * 0.5
-
-
-def test_refused_clients_do_not_all_come_back_at_once() -> None:
-    ledger = make_ledger("animals")
-    (model,) = make_models(classifier(), ledger=ledger)
-    hold(model, SLOTS)
-    ledger.blocks[Ledger.ENGINE].cell("inferctl_row_seconds", 0).set(100.0)
-    told = set()
-    for _ in range(100):
-        with pytest.raises(Overloaded) as caught:
-            hold(model, 1)
-        told.add(caught.value.retry_after_s)
-    assert len(told) > 10
-    assert 600 <= min(told) < max(told) <= 1000
 
 
 def test_an_image_is_written_into_its_slot_alone() -> None:

@@ -138,7 +138,7 @@ async def test_every_end_of_a_request_is_counted(tmp_path: Path, door: Door) -> 
             await way.post_json(content)
             await way.post_json(content, headers={"X-Request-Timeout-Ms": "1000"})
             await way.post_json(content, headers={"Content-Type": "image/png"})
-        assert (await way.ask(body=b"x" * 1025)).status == 413
+        assert (await way.ask(body=b"x" * 1025, headers={"Content-Type": JSON})).status == 413
         await look_once()
         left: list[int] = []
         for model in worker.models:

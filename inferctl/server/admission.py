@@ -1,0 +1,157 @@
+"""The door of one model: who is let in, and who is told when to come back.
+
+A request is let in while its rows have a place, what it holds fits into memory, and it would be
+answered in time, by what runs cost. A queue as long as deadlines allow is right for a burst. When
+the crowd stays it is not: everybody waits for long, and goes on to when the crowd is gone. So once
+somebody had to be refused, the queue is kept short until nobody was for a while.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from typing import Literal
+
+from inferctl.arena.ledger import SHED_REASONS, Block, Cell, Ledger
+from inferctl.arena.slots import FreeSlots
+from inferctl.errors import Overloaded, TooLarge
+from inferctl.settings import LimitsSettings
+
+Reason = Literal["queue", "deadline", "memory"]
+
+# What is expected to take so long is allowed to take a fifth longer: whoever is let in shall be
+# answered, and the estimate is one.
+CAUTION = 1.2
+# How long the queue may be for so many seconds after somebody was refused: this share of the time
+# that a request has, but so many batches for each runner at least.
+OVERLOAD_S = 1.0
+SHORT_QUEUE_SHARE = 1 / 20
+SHORT_QUEUE_BATCHES = 4
+# Nobody is told to come back sooner or later than this, nor all at the same moment.
+SHORTEST_RETRY_S, LONGEST_RETRY_S = 0.1, 30.0
+JITTER = 0.25
+
+TOLD = "retry after the seconds in Retry-After"
+WHY: dict[Reason, str] = {
+    "queue": "the queue is full",
+    "deadline": "the queue is too long for the deadline",
+    "memory": "too much waits in memory",
+}
+
+
+class Shed:
+    """Counts who is refused, by reason, and says when to come back.
+
+    All who were refused at the same time would come back at the same time, when those who wait now
+    are run. So each is told a moment of its own: a row's time after the one before.
+    """
+
+    def __init__(self, block: Block, place: int, workers: int) -> None:
+        self._workers = workers
+        self._counts = {
+            reason: block.cell("inferctl_shed_total", place, reason) for reason in SHED_REASONS
+        }
+        self._last_told_s = 0.0
+
+    def count(self, error: Overloaded) -> None:
+        """A request was refused."""
+        self._counts[error.reason].add()
+
+    def refuse(self, reason: Reason, wait_s: float, row_s: float, now_s: float) -> Overloaded:
+        """The error for whoever would be run after `wait_s`, in a queue that drains by `row_s`."""
+        turn_s = max(now_s + wait_s, self._last_told_s + row_s * self._workers)
+        self._last_told_s = turn_s = min(turn_s, now_s + LONGEST_RETRY_S)
+        after_s = max(turn_s - now_s, SHORTEST_RETRY_S) * random.uniform(1 - JITTER, 1 + JITTER)
+        return Overloaded(WHY[reason], hint=TOLD, reason=reason, retry_after_s=after_s)
+
+
+class Admission:
+    """Lets a worker's rows of one model in, and bodies that are to come.
+
+    `body_bytes` are of requests whose bodies came, or are coming, on their own, and are not decoded
+    yet. `row_bytes` is what a row takes in the arena.
+    """
+
+    def __init__(
+        self, free: FreeSlots, ledger: Ledger, worker: int, place: int, workers: int,
+        limits: LimitsSettings, row_bytes: int,
+    ) -> None:  # fmt: skip
+        self._free = free
+        self._row_bytes = row_bytes
+        self._memory_bytes = limits.memory_bytes // workers
+        rows_in_memory = max(1, limits.memory_bytes // row_bytes)
+        self._max_rows = min(limits.max_queue_rows, rows_in_memory)
+        self._full: Reason = "queue" if self._max_rows == limits.max_queue_rows else "memory"
+        self._fair_share = min(self._max_rows // workers, free.left)
+        # Rows before the last one of a full queue, and in its batch.
+        self._most_rows = 2 * self._max_rows
+        self.body_bytes = 0
+        self._short_until_s = 0.0
+        self.shed = Shed(ledger.blocks[Ledger.FIRST_WORKER + worker], place, workers)
+        self._in_flight: Sequence[Cell] = [
+            block.cell("inferctl_in_flight", place) for block in ledger.blocks
+        ]
+        engine = ledger.blocks[Ledger.ENGINE]
+        self._row_seconds = engine.cell("inferctl_row_seconds", place)
+        self._batch_rows = engine.cell("inferctl_max_batch_rows", place)
+        self._instances = engine.cell("inferctl_instances", place)
+
+    def admit(self, rows: int, deadline_s: float, now_s: float, held: int = 0) -> None:
+        """Reserve places for new rows. Raises Overloaded when they do not fit in, or not in time.
+
+        Raises TooLarge when they and those that their request `held` already are more than the
+        queue can ever hold.
+        """
+        if held + rows > self._max_rows:
+            raise TooLarge(f"more than {self._max_rows} rows", hint="send them in parts")
+        left_s = deadline_s - now_s
+        # Even a queue that is full would be run in time: no need to look how full it is.
+        if self._row_seconds.get() * self._most_rows > left_s or now_s < self._short_until_s:
+            self._refuse_too_late(left_s, now_s)
+        if self._free.in_use + rows > self._fair_share:
+            self._refuse_too_many(rows, now_s)
+        self._free.reserve(rows)
+
+    def expect(self, size: int, deadline_s: float, now_s: float) -> None:
+        """A body of so many bytes is to come, and is counted from now on. Raises Overloaded.
+
+        It has no place yet: whoever sends slowly would keep others out with it.
+        """
+        self.admit(1, deadline_s, now_s)
+        self._free.cancel(1)
+        self.hold(size, now_s)
+
+    def hold(self, size: int, now_s: float) -> None:
+        """Count so many bytes more in memory. Raises Overloaded."""
+        held_bytes = self.body_bytes + self._free.in_use * self._row_bytes
+        if held_bytes and held_bytes + size > self._memory_bytes:
+            raise self.refuse("memory", now_s)
+        self.body_bytes += size
+
+    def refuse(self, reason: Reason, now_s: float) -> Overloaded:
+        """The error for whoever comes now, and is not let in."""
+        row_s = self._row_seconds.get()
+        return self.shed.refuse(reason, self._rows_in_flight() * row_s, row_s, now_s)
+
+    def _refuse_too_many(self, rows: int, now_s: float) -> None:
+        """More than a fair share is taken while the others leave room."""
+        if rows + self._rows_in_flight() > self._max_rows or rows > self._free.left:
+            self._short_until_s = now_s + OVERLOAD_S
+            raise self.refuse(self._full, now_s)
+
+    def _refuse_too_late(self, left_s: float, now_s: float) -> None:
+        row_s, batch_rows = self._row_seconds.get(), self._batch_rows.get()
+        rows = self._rows_in_flight()
+        few_rows = SHORT_QUEUE_BATCHES * self._instances.get() * batch_rows
+        # Those before it, and those that are run with it.
+        is_late = CAUTION * row_s * (rows + min(rows, batch_rows)) > left_s
+        is_long = rows > few_rows and rows * row_s > SHORT_QUEUE_SHARE * left_s
+        if not is_late and not (is_long and now_s < self._short_until_s):
+            return
+        if few_rows * row_s < left_s:  # a short queue would have had room: it is in no hurry
+            self._short_until_s = now_s + OVERLOAD_S
+        raise self.refuse("deadline" if is_late else "queue", now_s)
+
+    def _rows_in_flight(self) -> int:
+        """Of all workers."""
+        return int(sum(cell.get() for cell in self._in_flight))
