@@ -9,6 +9,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--row", action="append", type=int, default=[], help="a row of docs/reliability.md"
     )
+    long = parser.getgroup("long runs", "what `make faults` and `make soak` do")
+    long.addoption("--fuzz-seed", type=int, default=46, help="which requests the fuzzer makes")
+    long.addoption("--fuzz-requests", type=int, default=1_000_000, help="how many (row 46)")
+    long.addoption("--soak-minutes", type=float, default=0.0, help="instead of 60, or 8 hours")
+    long.addoption("--soak-load", type=float, default=0.7, help="share of the measured capacity")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -1,0 +1,113 @@
+"""Clients of every kind at once: right requests and wrong ones, with and without patience."""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from tests.faults.bad import Bad
+from tests.faults.good import Good
+from tests.faults.kept import Address, Hang, Kept, NoAnswer
+
+THREADS = 8
+BAD_SHARE = 0.3
+# Clients wait 0 to 330 ms: most as long as they must, some not at all.
+PATIENCE_S = 0.33
+# What an overloaded service may say to anybody.
+BUSY = frozenset((429, 503, 504))
+PROGRESS = 10_000
+
+
+@dataclass
+class Seen:
+    """What the clients saw. `wrong` has a line for each answer that is not right."""
+
+    answered: int = 0
+    refused: int = 0
+    abandoned: int = 0
+    statuses: Counter[int] = field(default_factory=Counter)
+    wrong: list[str] = field(default_factory=list)
+
+    def add(self, other: Seen) -> None:
+        self.answered += other.answered
+        self.refused += other.refused
+        self.abandoned += other.abandoned
+        self.statuses += other.statuses
+        self.wrong += other.wrong
+
+
+class Client:
+    """One of them; number n of a seed asks the same each time."""
+
+    def __init__(
+        self, address: Address, goods: Sequence[Good], bads: Sequence[Bad], seed: int
+    ) -> None:
+        self._client = Kept(address)
+        self._goods, self._bads = goods, bads
+        self._rng = random.Random(seed)
+        self.seen = Seen()
+
+    def ask(self) -> None:
+        """One request, right or wrong."""
+        rng = self._rng
+        patience_s = max(PATIENCE_S * rng.random() ** 2, 0.0005)
+        is_bad = rng.random() < BAD_SHARE
+        request: Good | Bad = rng.choice(self._bads) if is_bad else rng.choice(self._goods)
+        try:
+            reply = self._client.ask(request.request, patience_s)
+        except Hang:
+            self.seen.abandoned += 1
+            return
+        except NoAnswer as error:
+            self.seen.wrong.append(f"{request.name}: no answer: {error.args[0]!r}")
+            return
+        self.seen.statuses[reply.status] += 1
+        if isinstance(request, Bad):
+            self.seen.refused += 1
+            is_right = reply.status in request.statuses | BUSY
+        else:
+            self.seen.answered += 1
+            is_right = request.is_answered_by(reply) or reply.status in BUSY
+        if not is_right:
+            self.seen.wrong.append(f"{request.name}: {reply.status} {reply.body[:200]!r}")
+
+    def close(self) -> None:
+        self._client.close()
+
+
+def chaos(
+    address: Address,
+    goods: Sequence[Good],
+    bads: Sequence[Bad],
+    requests: int,
+    seed: int,
+    say: Callable[[str], None],
+) -> Seen:
+    """Ask so many from eight threads at once."""
+    seen = Seen()
+    adding = threading.Lock()
+    clients = [Client(address, goods, bads, seed + number) for number in range(THREADS)]
+    left = iter(range(requests))
+
+    def live(client: Client) -> None:
+        while True:
+            with adding:
+                number = next(left, None)
+            if number is None:
+                break
+            client.ask()
+            if number % PROGRESS == PROGRESS - 1:
+                say(f"chaos: {number + 1:,} of {requests:,}")
+        client.close()
+
+    threads = [threading.Thread(target=live, args=(client,)) for client in clients]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for client in clients:
+        seen.add(client.seen)
+    return seen

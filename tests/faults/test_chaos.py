@@ -1,0 +1,67 @@
+"""Clients of every kind at once; and in all of it everybody gets his own answer."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.service import Service
+from tests.faults.bad import bad_set
+from tests.faults.chaos import chaos
+from tests.faults.conftest import Say
+from tests.faults.good import good_set
+from tests.faults.identity import crowd, write_echoes
+from tests.faults.kept import address_of
+
+pytestmark = pytest.mark.e2e
+
+ENGINE = "inferctl-engine"
+SEED = 27
+
+
+@pytest.mark.row(27)
+@pytest.mark.parametrize(
+    "requests", [2_000, pytest.param(100_000, marks=pytest.mark.faults)], ids="{:,}".format
+)
+def test_in_chaos_every_right_request_that_is_waited_for_gets_its_answer(
+    every_task: Service, say: Say, requests: int
+) -> None:
+    address = address_of(every_task.url)
+    goods, bads = good_set(address), bad_set()
+
+    seen = chaos(address, goods, bads, requests, SEED, say)
+
+    assert seen.wrong == []
+    assert seen.answered + seen.refused + seen.abandoned == requests
+    assert seen.answered > requests / 2
+    assert every_task.request("/readyz").status == 200
+
+
+@pytest.mark.row(90)
+@pytest.mark.parametrize(
+    ("requests", "deaths"),
+    [(2_000, 1), pytest.param(50_000, 2, marks=pytest.mark.faults)],
+    ids=("2,000", "50,000"),
+)
+def test_everybody_gets_his_own_answer_though_rows_fail_and_engines_die(
+    tmp_path: Path, say: Say, requests: int, deaths: int
+) -> None:
+    write_echoes(tmp_path / "models")
+    service = Service([str(tmp_path / "models"), "--port", "0"], tmp_path)
+    service.wait_until_ready()
+
+    def kill_the_engine() -> None:
+        os.kill(service.pids(ENGINE)[0], signal.SIGKILL)
+
+    incidents: list[Callable[[], None]] = [kill_the_engine] * deaths
+    heard = crowd(address_of(service.url), requests, SEED, incidents, say)
+
+    assert heard.wrong == []
+    assert heard.own + heard.cancelled + heard.failed == requests
+    assert heard.failed > 0
+    assert service.metric('inferctl_restarts_total{role="engine"}') == deaths
+    assert service.stop() == 0
