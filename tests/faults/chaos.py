@@ -16,6 +16,7 @@ THREADS = 8
 BAD_SHARE = 0.3
 # Clients wait 0 to 330 ms: most as long as they must, some not at all.
 PATIENCE_S = 0.33
+LEAST_PATIENCE_S = 0.0005
 # What an overloaded service may say to anybody.
 BUSY = frozenset((429, 503, 504))
 PROGRESS = 10_000
@@ -23,16 +24,23 @@ PROGRESS = 10_000
 
 @dataclass
 class Seen:
-    """What the clients saw. `wrong` has a line for each answer that is not right."""
+    """What the clients saw: of the right requests, those that were waited for and answered.
 
-    answered: int = 0
+    `wrong` has a line for each answer that is not right.
+    """
+
+    asked: int = 0
+    goods: int = 0
+    right: int = 0
     refused: int = 0
     abandoned: int = 0
     statuses: Counter[int] = field(default_factory=Counter)
     wrong: list[str] = field(default_factory=list)
 
     def add(self, other: Seen) -> None:
-        self.answered += other.answered
+        self.asked += other.asked
+        self.goods += other.goods
+        self.right += other.right
         self.refused += other.refused
         self.abandoned += other.abandoned
         self.statuses += other.statuses
@@ -40,39 +48,51 @@ class Seen:
 
 
 class Client:
-    """One of them; number n of a seed asks the same each time."""
+    """One of them; number n of a seed asks the same each time.
+
+    With `patience_s` it waits so long for each answer, and asks again where a connection ended.
+    """
 
     def __init__(
-        self, address: Address, goods: Sequence[Good], bads: Sequence[Bad], seed: int
+        self,
+        address: Address,
+        goods: Sequence[Good],
+        bads: Sequence[Bad],
+        seed: int,
+        patience_s: float = 0.0,
     ) -> None:
-        self._client = Kept(address)
+        self._client = Kept(address, again=patience_s > 0)
         self._goods, self._bads = goods, bads
         self._rng = random.Random(seed)
+        self._patience_s = patience_s
         self.seen = Seen()
 
     def ask(self) -> None:
         """One request, right or wrong."""
-        rng = self._rng
-        patience_s = max(PATIENCE_S * rng.random() ** 2, 0.0005)
+        rng, seen = self._rng, self.seen
         is_bad = rng.random() < BAD_SHARE
         request: Good | Bad = rng.choice(self._bads) if is_bad else rng.choice(self._goods)
+        hurry_s = max(PATIENCE_S * rng.random() ** 2, LEAST_PATIENCE_S)
+        seen.asked += 1
         try:
-            reply = self._client.ask(request.request, patience_s)
-        except Hang:
-            self.seen.abandoned += 1
+            reply = self._client.ask(request.request, self._patience_s or hurry_s)
+        except (Hang, NoAnswer) as error:
+            if isinstance(error, Hang) and not self._patience_s:
+                seen.abandoned += 1
+                return
+            seen.goods += not is_bad
+            seen.wrong.append(f"{request.name}: {error!r}")
             return
-        except NoAnswer as error:
-            self.seen.wrong.append(f"{request.name}: no answer: {error.args[0]!r}")
-            return
-        self.seen.statuses[reply.status] += 1
-        if isinstance(request, Bad):
-            self.seen.refused += 1
-            is_right = reply.status in request.statuses | BUSY
+        seen.statuses[reply.status] += 1
+        if isinstance(request, Good):
+            seen.goods += 1
+            is_right = request.is_answered_by(reply)
+            seen.right += is_right
         else:
-            self.seen.answered += 1
-            is_right = request.is_answered_by(reply) or reply.status in BUSY
-        if not is_right:
-            self.seen.wrong.append(f"{request.name}: {reply.status} {reply.body[:200]!r}")
+            seen.refused += 1
+            is_right = reply.status in request.statuses
+        if not is_right and reply.status not in BUSY:
+            seen.wrong.append(f"{request.name}: {reply.status} {reply.body[:200]!r}")
 
     def close(self) -> None:
         self._client.close()

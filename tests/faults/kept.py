@@ -66,11 +66,14 @@ def get(path: str) -> bytes:
 class Kept:
     """One client. Its connection is opened when it is needed, and again when the server closed it.
 
-    `source` is the address it comes from: one has no more than 28,000 ports in a minute.
+    `source` is the address it comes from: one has no more than 28,000 ports in a minute. With
+    `again` a request whose connection ended before a word came back is sent once more, as most
+    clients do.
     """
 
-    def __init__(self, address: Address, source: str = "") -> None:
+    def __init__(self, address: Address, source: str = "", *, again: bool = False) -> None:
         self._address = address
+        self._again = again
         self._source = (source, 0) if source else None
         self._socket: socket.socket | None = None
         # What came behind an answer: it must be nothing.
@@ -80,14 +83,13 @@ class Kept:
     def ask(self, request: bytes, timeout_s: float = HANG_S, *, to_head: bool = False) -> Reply:
         """The answer to a whole request.
 
-        A connection that the server closed between two requests is opened anew, once, as every
-        client does. Raises Hang or NoAnswer; the connection is closed then.
+        Raises Hang or NoAnswer; the connection is closed then.
         """
         was_open = self._socket is not None
         try:
             return self._ask(request, timeout_s, to_head)
         except NoAnswer as error:
-            if was_open and not error.args[0]:
+            if self._again and was_open and not error.args[0]:
                 return self._ask(request, timeout_s, to_head)
             raise
 

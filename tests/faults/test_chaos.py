@@ -36,8 +36,8 @@ def test_in_chaos_every_right_request_that_is_waited_for_gets_its_answer(
     seen = chaos(address, goods, bads, requests, SEED, say)
 
     assert seen.wrong == []
-    assert seen.answered + seen.refused + seen.abandoned == requests
-    assert seen.answered > requests / 2
+    assert seen.goods + seen.refused + seen.abandoned == seen.asked == requests
+    assert seen.right == seen.goods > requests / 2
     assert every_task.request("/readyz").status == 200
 
 
@@ -51,7 +51,9 @@ def test_everybody_gets_his_own_answer_though_rows_fail_and_engines_die(
     tmp_path: Path, say: Say, requests: int, deaths: int
 ) -> None:
     write_echoes(tmp_path / "models")
-    service = Service([str(tmp_path / "models"), "--port", "0"], tmp_path)
+    settings = ("batching.max_wait_ms=2", "batching.max_batch_rows=16")
+    options = [part for setting in settings for part in ("--set", setting)]
+    service = Service([str(tmp_path / "models"), "--port", "0", *options], tmp_path)
     service.wait_until_ready()
 
     def kill_the_engine() -> None:
@@ -64,4 +66,6 @@ def test_everybody_gets_his_own_answer_though_rows_fail_and_engines_die(
     assert heard.own + heard.cancelled + heard.failed == requests
     assert heard.failed > 0
     assert service.metric('inferctl_restarts_total{role="engine"}') == deaths
+    batches = 'inference_batch_size_count{model="echoes"}'
+    assert service.metric(batches) < requests / 4
     assert service.stop() == 0
