@@ -11,7 +11,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,13 +36,21 @@ class Answer:
 class Service:
     """Starts on a free port; `url` is known once it says that it is ready."""
 
-    def __init__(self, arguments: Sequence[str], folder: Path, *, deaf: bool = False) -> None:
-        """`deaf`: nobody reads its log once it is ready."""
+    def __init__(
+        self,
+        arguments: Sequence[str],
+        folder: Path,
+        *,
+        deaf: bool = False,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        """`deaf`: nobody reads its log once it is ready. `environment` takes the place of ours."""
         self._deaf = deaf
         self.folder = folder
         self.process = subprocess.Popen(
             [sys.executable, "-m", "inferctl", "serve", *arguments],
             cwd=folder,
+            env=environment,
             stderr=subprocess.PIPE,
             text=True,
         )

@@ -1,0 +1,36 @@
+"""The negative control: a worker that keeps some bytes of every request, without a switch in it.
+
+Python imports a `sitecustomize` from the path before anything else; this one wraps what a worker
+does once for each predict request.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+SITECUSTOMIZE = '''\
+"""Keep {size} bytes of every request that is over."""
+
+from inferctl.server.call import Call
+
+kept = []
+end = Call.end
+
+
+def end_and_keep(call, now_s):
+    kept.append(bytes({size} - 33))  # 33 are of the object itself
+    end(call, now_s)
+
+
+Call.end = end_and_keep
+'''
+
+
+def leaking(folder: Path, bytes_per_request: int) -> dict[str, str]:
+    """The environment of a service that leaks so much."""
+    folder.mkdir()
+    text = SITECUSTOMIZE.format(size=bytes_per_request)
+    (folder / "sitecustomize.py").write_text(text)
+    paths = [str(folder), os.environ.get("PYTHONPATH", "")]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}

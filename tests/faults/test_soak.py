@@ -1,0 +1,127 @@
+"""A service that works for long: its memory, and what its clients get whatever happens to it."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.service import Service
+from tests.faults.conftest import Say
+from tests.faults.good import good_set
+from tests.faults.kept import Kept, address_of
+from tests.faults.leak import leaking
+from tests.faults.memory import Sample, Scales, trend_of
+from tests.faults.soak import report, soak
+
+REPORTS = Path("reports")
+SEED = 185
+HOUR_S = 3600.0
+LEAK_BYTES = 100
+
+# A tenth of a day, with what memory does: noise, an allocator's steps, a wave.
+Growth = Callable[[float], float]
+FLAT: dict[str, Growth] = {
+    "level": lambda hours: 0.0,
+    "settling": lambda hours: 2.0 * (1 - math.exp(-hours * 40)),
+    "wave": lambda hours: math.sin(hours * 60),
+    "one step": lambda hours: 0.5 * (hours > 0.4),
+}
+LEAKING: dict[str, Growth] = {
+    "slow": lambda hours: 4.0 * hours,
+    "stairs": lambda hours: 0.25 * math.floor(hours * 16),
+    "fast": lambda hours: 300.0 * hours,
+    "late": lambda hours: max(0.0, hours - 0.5) * 40,
+    "burst": lambda hours: 12.0 * (0.5 < hours < 0.52),
+}
+
+
+def series(growth: Growth, hours: float = 1.0) -> list[Sample]:
+    rng = random.Random(SEED)
+    times_s = range(0, int(hours * HOUR_S), 10)
+    return [Sample(at, 200 + growth(at / HOUR_S) + rng.gauss(0, 0.2)) for at in times_s]
+
+
+@pytest.mark.parametrize("growth", FLAT.values(), ids=FLAT)
+def test_memory_that_stays_is_no_leak(growth: Growth) -> None:
+    assert trend_of(series(growth)).complaints() == []
+
+
+@pytest.mark.row(186)
+@pytest.mark.parametrize("growth", LEAKING.values(), ids=LEAKING)
+def test_memory_that_goes_on_growing_is_a_leak(growth: Growth) -> None:
+    assert trend_of(series(growth)).complaints()
+
+
+def test_a_slope_is_what_grew_in_an_hour() -> None:
+    trend = trend_of([Sample(at, 100 + 5 * at / HOUR_S) for at in range(0, 7200, 10)])
+
+    assert trend.slope_mib_per_h == pytest.approx(5)
+    assert trend.upper_mib_per_h == pytest.approx(5)
+
+
+def leaking_service(models: Path, folder: Path, size: int) -> Service:
+    options = ["--port", "0", "--set", "models.mood.default=true", "--set", "logs.path=/dev/null"]
+    environment = leaking(folder / "leak", size) if size else None
+    running = Service([str(models), *options], folder, environment=environment)
+    running.wait_until_ready()
+    return running
+
+
+@pytest.mark.e2e
+@pytest.mark.row(186)
+def test_what_a_worker_keeps_of_each_request_is_seen(tiny_models: Path, tmp_path: Path) -> None:
+    service = leaking_service(tiny_models, tmp_path, 100_000)
+    address = address_of(service.url)
+    scales = Scales(service.process.pid)
+    good = good_set(address)[0]
+    before_mib = scales.weigh_mib()
+
+    with Kept(address) as client:
+        for _ in range(200):
+            client.ask(good.request)
+
+    assert scales.weigh_mib() - before_mib > 15
+    assert service.stop() == 0
+
+
+def minutes_of(config: pytest.Config, usual: float) -> float:
+    return float(config.getoption("--soak-minutes") or usual)
+
+
+@pytest.mark.e2e
+@pytest.mark.soak
+@pytest.mark.row(185)
+def test_an_hour_of_load_leaves_memory_as_it_was(
+    tiny_models: Path, tmp_path: Path, pytestconfig: pytest.Config, say: Say
+) -> None:
+    service = leaking_service(tiny_models, tmp_path, 0)
+    minutes, load = minutes_of(pytestconfig, 60), pytestconfig.getoption("--soak-load")
+
+    done = soak(service, minutes, load, SEED, say)
+
+    say(f"soak: {done.trend}, {report(done, REPORTS, 'soak', SEED)}")
+    assert done.trend.complaints() == []
+    assert done.seen.wrong == []
+    assert service.stop() == 0
+
+
+@pytest.mark.e2e
+@pytest.mark.soak
+@pytest.mark.row(186)
+def test_a_hundred_bytes_kept_of_each_request_are_found(
+    tiny_models: Path, tmp_path: Path, pytestconfig: pytest.Config, say: Say
+) -> None:
+    """The negative control of the test above: a tenth of its time will do."""
+    service = leaking_service(tiny_models, tmp_path, LEAK_BYTES)
+    minutes, load = minutes_of(pytestconfig, 60) / 10, pytestconfig.getoption("--soak-load")
+
+    done = soak(service, minutes, load, SEED, say)
+
+    say(f"soak: {done.trend}, {report(done, REPORTS, 'soak-control', SEED)}")
+    assert any("slope" in complaint for complaint in done.trend.complaints())
+    assert done.seen.wrong == []
+    assert service.stop() == 0
