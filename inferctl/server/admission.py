@@ -12,7 +12,8 @@ import random
 from collections.abc import Sequence
 from typing import Literal
 
-from inferctl.arena.ledger import SHED_REASONS, Block, Cell, Ledger
+from inferctl.arena.cells import Cell
+from inferctl.arena.ledger import SHED_REASONS, Block, Ledger
 from inferctl.arena.slots import FreeSlots
 from inferctl.errors import Overloaded, TooLarge
 from inferctl.settings import LimitsSettings

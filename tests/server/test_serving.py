@@ -14,6 +14,7 @@ from inferctl.server import protocol
 from inferctl.server import serving as serving_module
 from inferctl.server.serving import refuse_handshakes
 
+from .loop import until
 from .test_connections import ASKING, LIVEZ, begun, numbers
 from .wire import Service, serving
 from .wiring import working
@@ -65,16 +66,13 @@ async def test_who_waits_to_be_accepted_is_answered(
 async def drained(service: Service) -> asyncio.Task[None]:
     """It drains, and no longer listens."""
     task = asyncio.create_task(service.drain())
-    while service.server.servers[0].sockets:
-        await asyncio.sleep(0)
+    await until(lambda: not service.server.servers[0].sockets)
     return task
 
 
 @pytest.mark.row(96)
 @pytest.mark.parametrize("asking", [ASKING, LIVEZ])
-async def test_a_connection_that_is_idle_has_one_more_answer(
-    tmp_path: Path, asking: bytes
-) -> None:
+async def test_a_connection_that_is_idle_has_one_more_answer(tmp_path: Path, asking: bytes) -> None:
     async with working(tmp_path, numbers()) as worker, serving(worker) as service:
         known, fresh = await service.connect(), await service.connect()
         assert "connection" not in (await known.ask(asking)).headers
