@@ -20,10 +20,12 @@ stable `code`.
         ├── MethodNotAllowed           405  method_not_allowed
         ├── RequestTimeout             408  request_timeout
         ├── TooLarge                   413  too_large
+        ├── UriTooLong                 414  uri_too_long
         ├── UnsupportedMedia           415  unsupported_media
         ├── Unprocessable              422  unprocessable
         │   └── EmptyText              422  empty_text
         ├── Overloaded                 429  overloaded
+        ├── HeadersTooLarge            431  headers_too_large
         ├── ClientGone                 499  client_gone
         ├── RowFailed                  500  row_failed
         │   └── NonFiniteOutput        500  non_finite_output
@@ -162,6 +164,13 @@ class TooLarge(RequestError):
     code = "too_large"
 
 
+class UriTooLong(RequestError):
+    """The request line is over the limit."""
+
+    status = 414
+    code = "uri_too_long"
+
+
 class UnsupportedMedia(RequestError):
     """A content type or encoding that this model does not take."""
 
@@ -194,6 +203,13 @@ class Overloaded(RequestError):
         super().__init__(what, hint=hint)
         self.reason = reason
         self.retry_after_s = retry_after_s
+
+
+class HeadersTooLarge(RequestError):
+    """One header, all of them, or their number is over the limit."""
+
+    status = 431
+    code = "headers_too_large"
 
 
 class ClientGone(RequestError):

@@ -18,6 +18,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+KIB = 1024
 MIB = 1024 * 1024
 
 
@@ -78,6 +79,49 @@ class ServerSettings(Section):
         ge=0,
         le=3600,
         description="how long a stop goes on serving after /readyz says 503, for balancers to see",
+    )
+    max_connections: int = Field(
+        default=1024,
+        ge=1,
+        le=1_000_000,
+        description="open connections of all workers; those that wait longest make room for more",
+    )
+    first_byte_timeout_s: float = Field(
+        default=5.0, gt=0, le=3600, description="how long a new connection may say nothing"
+    )
+    header_timeout_s: float = Field(
+        default=5.0, gt=0, le=3600, description="how long a request's headers may take to come"
+    )
+    body_timeout_s: float = Field(
+        default=10.0,
+        gt=0,
+        le=3600,
+        description="how long a body may take to come, besides what min_body_bytes_per_s allow",
+    )
+    min_body_bytes_per_s: int = Field(
+        default=64 * KIB, ge=1, description="every so many bytes of a body give it another second"
+    )
+    max_body_timeout_s: float = Field(
+        default=60.0, gt=0, le=3600, description="how long a body may take to come, at most"
+    )
+    write_timeout_s: float = Field(
+        default=10.0, gt=0, le=3600, description="how long a client may take nothing of its answer"
+    )
+    max_request_line_bytes: int = Field(
+        default=8 * KIB, ge=256, le=MIB, description="longest request line; more get 414"
+    )
+    max_header_bytes: int = Field(
+        default=8 * KIB, ge=256, le=MIB, description="longest header; more get 431"
+    )
+    max_head_bytes: int = Field(
+        default=32 * KIB, ge=256, le=MIB, description="all headers together; more get 431"
+    )
+    max_headers: int = Field(default=100, ge=4, le=10_000, description="headers; more get 431")
+    max_framing_bytes: int = Field(
+        default=64 * KIB,
+        ge=1024,
+        le=1024 * MIB,
+        description="what a chunked body may take on the wire besides max_body_bytes",
     )
     drain_timeout_s: float = Field(
         default=30.0, ge=0, le=3600, description="how long a stop waits for requests in flight"

@@ -27,8 +27,16 @@ BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128)
 
 OUTCOMES = (
     "ok", "malformed", "not_found", "method_not_allowed", "request_timeout", "too_large",
-    "unsupported_media", "unprocessable", "empty_text", "overloaded", "client_gone", "row_failed",
-    "non_finite_output", "internal_error", "unsupported", "unavailable", "deadline_exceeded",
+    "uri_too_long", "unsupported_media", "unprocessable", "empty_text", "overloaded",
+    "headers_too_large", "client_gone", "row_failed", "non_finite_output", "internal_error",
+    "unsupported", "unavailable", "deadline_exceeded",
+)  # fmt: skip
+# Why connections end: the client left, it had its last answer, it was idle for too long, the
+# service ends; or it was too slow, sent too much or what is no HTTP, had to make room, found no
+# room, did not take its answer.
+CLOSE_REASONS = (
+    "client", "answered", "idle", "drain", "first_byte", "header_timeout", "body_timeout",
+    "header_too_large", "too_large", "protocol", "evicted", "conn_cap", "write_stall",
 )  # fmt: skip
 # Of requests that were refused with 429.
 SHED_REASONS = ("queue", "deadline", "memory")
@@ -134,6 +142,11 @@ METRICS: tuple[Metric, ...] = (
         "inferctl_reloads_total", "counter",
         "Versions that were to be loaded into the running service, by what became of them",
         per_model=False, label="outcome", values=("ok", "failed"),
+    ),
+    Metric("inferctl_connections", "gauge", "Connections that are open", per_model=False),
+    Metric(
+        "inferctl_connections_closed_total", "counter", "Connections that ended, by reason",
+        per_model=False, label="reason", values=CLOSE_REASONS,
     ),
     Metric("inferctl_log_dropped_total", "counter", "Request log lines lost", per_model=False),
 )  # fmt: skip

@@ -12,13 +12,12 @@ import traceback
 
 from fastapi import FastAPI
 
-from inferctl.arena.routes import PREDICT, route_of
-from inferctl.errors import InferctlError
+from inferctl.arena.routes import route_of
+from inferctl.errors import InferctlError, RequestTimeout
 from inferctl.server.asgi import Message, Receive, Scope, Send
 from inferctl.server.call import Call, Reply, as_headers
-from inferctl.server.dialects.plain import problem_of
 from inferctl.server.logs import RequestLog
-from inferctl.server.predict import Predict
+from inferctl.server.predict import Fault, Predict
 from inferctl.server.rest import Voice
 from inferctl.server.tally import outcome_of
 from inferctl.server.v2 import PROBES
@@ -41,24 +40,30 @@ class App:
         """One HTTP request."""
         fields = dict(scope["headers"])
         call = Call(scope["method"], scope["path"], scope["query_string"], fields)
+        state = scope.get("state", {})
+        if refusal := state.get("refusal"):
+            await self._send(self.predict.refuse(refusal, call), call, send)
+            return
         if self.predict.is_predict(call.path):
-            await self._answer(call, receive, send)
+            await self._answer(call, receive, send, state.get("fault"))
             return
         reply = await self._pass_on(call, scope, receive, send)
         if call.path not in UNLOGGED:
             self._log.record(call, reply)
 
-    async def _answer(self, call: Call, receive: Receive, send: Send) -> None:
+    async def _answer(
+        self, call: Call, receive: Receive, send: Send, fault: Fault | None = None
+    ) -> None:
         try:
-            reply = await self.predict.over_asgi(call, receive)
+            reply = await self.predict.over_asgi(call, receive, fault)
         except InferctlError as error:
-            reply = problem_of(error, call)
-            call.end(time.monotonic())
-            self._tally.count(PREDICT, reply.outcome)
-            self._log.record(call, reply)
+            reply = self.predict.refuse(error, call)
+        await self._send(reply, call, send)
+
+    async def _send(self, reply: Reply, call: Call, send: Send) -> None:
         headers = as_headers(reply.head(call))
-        if not call.body_received:
-            # The rest of the body may never come, and nothing else bounds the wait for it.
+        is_late = reply.status == RequestTimeout.status
+        if not call.body_received and (is_late or not call.leaves_little()):
             headers.append((b"connection", b"close"))
         await send({"type": "http.response.start", "status": reply.status, "headers": headers})
         await send({"type": "http.response.body", "body": reply.body})

@@ -32,6 +32,9 @@ PROBLEM_JSON = b"application/problem+json"
 OK = "ok"
 BUG = "an internal error; it was logged"
 
+# The largest body that is read though its request was answered before.
+SWALLOWED_BYTES = 256 * 1024
+
 # The phases of a predict request. How many of them it came through, in this order, decides how
 # its timings are written.
 PHASES = ("decode", "queue", "inference", "postprocess")
@@ -103,6 +106,18 @@ class Call:
         part.request_id, part.begun_s = self.request_id, self.begun_s
         return part
 
+    def leaves_little(self) -> bool:
+        """Whether so little of its body can be left that it is read to be thrown away.
+
+        A new connection would cost more, both sides. Who waits for `100 Continue` may send none.
+        """
+        fields = self.fields
+        return (
+            announced_bytes(fields) <= SWALLOWED_BYTES
+            and b"transfer-encoding" not in fields
+            and b"expect" not in fields
+        )
+
     def query(self) -> dict[str, str]:
         """The query's parameters, the last of each name. Raises RequestError."""
         return query_of(self.query_string)
@@ -149,7 +164,7 @@ def as_ms(seconds: float) -> float:
 
 def announced_bytes(fields: Fields) -> int:
     """The body's length as announced; 0 where it is not."""
-    announced = fields.get(b"content-length", b"")
+    announced = fields.get(b"content-length", b"").strip()
     return int(announced) if announced.isdigit() else 0
 
 

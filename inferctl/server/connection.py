@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+from inferctl.server.connections import Connections
 from inferctl.server.predict import Predict
 from inferctl.server.protocol import Protocol
-from inferctl.server.timeouts import Timeouts
 
 
 class Connection(asyncio.BufferedProtocol):
@@ -16,8 +16,8 @@ class Connection(asyncio.BufferedProtocol):
     That one is uvicorn's, hence an `asyncio.Protocol`, and would be given copies of what was read.
     """
 
-    def __init__(self, predict: Predict, idle: Timeouts[Protocol], **uvicorns: Any) -> None:
-        self._protocol = protocol = Protocol(predict, idle, **uvicorns)
+    def __init__(self, predict: Predict, connections: Connections, **uvicorns: Any) -> None:
+        self._protocol = protocol = Protocol(predict, connections, **uvicorns)
         # The two that are called for every request are the protocol's own.
         self.get_buffer = protocol.get_buffer  # type: ignore[method-assign]
         self.buffer_updated = protocol.buffer_updated  # type: ignore[method-assign]

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import ClassVar, NamedTuple
 
-from inferctl.errors import MethodNotAllowed, NotFound
+from inferctl.arena.routes import PREDICT as PREDICT_ROUTE
+from inferctl.arena.routes import UNMATCHED
+from inferctl.errors import InferctlError, MethodNotAllowed, NotFound
 from inferctl.server.asgi import Receive
 from inferctl.server.call import Call, Fields, Reply, announced_bytes, query_of
 from inferctl.server.catalogue import Catalogue
 from inferctl.server.dialects.dialect import Dialect, Form
 from inferctl.server.dialects.native import Native
+from inferctl.server.dialects.plain import problem_of
 from inferctl.server.dialects.v1 import V1
 from inferctl.server.dialects.v2.dialect import V2
 from inferctl.server.prediction import Prediction
 from inferctl.server.served import ServedModel
 from inferctl.server.terms import Terms, terms_of
 from inferctl.server.workplace import Workplace
+
+Fault = asyncio.Future[InferctlError]
 
 PREDICT = "/predict"
 # What a query has in it that chooses a model or a version; a name may be written with %.
@@ -88,6 +94,15 @@ class Predict:
         self.is_ending = True
         self.known_heads.clear()
 
+    def refuse(self, error: InferctlError, call: Call) -> Reply:
+        """The answer to a request that goes no further, counted and logged."""
+        reply = problem_of(error, call)
+        call.end(time.monotonic())
+        work = self.work
+        work.tally.count(PREDICT_ROUTE if self.is_predict(call.path) else UNMATCHED, reply.outcome)
+        work.log.record(call, reply)
+        return reply
+
     def route(self, path: bytes, query: bytes) -> Route | None:
         """Where a request goes. Raises RequestError for a model or version that is not served."""
         route = self.routes.get(path)
@@ -109,8 +124,11 @@ class Predict:
         """Whether a path predicts, should its model exist."""
         return any(dialect.pattern.fullmatch(path) for dialect in cls.dialects)
 
-    async def over_asgi(self, call: Call, receive: Receive) -> Reply:
-        """Answer a request with the messages of ASGI. Raises RequestError."""
+    async def over_asgi(self, call: Call, receive: Receive, fault: Fault | None = None) -> Reply:
+        """Answer a request with the messages of ASGI. Raises RequestError.
+
+        `fault` is why its body will never be whole, once that is known.
+        """
         if call.method != "POST":
             raise MethodNotAllowed("predict takes POST only", allow="POST")
         route = self.route(call.path.encode(), call.query_string)
@@ -122,6 +140,8 @@ class Predict:
         terms = terms_of(call.fields)
         request = Prediction(call, *route, self.work, answered.set_result, terms)
         request.begin(announced_bytes(call.fields))
+        if fault:
+            fault.add_done_callback(lambda fault: request.fail(fault.result()))
         feeding = asyncio.ensure_future(_feed(request, receive))
         try:
             return await asyncio.shield(answered)

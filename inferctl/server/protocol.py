@@ -12,24 +12,20 @@ whose length is known: it is read from the socket straight to where it stays.
 
 from __future__ import annotations
 
-import asyncio
 from contextlib import suppress
 from typing import Any, cast
 
-from httptools import HttpRequestParser
-from uvicorn.protocols.http.httptools_impl import (
-    STATUS_LINE,
-    HttpToolsProtocol,
-    RequestResponseCycle,
-)
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
-from inferctl.errors import RequestError
-from inferctl.server.call import Call, Headers, Reply, announced_bytes
+from inferctl.errors import InferctlError, RequestError, RequestTimeout
+from inferctl.server.asgi_protocol import AsgiProtocol, StandIn
+from inferctl.server.call import Call, Reply, announced_bytes
+from inferctl.server.closing import CLOSE, KEEP
+from inferctl.server.connections import Connections
 from inferctl.server.predict import Head, Predict
 from inferctl.server.prediction import Prediction
 from inferctl.server.reception import Reception
 from inferctl.server.terms import terms_of
-from inferctl.server.timeouts import Timeouts
 
 END_OF_HEAD = b"\r\n\r\n"
 # A head, and with it a small body, is read into so much; the rest of a large body is asked for.
@@ -38,21 +34,9 @@ READ_BYTES = 64 * 1024
 # Of heads that differ with every request, a trace id in them, no more than this is kept.
 MAX_KNOWN_HEADS = 256
 MAX_KNOWN_HEAD_BYTES = 2048
-# A client that has asked for nothing so long is not just about to.
-LAST_REQUEST_S = 1.0
 
 
-class StandIn:
-    """What uvicorn asks of a request in work, in the place of its `RequestResponseCycle`."""
-
-    def __init__(self) -> None:
-        self.response_complete = True
-        self.keep_alive = True
-        self.disconnected = False
-        self.message_event = asyncio.Event()
-
-
-class Protocol(HttpToolsProtocol):
+class Protocol(AsgiProtocol):
     """One connection. `_prediction` is the predict request that it waits for, if one is."""
 
     _call: Call
@@ -60,24 +44,18 @@ class Protocol(HttpToolsProtocol):
     _buffer = memoryview(bytearray(READ_BYTES))
     _head_buffer = _buffer[:HEAD_BYTES]
 
-    def __init__(self, predict: Predict, idle: Timeouts[Protocol], **uvicorns: Any) -> None:
-        super().__init__(**uvicorns)
+    def __init__(self, predict: Predict, connections: Connections, **uvicorns: Any) -> None:
+        super().__init__(connections, **uvicorns)
         self._predict = predict
         self._known = predict.known_heads
-        self._idle = idle
         self._stand_in = StandIn()
         self._prediction: Prediction | None = None
-        # The rest of its body, if that is still to come.
-        self._reception: Reception | None = None
         # The bytes that the parser is fed; empty while it is in the middle of a request.
         self._data = b""
-        self._is_between_requests = True
-        # Whether the message that is being parsed is a predict request of ours, and how long its
-        # body is, if it said so.
+        # Whether the message that is being received is answered here, and how long its body is,
+        # if it said so.
         self._is_ours = False
         self._announced_bytes = 0
-        self._date_of: Headers = []
-        self._date_lines = b""
 
     def get_buffer(self, sizehint: int) -> memoryview:
         """Where the next bytes are to be read to."""
@@ -90,9 +68,7 @@ class Protocol(HttpToolsProtocol):
         if self._reception is None:
             self.data_received(bytes(self._buffer[:nbytes]))
         elif self._reception.advance(nbytes):
-            body, self._reception = self._reception.body, None
-            if self._prediction:
-                self._prediction.take(body)
+            self._take_received(self._reception)
 
     def data_received(self, data: bytes) -> None:
         """A head came, or what is not read to its place."""
@@ -100,54 +76,64 @@ class Protocol(HttpToolsProtocol):
             start, end, body = data.partition(END_OF_HEAD)
             head = self._known.get(start) if end else None
             if head is not None and len(body) <= head.body_bytes and self._is_free():
-                if self.timeout_keep_alive_task:
-                    self._unset_keepalive_if_required()
+                if self._is_new:
+                    self._say_something()
                 self._idle.end(self, None)
                 request = self._begin(head)
                 if len(body) == head.body_bytes:
                     request.take(body)
                 else:
+                    self._is_ours = True
                     self._receive(request, body, head.body_bytes)
                 return
             self._data = data
         super().data_received(data)
         self._data = b""
-        is_in_body = self._is_ours and not self._is_between_requests
-        if is_in_body and self._prediction and self._announced_bytes:
-            # The parser need not see the rest of it; the next one is as lenient as uvicorn's.
-            self.parser = HttpRequestParser(self)
-            self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
+        is_in_body = not (self._is_between_requests or self._is_in_head)
+        if is_in_body and self._is_ours and self._prediction and self._announced_bytes:
+            # The parser need not see the rest of it.
+            self._renew_parser()
             self._is_between_requests = True
             self._receive(self._prediction, self._prediction.fed(), self._announced_bytes)
 
     def _receive(self, request: Prediction, first: bytes, size: int) -> None:
-        """The rest of a body is to come."""
-        if not request.expect(size, self.flow.resume_reading):
+        """The rest of a body is to come, if it is not refused."""
+        reception = self._reception = Reception(first, size)
+        self._begin_body()
+        if not request.expect(size, self._read_on):
             self.flow.pause_reading()
-        self._reception = Reception(first, size)
         if request.refusal:
-            self._reception.forget()
+            reception.forget()
+
+    def _read_on(self) -> None:
+        """There is room for the body: its time begins now."""
+        self._begin_body()
+        self.flow.resume_reading()
+
+    def _take_received(self, reception: Reception) -> None:
+        """It is whole, or nobody wanted it; or somebody sends on and on who had its last answer."""
+        self._reception = None
+        self._end_body()
+        if self._is_deaf:
+            self.transport.abort()
+        elif self._prediction:
+            self._prediction.take(reception.body)
 
     # The parser's callbacks, in the order it calls them.
 
-    def on_message_begin(self) -> None:
-        """A request begins; its scope is built when ASGI needs one."""
-        self._is_between_requests = self._is_ours = False
-        self._idle.end(self, None)
-        self.url = b""
-        self.headers = []
-        self.expect_100_continue = False
-
     def on_headers_complete(self) -> None:
-        """Its headers are here: which way does it go?"""
-        self._idle.end(self, None)  # again: the last answer may have left when they were half here
+        """The headers are here: which way does it go?"""
+        self._end_head()
+        if self.parser.should_upgrade():
+            return  # it comes again, without that
         head = self._ordinary_head()
-        self._is_ours = head is not None and self._is_free()
-        if head and self._is_ours:
+        if head and self._is_free():
+            self._is_ours = True
             self._announced_bytes = head.body_bytes
             self._begin(head).begin(head.body_bytes)
             self._remember(head)
         else:
+            self._is_ours = False
             self._go_over_asgi()
 
     def _ordinary_head(self) -> Head | None:
@@ -157,7 +143,6 @@ class Protocol(HttpToolsProtocol):
             path not in self._predict.routes
             or self.parser.get_method() != b"POST"
             or self.parser.get_http_version() != "1.1"
-            or self.parser.should_upgrade()
             or self.expect_100_continue
         ):
             return None
@@ -172,14 +157,18 @@ class Protocol(HttpToolsProtocol):
             path=path.decode("ascii"),
             query=query,
             fields=fields,
-            keep_alive=self.parser.should_keep_alive() and not self._predict.is_ending,
+            keep_alive=self._keeps_alive(),
             body_bytes=announced_bytes(fields),
             terms=terms,
         )
 
-    def _is_free(self) -> bool:
-        """Whether nothing is in work here, and the client takes its answers."""
-        return (self.cycle is None or self.cycle.response_complete) and not self.flow.write_paused
+    def _keeps_alive(self) -> bool:
+        return self.parser.should_keep_alive() and not self._predict.is_ending
+
+    def _go_over_asgi(self, refusal: InferctlError | None = None) -> None:
+        super()._go_over_asgi(refusal)
+        if self._predict.is_ending:
+            self.cycle.keep_alive = False
 
     def _remember(self, head: Head) -> None:
         end = self._data.find(END_OF_HEAD)
@@ -200,14 +189,21 @@ class Protocol(HttpToolsProtocol):
         )
         return request
 
-    def _go_over_asgi(self) -> None:
-        url, headers, expects = self.url, self.headers, self.expect_100_continue
-        super().on_message_begin()
-        self.url, self.expect_100_continue = url, expects
-        self.headers.extend(headers)  # the scope holds this list
-        super().on_headers_complete()
-        if self._predict.is_ending:
-            self.cycle.keep_alive = False
+    def _refuse(self, error: InferctlError) -> None:
+        """Answer a head that is complete with a problem, before a byte of its body is read.
+
+        A body that is short is read and thrown away, and the connection kept.
+        """
+        path, _, query = self.url.partition(b"?")
+        method = self.parser.get_method().decode("ascii")
+        if method == "HEAD" or not self._is_free():  # uvicorn knows when, and what, to answer
+            self._is_ours = False
+            self._go_over_asgi(error)
+            return
+        self._is_ours = True
+        self._stand_in.keep_alive = self._keeps_alive()
+        self._call = Call(method, path.decode("ascii"), query, dict(self.headers))
+        self._respond(self._predict.refuse(error, self._call))
 
     def on_body(self, body: bytes) -> None:
         """A part of its body is here."""
@@ -218,8 +214,11 @@ class Protocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """It is complete."""
+        if self.parser.should_upgrade():
+            return
         self._is_between_requests = True
         self._data = b""  # a head that follows in them is not at their start
+        self._end_body()
         if not self._is_ours:
             super().on_message_complete()
         elif self._prediction:
@@ -227,56 +226,42 @@ class Protocol(HttpToolsProtocol):
 
     # The request ends.
 
+    def _fail_body(self, error: InferctlError) -> None:
+        """A request whose head was good has no whole body."""
+        if self._is_ours and self._prediction:
+            self._prediction.fail(error)
+        else:
+            super()._fail_body(error)
+
     def _respond(self, reply: Reply) -> None:
         self._prediction = None
         self._stand_in.response_complete = True
         if self.transport.is_closing():
             return
-        keep = self._stand_in.keep_alive and (self._call.body_received or self._body_is_left())
-        end = b"\r\n" if keep else b"connection: close\r\n\r\n"
-        status, head = STATUS_LINE[reply.status], reply.head(self._call)
-        self.transport.write(b"".join((status, self._date(), head, end, reply.body)))
+        keep = self._stand_in.keep_alive and (self._call.body_received or self._leaves_body(reply))
+        self._write(reply, self._call, KEEP if keep else CLOSE)
         if not keep:
-            self.transport.close()
+            self._hang_up()
         elif self.pipeline:
             self.on_response_complete()
         else:
             self.server_state.total_requests += 1
             self._idle.begin(self, self._call.ended_s)
 
-    def _body_is_left(self) -> bool:
+    def _leaves_body(self, reply: Reply) -> bool:
         """Whether the body was left with the client: it will come, and another request after it."""
-        if self._reception and self.flow.read_paused:
-            # A client that is cut off while it sends does not see its answer.
+        if self._is_deaf or reply.status == RequestTimeout.status:
+            return False
+        was_paused = self._reception is not None and self.flow.read_paused
+        if not (was_paused or self._call.leaves_little()):
+            return False
+        if self._reception:
             self._reception.forget()
-            self.flow.resume_reading()
-            return True
-        # The rest may never come, and nothing else bounds the wait for it.
-        self._reception = None
-        return False
-
-    def _date(self) -> bytes:
-        """uvicorn's own headers; once a second it makes them anew."""
-        headers = self.server_state.default_headers
-        if headers is not self._date_of:
-            self._date_of = headers
-            self._date_lines = b"".join(b"%b: %b\r\n" % header for header in headers)
-        return self._date_lines
-
-    def shutdown(self) -> None:
-        """The service ends: the next answer is the last one here, if there is one soon."""
-        if self.cycle is not None:
-            self.cycle.keep_alive = False
-        self.loop.call_later(LAST_REQUEST_S, self._close_if_idle)
-
-    def _close_if_idle(self) -> None:
-        if self._is_between_requests and self._is_free() and not self._reception:
-            self.transport.close()
+            self._read_on()
+        return True
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The client is gone."""
-        self._idle.end(self, None)
         if self._prediction:
             self._prediction.abandon()
-        self._reception = None  # a connection is a cycle, and may lie about for long
         super().connection_lost(exc)

@@ -6,29 +6,29 @@ from __future__ import annotations
 class Reception:
     """The body's own memory, which the socket is read into.
 
-    `size` is its length in bytes, `first` what came with the head. Nothing is reserved until the
-    first bytes are about to come.
+    `size` is its length in bytes, `filled` what of it came, `first` what came with the head.
+    Nothing is reserved until the first bytes are about to come.
     """
 
-    __slots__ = ("_filled", "_first", "_keep", "_view", "body", "size")
+    __slots__ = ("_first", "_keep", "_view", "body", "filled", "size")
 
     def __init__(self, first: bytes, size: int) -> None:
         self.size = size
         self.body = bytearray()
         self._first = first
-        self._filled = len(first)
+        self.filled = len(first)
         self._keep = True
         self._view = memoryview(self.body)
 
     def room(self, waste: memoryview) -> memoryview:
         """Where the next bytes go, and no more than are left: in `waste` they may be forgotten."""
         if not self._keep:
-            return waste[: self.size - self._filled]
+            return waste[: self.size - self.filled]
         if not self.body:
             self.body = bytearray(self.size)
-            self.body[: self._filled] = self._first
+            self.body[: self.filled] = self._first
             self._view = memoryview(self.body)
-        return self._view[self._filled :]
+        return self._view[self.filled :]
 
     def forget(self) -> None:
         """Nobody wants it any more: what is still to come goes nowhere."""
@@ -38,5 +38,5 @@ class Reception:
 
     def advance(self, received: int) -> bool:
         """So many bytes came; whether the body is complete."""
-        self._filled += received
-        return self._filled == self.size
+        self.filled += received
+        return self.filled == self.size

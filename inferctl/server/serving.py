@@ -22,8 +22,7 @@ import uvicorn
 
 from inferctl.server.app import App
 from inferctl.server.connection import Connection
-from inferctl.server.protocol import Protocol
-from inferctl.server.timeouts import Timeouts
+from inferctl.server.connections import Connections
 from inferctl.settings import ServerSettings
 
 # What the answers to a handshake may take that is under way.
@@ -59,13 +58,12 @@ class SupervisedServer(uvicorn.Server):
             await asyncio.sleep(0)
 
 
-def make_server(app: App, settings: ServerSettings) -> SupervisedServer:
+def make_server(app: App, settings: ServerSettings, connections: Connections) -> SupervisedServer:
     """With our protocol, and nothing that uvicorn would do by itself."""
-    idle = Timeouts(settings.keep_alive_s, Protocol.timeout_keep_alive_handler)
     return SupervisedServer(
         uvicorn.Config(
             app,
-            http=partial(Connection, app.predict, idle),  # type: ignore[arg-type] # it is called, no more
+            http=partial(Connection, app.predict, connections),  # type: ignore[arg-type] # it is called, no more
             ws="none",
             lifespan="off",
             proxy_headers=False,

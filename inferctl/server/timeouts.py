@@ -30,6 +30,13 @@ class Timeouts(Generic[Item]):
         self.begin: Callable[[Item, float], None] = self._begin_first
         self.end: Callable[[Item, None], object] = self._begun_s.pop
 
+    def __contains__(self, item: Item) -> bool:
+        return item in self._begun_s
+
+    def oldest(self) -> tuple[Item, float] | None:
+        """The item that was begun first, and when; None when there is none."""
+        return next(iter(self._begun_s.items()), None)
+
     def _begin_first(self, item: Item, now_s: float) -> None:
         self._begun_s[item] = now_s
         self._set_timer()

@@ -22,6 +22,7 @@ from inferctl.cores import available_cores
 from inferctl.errors import InferctlError
 from inferctl.server.app import App
 from inferctl.server.catalogue import Catalogue
+from inferctl.server.connections import Connections
 from inferctl.server.documentation import Documentation
 from inferctl.server.health import State
 from inferctl.server.link import EngineLink
@@ -113,10 +114,12 @@ class Worker:
         documentation = Documentation(prototype.rest.openapi, catalogue)
         self._repository = Repository(control.send)
         voice = Voice(self.state, Exposition(ledger), catalogue, documentation, self._repository)
+        connections = Connections(spec.server, ledger, spec.process, self._tell_full)
         self._socket = socket.socket(fileno=spec.listen_fd)
         # Among those that have the port already nobody may be sent to models that are still loaded.
         self._joins, self._is_joined = spec.server.share_port, asyncio.Event()
-        self._server = make_server(App(predict, prototype.rest, voice, self.log), spec.server)
+        app = App(predict, prototype.rest, voice, self.log)
+        self._server = make_server(app, spec.server, connections)
 
     async def serve(self) -> None:
         """Listen, and obey the supervisor."""
@@ -161,6 +164,10 @@ class Worker:
                 self._repository.hear(message)
             case "drain":
                 self._drain()
+
+    def _tell_full(self, turned_away: int) -> None:
+        """There was no room for connections."""
+        self._control.send({"event": "full", "turned_away": turned_away})
 
     def _drain(self) -> None:
         self._block.cell("inferctl_draining").set(1)

@@ -10,6 +10,7 @@ import orjson
 import pytest
 
 from inferctl.arena.wire import Verdict
+from inferctl.server.call import SWALLOWED_BYTES
 from inferctl.settings import ServerSettings
 from inferctl.tasks.base import JSON
 from tests.tasks.tinybundles import numbers
@@ -51,7 +52,20 @@ async def test_a_body_that_is_announced_too_large_is_refused_unread(
     tmp_path: Path, path: str
 ) -> None:
     async with working(tmp_path, numbers(), server=LIMIT) as worker, serving(worker) as service:
-        await assert_refused(worker, await service.connect(), begun(path, announced=1025), 413)
+        size = SWALLOWED_BYTES + 1
+        await assert_refused(worker, await service.connect(), begun(path, announced=size), 413)
+
+
+@pytest.mark.parametrize("path", PATHS)
+async def test_a_body_that_is_refused_and_short_is_thrown_away(tmp_path: Path, path: str) -> None:
+    """A new connection would cost the client and the server more."""
+    async with working(tmp_path, numbers(), server=LIMIT) as worker, serving(worker) as service:
+        client = await service.connect()
+        for size in (1025, SWALLOWED_BYTES):
+            answer = await client.ask(begun(path, announced=size))
+            assert (answer.status, answer.headers.get("connection")) == (413, None)
+            await client.send(b" " * size)
+        assert (await client.ask(ASKING)).status == 200
 
 
 @pytest.mark.parametrize("path", PATHS)
@@ -256,7 +270,7 @@ async def test_a_connection_on_which_a_request_begins_is_not_idle(tmp_path: Path
         client = await service.connect()
         assert (await client.ask(ASKING)).status == 200
         await client.send(ASKING[:1])
-        await until(lambda: not service.idle._begun_s)
+        await until(lambda: not service.connections.idle._begun_s)
         assert (await client.ask(ASKING[1:])).status == 200
 
 
@@ -267,7 +281,7 @@ async def test_connections_that_are_gone_are_forgotten(tmp_path: Path) -> None:
             assert (await client.ask(ASKING)).status == 200
             await client.leave()
         await service.connections_are_gone()
-        assert not service.idle._begun_s
+        assert not service.connections.idle._begun_s
         assert not worker.work.timeouts._begun_s
 
 

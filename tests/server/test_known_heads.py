@@ -9,6 +9,7 @@ import orjson
 import pytest
 
 from inferctl.server import protocol
+from inferctl.server.call import SWALLOWED_BYTES
 from inferctl.server.protocol import MAX_KNOWN_HEAD_BYTES, Protocol
 from inferctl.settings import ServerSettings
 from inferctl.tasks.base import JSON
@@ -195,7 +196,7 @@ async def test_a_known_head_does_not_lift_the_limit_of_the_body(tmp_path: Path) 
     ):
         for _ in range(3):
             client = await service.connect()
-            answer = await client.ask(asking(1, size=1025))
+            answer = await client.ask(asking(1, size=SWALLOWED_BYTES + 1))
             assert (answer.status, answer.headers["connection"]) == (413, "close")
 
 

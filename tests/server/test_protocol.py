@@ -193,14 +193,14 @@ async def test_what_is_no_http_is_malformed(tmp_path: Path, data: bytes) -> None
         assert await client.is_closed()
 
 
-async def test_a_body_that_becomes_malformed_is_a_client_that_left(tmp_path: Path) -> None:
+async def test_a_body_that_becomes_malformed_is_refused(tmp_path: Path) -> None:
     async with working(tmp_path, numbers()) as worker, serving(worker) as service:
         client = await service.connect()
         await client.send(head("/predict", CHUNKED) + chunks(b"{") + b"no length\r\n")
         assert (await client.answer()).status == 400
         assert await client.is_closed()
         assert worker.slots_in_use() == 0
-    assert [entry["outcome"] for entry in worker.logged()] == ["client_gone"]
+    assert [entry["outcome"] for entry in worker.logged()] == ["malformed"]
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from inferctl.server import protocol
+from inferctl.server import asgi_protocol
 from inferctl.server import serving as serving_module
 from inferctl.server.serving import refuse_handshakes
 
@@ -87,7 +87,7 @@ async def test_a_connection_that_is_idle_has_one_more_answer(tmp_path: Path, ask
 async def test_who_asks_for_nothing_more_is_not_waited_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(protocol, "LAST_REQUEST_S", 0.05)
+    monkeypatch.setattr(asgi_protocol, "LAST_REQUEST_S", 0.05)
     async with working(tmp_path, numbers()) as worker, serving(worker) as service:
         idle, sending = await service.connect(), await service.connect()
         await idle.ask(ASKING)

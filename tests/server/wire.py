@@ -13,13 +13,12 @@ from typing import Any
 import uvicorn
 
 from inferctl.server.connection import Connection
-from inferctl.server.protocol import Protocol
+from inferctl.server.connections import Connections
 from inferctl.server.serving import SupervisedServer
-from inferctl.server.timeouts import Timeouts
 
 from .asgi import Answer
 from .loop import until
-from .wiring import Worker
+from .wiring import WORKER, Worker
 
 NEVER_S = 3600
 
@@ -91,7 +90,8 @@ class Service:
 
     server: uvicorn.Server
     listening: socket.socket
-    idle: Timeouts[Protocol]
+    connections: Connections
+    turned_away: list[int]
     clients: list[Client] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -128,8 +128,8 @@ class Service:
     def idle_time_is_over(self) -> None:
         """Every connection that is idle, by ours or uvicorn's account, now was so for too long."""
         for connection in list(self.server.server_state.connections):
-            if connection in self.idle._begun_s or connection.timeout_keep_alive_task:
-                connection.timeout_keep_alive_handler()
+            if connection in self.connections.idle:
+                connection.leave("idle")
 
     async def drain(self) -> None:
         """What its process does when it is told to."""
@@ -139,14 +139,21 @@ class Service:
 
 
 @asynccontextmanager
-async def serving(worker: Worker, keep_alive_s: float = NEVER_S) -> AsyncIterator[Service]:
-    """uvicorn with the protocol, configured as in the worker's process, without its ticking."""
+async def serving(
+    worker: Worker, keep_alive_s: float = NEVER_S, **limits: Any
+) -> AsyncIterator[Service]:
+    """uvicorn with the protocol, configured as in the worker's process, without its ticking.
+
+    `limits` are settings of the server that the worker itself need not know.
+    """
     # As a worker opens it: from sockets that do not say they are TCP asyncio takes no delay away.
     listening = socket.socket(fileno=socket.create_server(("127.0.0.1", 0)).detach())
-    idle = Timeouts(keep_alive_s, Protocol.timeout_keep_alive_handler)
+    server_settings = worker.server.model_copy(update={"keep_alive_s": keep_alive_s, **limits})
+    turned_away: list[int] = []
+    connections = Connections(server_settings, worker.ledger, WORKER, turned_away.append)
     config = uvicorn.Config(
         worker.app,
-        http=partial(Connection, worker.predict, idle),  # type: ignore[arg-type]
+        http=partial(Connection, worker.predict, connections),  # type: ignore[arg-type]
         ws="none",
         lifespan="off",
         proxy_headers=False,
@@ -160,7 +167,7 @@ async def serving(worker: Worker, keep_alive_s: float = NEVER_S) -> AsyncIterato
     server.lifespan = config.lifespan_class(config)
     await server.startup([listening])
     await server.on_tick(0)  # makes the date header
-    service = Service(server, listening, idle)
+    service = Service(server, listening, connections, turned_away)
     try:
         yield service
     finally:

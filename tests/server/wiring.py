@@ -226,6 +226,7 @@ class Worker:
     log_path: Path
     repository: Repository
     asked: list[dict[str, Any]]
+    server: ServerSettings
 
     def engine_is_ready(self, ready: bool = True) -> None:
         self.ledger.blocks[Ledger.ENGINE].cell("inferctl_engine_ready").set(float(ready))
@@ -306,6 +307,7 @@ async def working(
         path,
         repository,
         asked,
+        server,
     )
     worker.engine_is_ready()
     try:
