@@ -29,6 +29,8 @@ stable `code`.
         ├── ClientGone                 499  client_gone
         ├── RowFailed                  500  row_failed
         │   └── NonFiniteOutput        500  non_finite_output
+        ├── OutOfMemory                500  out_of_memory
+        ├── EngineCrash                500  engine_crash
         ├── Unsupported                501  unsupported
         ├── Unavailable                503  unavailable
         └── DeadlineExceeded           504  deadline_exceeded
@@ -230,6 +232,20 @@ class NonFiniteOutput(RowFailed):
     """What the model says of this row is NaN or infinite, which JSON cannot say."""
 
     code = "non_finite_output"
+
+
+class OutOfMemory(RequestError):
+    """The device's memory does not hold what the model needs for this row alone."""
+
+    status = 500
+    code = "out_of_memory"
+
+
+class EngineCrash(RequestError):
+    """The engine died on this row, twice: in its batch, and then alone."""
+
+    status = 500
+    code = "engine_crash"
 
 
 class Unsupported(RequestError):

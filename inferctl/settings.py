@@ -195,6 +195,11 @@ class RuntimeSettings(Section):
     memory_limit_bytes: int = Field(
         default=0, ge=0, description="device memory a session may hold; 0 is no limit (CUDA)"
     )
+    max_run_ms: Literal["auto"] | Annotated[int, Field(ge=10, le=600_000)] = Field(
+        default="auto",
+        description='a run that takes longer is ended; "auto" is ten times what is expected, '
+        "between 2 s and 10 s",
+    )
     decode: Literal["fast", "exact"] = Field(
         default="fast",
         description='"fast" lets the JPEG decoder shrink first (1/255 off on average)',

@@ -30,15 +30,21 @@ ALLOWED: dict[str, set[str]] = {
     "diagnostics": set(),
     "heap": set(),
     "naming": set(),
+    "orphans": set(),
+    "progress": set(),
     "settings": {"errors"},
     "sources": FOUNDATION,
     "bundles": FOUNDATION,
     "arena": FOUNDATION | {"bundles"},
-    "engine": FOUNDATION | {"arena", "bundles", "cores", "diagnostics", "heap", "naming"},
+    "engine": FOUNDATION
+    | {"arena", "bundles", "cores", "diagnostics", "heap", "naming"}
+    | {"orphans", "progress"},
     "tasks": FOUNDATION | {"bundles"},
     "ui": set(),
     "server": FOUNDATION | {"arena", "bundles", "cores", "heap", "tasks", "ui", ""},
-    "supervisor": FOUNDATION | {"arena", "bundles", "cores", "heap", "naming", "server"},
+    "supervisor": FOUNDATION
+    | {"arena", "bundles", "cores", "heap", "naming", "server"}
+    | {"progress"},
     # Calibration decodes pictures as the server will, and a check reads whole requests' bodies.
     "export": FOUNDATION | {"bundles", "heap", "tasks", ""},
     "check": FOUNDATION | {"bundles", "tasks", "export"},

@@ -12,6 +12,9 @@ from inferctl.bundles.manifest import Manifest
 ALIGNMENT = 64
 
 # One value per slot. Times are CLOCK_MONOTONIC seconds, which every process of a machine shares.
+# A row runs while `started_s` is the later one of the two; the rows of which that is so when an
+# engine dies may be what killed it. Its successor tries each alone, and notes when that row was
+# submitted in `tried_s`, and what became of it in `verdict`.
 COLUMNS: tuple[tuple[str, str], ...] = (
     ("tokens", "int32"),
     ("cancelled", "uint8"),
@@ -20,6 +23,8 @@ COLUMNS: tuple[tuple[str, str], ...] = (
     ("submitted_s", "float64"),
     ("started_s", "float64"),
     ("finished_s", "float64"),
+    ("tried_s", "float64"),
+    ("verdict", "uint8"),
 )
 
 ITEM_BYTES = {

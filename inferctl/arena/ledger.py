@@ -28,8 +28,8 @@ BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128)
 OUTCOMES = (
     "ok", "malformed", "not_found", "method_not_allowed", "request_timeout", "too_large",
     "uri_too_long", "unsupported_media", "unprocessable", "empty_text", "overloaded",
-    "headers_too_large", "client_gone", "row_failed", "non_finite_output", "internal_error",
-    "unsupported", "unavailable", "deadline_exceeded",
+    "headers_too_large", "client_gone", "row_failed", "non_finite_output", "out_of_memory",
+    "engine_crash", "internal_error", "unsupported", "unavailable", "deadline_exceeded",
 )  # fmt: skip
 # Why connections end: the client left, it had its last answer, it was idle for too long, the
 # service ends; or it was too slow, sent too much or what is no HTTP, had to make room, found no
@@ -41,6 +41,8 @@ CLOSE_REASONS = (
 # Of requests that were refused with 429.
 SHED_REASONS = ("queue", "deadline", "memory")
 DROP_REASONS = ("expired", "cancelled", "worker_lost")
+# Why an engine died: a signal of its own, somebody's SIGKILL, the supervisor's, its own exit.
+DEATH_REASONS = ("crash", "killed", "timeout", "exit")
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +110,8 @@ METRICS: tuple[Metric, ...] = (
         label="reason", values=DROP_REASONS,
     ),
     Metric("inferctl_rows_total", "counter", "Rows run"),
+    Metric("inferctl_bisects_total", "counter", "Batches that failed and were run in parts"),
+    Metric("inferctl_poisoned_rows_total", "counter", "Rows that failed alone"),
     Metric("inferctl_tokens_total", "counter", "Tokens of the rows run; texts only"),
     Metric(
         "inferctl_padding_tokens_total", "counter",
@@ -119,6 +123,10 @@ METRICS: tuple[Metric, ...] = (
         "inferctl_max_batch_rows", "gauge", "Largest batch the engine forms", of_model="largest"
     ),
     Metric("inferctl_instances", "gauge", "Batches run side by side", of_model="largest"),
+    Metric(
+        "inferctl_batch_cap_rows", "gauge",
+        "Rows of a batch that the memory holds; 0 while none was too large", of_model="largest",
+    ),
     Metric(
         "inferctl_row_seconds", "gauge", "Seconds per row at which the queue drains",
         of_model="largest",
@@ -139,6 +147,16 @@ METRICS: tuple[Metric, ...] = (
         per_model=False, label="role", values=("engine", "worker"),
     ),
     Metric(
+        "inferctl_engine_restarts_total", "counter",
+        "Engines started again, by how the last one ended",
+        per_model=False, label="reason", values=DEATH_REASONS,
+    ),
+    Metric(
+        "inferctl_engine_timeouts_total", "counter",
+        "Runs that took longer than runtime.max_run_ms allows, and were told to end",
+        per_model=False,
+    ),
+    Metric(
         "inferctl_reloads_total", "counter",
         "Versions that were to be loaded into the running service, by what became of them",
         per_model=False, label="outcome", values=("ok", "failed"),
@@ -152,8 +170,10 @@ METRICS: tuple[Metric, ...] = (
 )  # fmt: skip
 
 # Cells at the start of each block that are not metrics of their own.
-PID, CPU_BASE_S = 0, 1
-STATE_CELLS = 2
+# An engine says when its watchdog looked last, since when a run is overdue or 0, and whether it
+# tries alone what may have killed its predecessor; see `Watchdog` and `Trial`.
+PID, CPU_BASE_S, LOOKED_S, OVERDUE_S, TRYING = range(5)
+STATE_CELLS = 5
 CELL_BYTES = 8
 # Versions that may be in memory at a time, those included that are on their way in or out.
 PLACES = 256
@@ -237,7 +257,7 @@ class Block:
             self._cells[cell] = 0.0
 
     def state(self, cell: int) -> Cell:
-        """The PID or CPU_BASE_S cell."""
+        """The PID cell, or another one that is no metric."""
         return Cell(self._cells, cell)
 
 

@@ -36,6 +36,8 @@ class ModelArena:
     submitted_s: npt.NDArray[np.float64]
     started_s: npt.NDArray[np.float64]
     finished_s: npt.NDArray[np.float64]
+    tried_s: npt.NDArray[np.float64]
+    verdict: npt.NDArray[np.uint8]
 
     def __init__(self, manifest: Manifest, slots: int, workers: int, memory: mmap.mmap) -> None:
         self.slots = slots

@@ -30,6 +30,9 @@ class Verdict(IntEnum):
     FAILED = 2
     EXPIRED = 3
     CANCELLED = 4
+    TIMED_OUT = 5
+    OUT_OF_MEMORY = 6
+    CRASHED = 7
 
 
 Record = tuple[int, int, int]

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from inferctl.arena.ledger import Ledger
+from inferctl.arena.ledger import OVERDUE_S, Ledger
 from inferctl.arena.memory import adopt_memory, map_memory
 from inferctl.arena.slots import ModelArena
 from inferctl.arena.spec import EngineSpec, ModelSpec
@@ -19,17 +19,21 @@ from inferctl.arena.wire import Control, Verdict
 from inferctl.bundles.repository import check_graph
 from inferctl.cores import available_cores
 from inferctl.diagnostics import unblock_stderr
+from inferctl.engine.execution import Deliver
 from inferctl.engine.loader import Loader
 from inferctl.engine.model import Model
 from inferctl.engine.occupancy import Occupancy
 from inferctl.engine.reader import Reader
-from inferctl.engine.runner import Deliver, Runner, runs_inline
+from inferctl.engine.runner import Runner, runs_inline
 from inferctl.engine.sizing import Sizing
+from inferctl.engine.trial import Trial
 from inferctl.engine.warmup import warm, widen
+from inferctl.engine.watchdog import WARM_UP_LIMIT_S, Stint, Watchdog
 from inferctl.engine.wide import worth_widening
 from inferctl.errors import InferctlError
 from inferctl.heap import give_back
 from inferctl.naming import name_process
+from inferctl.orphans import end_with_parent
 from inferctl.settings import RuntimeSettings
 
 
@@ -37,6 +41,7 @@ def main() -> None:
     """Load and warm every model, say so, and serve until the supervisor hangs up."""
     name_process("inferctl-engine")
     unblock_stderr()
+    end_with_parent()
     threading.excepthook = _die
     for signal_number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(signal_number, signal.SIG_IGN)  # workers still need it while they drain
@@ -50,7 +55,7 @@ def main() -> None:
     except InferctlError as error:
         control.send({"event": "failed", "error": str(error)})
         sys.exit(error.exit_code)
-    control.send({"event": "ready"})
+    control.send({"event": "ready", "untried": engine.untried})
     engine.serve()
 
 
@@ -68,6 +73,14 @@ class Engine:
             for model in spec.models
         }
         self._block.reset_gauges(ledger.places())
+        overdue = self._block.state(OVERDUE_S)
+        self._trial = Trial(self._block, was_overdue=overdue.get() > 0)
+        overdue.set(0.0)
+        self._watchdog = Watchdog(self._block)
+        # What this thread runs, which loads the models.
+        self._rehearsal = Stint(lambda rows: WARM_UP_LIMIT_S)
+        self._watchdog.watch(self._rehearsal)
+        self._watchdog.start()
         self._cores = available_cores()
         self._reader = Reader(control, self._order)
         self._occupancy = Occupancy()
@@ -79,7 +92,14 @@ class Engine:
         """Load and warm every model, and start its runners. Raises InferctlError."""
         for spec in self._spec.models:
             self._load(spec, self._known_rows[spec.place])
+        for runner in self._runners.values():
+            runner.hold(self._trial)
         self._block.cell("inferctl_engine_ready").set(1)
+
+    @property
+    def untried(self) -> int:
+        """Rows that may have killed the predecessor, and nobody waits for any more."""
+        return self._trial.untried
 
     def serve(self) -> None:
         """Serve until the supervisor hangs up; the batches that run are finished."""
@@ -131,15 +151,20 @@ class Engine:
         arena = ModelArena(spec.manifest, spec.slots, self._spec.workers, memory)
         runtime, batching = spec.settings.runtime, spec.settings.batching
         threads, instances = _parallelism(runtime, self._cores)
-        model = Model(Path(spec.bundle), spec.manifest, runtime, threads)
+        model = Model(Path(spec.bundle), spec.manifest, runtime, threads, self._rehearsal)
         if model.on_cuda and runtime.instances == "auto":
             instances = 2  # one copies while the other computes
         self._block.cell("inferctl_engine_on_cuda").set(float(model.on_cuda))
         warmed = warm(model, batching, known_rows)
         inline = runs_inline(model, warmed, batching, runtime)
-        sizing = Sizing(spec.name, place, self._block, warmed, batching, 1 if inline else instances)
-        deliver = _deliver_to_owners(place, arena, self._reader)
-        runner = Runner(model, arena, sizing, place, self._block, deliver, self._occupancy)
+        sizing = Sizing(
+            spec.name, place, self._block, warmed, batching, 1 if inline else instances,
+            runtime.max_run_ms,
+        )  # fmt: skip
+        runner = Runner(
+            model, arena, sizing, place, self._block,
+            _deliver_to_owners(place, arena, self._reader), self._occupancy, self._watchdog,
+        )  # fmt: skip
         if not inline:
             runner.start(instances)
         if worth_widening(model, runtime, self._cores, warmed):

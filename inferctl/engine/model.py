@@ -13,7 +13,8 @@ import numpy.typing as npt
 
 from inferctl.arena.slots import ModelArena
 from inferctl.bundles.manifest import GRAPH_FILE, Manifest
-from inferctl.engine.session import CUDA, RunFailed, Session
+from inferctl.engine.session import CUDA, OutOfMemory, RunFailed, Session
+from inferctl.engine.watchdog import WARM_UP_LIMIT_S, Stint
 from inferctl.engine.wide import Wide
 from inferctl.settings import RuntimeSettings
 
@@ -23,18 +24,26 @@ Array = npt.NDArray[Any]
 class Model:
     """A loaded model. `run` may be called from several threads at once.
 
-    `warmed` are the batch sizes that ran at warm-up. `wide`, where there is one, is a second
-    session that uses every core for one run. `clock` is what a run costs by.
+    `warmed` are the batch sizes that ran at warm-up; `rehearsal` is where those runs are watched.
+    `wide`, where there is one, is a second session that uses every core for one run. `clock` is
+    what a run costs by.
     """
 
     def __init__(
-        self, bundle: Path, manifest: Manifest, runtime: RuntimeSettings, threads: int
+        self,
+        bundle: Path,
+        manifest: Manifest,
+        runtime: RuntimeSettings,
+        threads: int,
+        rehearsal: Stint | None = None,
     ) -> None:
+        """Load it. Raises StartError."""
         self.manifest = manifest
         self.graph = bundle / GRAPH_FILE
         self.session = Session(self.graph, runtime, threads)
         self.wide: Wide | None = None
         self.warmed: list[int] = []
+        self.rehearsal = rehearsal or Stint(lambda rows: WARM_UP_LIMIT_S)
         self.on_cuda = self.session.provider == CUDA
         # One thread's CPU time says what a run costs however busy the machine is.
         self.clock: Callable[[], float] = (
@@ -45,27 +54,42 @@ class Model:
         shapes = {tensor.name: tensor.row_shape(manifest.max_tokens) for tensor in manifest.outputs}
         self._outputs, self._output_shapes = list(shapes), list(shapes.values())
 
-    def run(self, arena: ModelArena, slots: Sequence[int], session: Session | None = None) -> int:
+    def run(
+        self,
+        arena: ModelArena,
+        slots: Sequence[int],
+        session: Session | None = None,
+        options: Any = None,
+    ) -> int:
         """Run the rows in `slots` as one batch and write their outputs.
 
         Returns the work that was done: rows times tokens, with their padding. Raises RunFailed
-        when the graph refuses the batch; no output is written then.
+        when the graph refuses the batch, or `options` end it; no output is written then.
         """
-        started_s = time.monotonic()
-        index = _index(slots)
-        rows = self._padded_rows(len(slots))
-        tokens = self._padded_tokens(arena.tokens[index]) if self.has_tokens else 1
-        inputs = {
-            name: _gather(arena.inputs[name], index, rows, tokens if varies else 0)
-            for name, varies in self._inputs
-        }
-        results = (session or self.session).run(inputs, self._outputs)
-        for name, shape, result in zip(self._outputs, self._output_shapes, results, strict=True):
-            if result.shape != (rows, *shape):
-                raise RunFailed(f"output {name} has shape {result.shape}")
+        index, count = _index(slots), len(slots)
+        # From here on, until they are finished, these rows are what killed this process if it dies.
+        arena.started_s[index] = time.monotonic()
+        try:
+            rows = self._padded_rows(count)
+            tokens = self._padded_tokens(arena.tokens[index]) if self.has_tokens else 1
+            inputs = {
+                name: _gather(arena.inputs[name], index, rows, tokens if varies else 0)
+                for name, varies in self._inputs
+            }
+            results = (session or self.session).run(inputs, self._outputs, options)
+            for name, shape, result in zip(
+                self._outputs, self._output_shapes, results, strict=True
+            ):
+                if result.shape != (rows, *shape):  # a row might get another one's answer
+                    raise RunFailed(f"output {name} has shape {result.shape}")
+        except RunFailed:
+            arena.finished_s[index] = time.monotonic()
+            raise
+        except MemoryError:
+            arena.finished_s[index] = time.monotonic()
+            raise OutOfMemory("no memory for the batch") from None
         for name, result in zip(self._outputs, results, strict=True):
-            arena.outputs[name][index] = result[: len(slots)]
-        arena.started_s[index] = started_s
+            arena.outputs[name][index] = result[:count]
         arena.finished_s[index] = time.monotonic()
         return rows * tokens
 

@@ -1,4 +1,4 @@
-"""Runners: take a batch, run it, say what became of each row."""
+"""Runners: the threads that take batches of a model from its queue and have them run."""
 
 from __future__ import annotations
 
@@ -11,21 +11,15 @@ from inferctl.arena.ledger import Block
 from inferctl.arena.slots import ModelArena
 from inferctl.arena.wire import Verdict
 from inferctl.engine.batcher import Batch, Row, row_of
+from inferctl.engine.execution import INLINE_RUN_S, Deliver, Execution
 from inferctl.engine.model import Model
 from inferctl.engine.occupancy import Occupancy
 from inferctl.engine.queue import RowQueue
-from inferctl.engine.session import OutOfMemory, RunFailed
 from inferctl.engine.sizing import Sizing
+from inferctl.engine.trial import Trial
 from inferctl.engine.warmup import Warm
+from inferctl.engine.watchdog import Stint, Watchdog
 from inferctl.settings import BatchingSettings, RuntimeSettings
-
-Deliver = Callable[[Sequence[int], Verdict], None]
-
-# Handing a batch to another thread and back costs about as much as a run that is shorter than
-# this; and for so long the reader may be away from its sockets.
-INLINE_RUN_S = 200e-6
-# Of runs that short one of so many is measured: measuring takes a tenth of one.
-SHORT_RUNS_PER_MEASURED = 8
 
 
 def runs_inline(
@@ -56,12 +50,15 @@ class Runner:
         block: Block,
         deliver: Deliver,
         occupancy: Occupancy,
+        watchdog: Watchdog,
     ) -> None:
-        self._model = model
+        self._name = model.manifest.name
         self._arena = arena
-        self._sizing = sizing
         self._deliver = deliver
         self._occupancy = occupancy
+        self._watchdog = watchdog
+        self._execution = Execution(model, arena, sizing, place, block, deliver)
+        self._stints: list[Stint] = []
         self.queue = RowQueue(sizing.batcher, arena.cancelled.data.__getitem__)
         occupancy.watch(self.queue)
         # What a row brings along, slot by slot; numpy's own indices take longer for a few slots.
@@ -69,14 +66,10 @@ class Runner:
             column.data.__getitem__ for column in (arena.deadline_s, arena.tokens, arena.bulk)
         ]
         self._threads: list[threading.Thread] = []
-        self._unmeasured = 0
+        # `step`'s caller's.
+        self._own_stint = self._new_stint()
         # Several threads write this process's cells.
         self._counting = threading.Lock()
-        self._batch_rows = block.histogram("inference_batch_size", place)
-        self._run_seconds = block.histogram("inferctl_run_seconds", place)
-        self._rows = block.cell("inferctl_rows_total", place)
-        self._tokens = block.cell("inferctl_tokens_total", place)
-        self._padding_tokens = block.cell("inferctl_padding_tokens_total", place)
         self._queue_rows = block.cell("inferctl_queue_rows", place)
         self._dropped = {
             reason: block.cell("inferctl_dropped_total", place, reason)
@@ -87,8 +80,9 @@ class Runner:
         """Start the runner threads."""
         for number in range(instances):
             thread = threading.Thread(
-                target=self._work, name=f"{self._model.manifest.name}-{number}", daemon=True
-            )
+                target=self._work, args=(self._new_stint(),), name=f"{self._name}-{number}",
+                daemon=True,
+            )  # fmt: skip
             thread.start()
             self._threads.append(thread)
 
@@ -112,8 +106,11 @@ class Runner:
         self.stop()
         self._count_lost(self.queue.evict(lambda slot: True))
         self._occupancy.unwatch(self.queue)
+        for stint in self._stints:
+            self._watchdog.unwatch(stint)
         # Here and now: `step`'s caller, which may be about to return from it, still has the runner.
-        del self._model
+        self._stints.clear()
+        del self._execution, self._own_stint
 
     def _count_lost(self, rows: Sequence[Row]) -> None:
         with self._counting:
@@ -129,17 +126,27 @@ class Runner:
         for thread in self._threads:
             thread.join()
 
+    def hold(self, trial: Trial) -> None:
+        """Have the rows tried that a dead engine left; before the first is submitted."""
+        trial.hold(self._execution.model, self._arena, self._own_stint)
+
     def step(self) -> bool:
         """Run one batch here, if one waits; whether rows still wait. Only without `start`."""
         if (batch := self.queue.get(wait=False)) is not None:
-            self._finish(batch)
+            self._finish(batch, self._own_stint)
         return len(self.queue) > 0
 
-    def _work(self) -> None:
+    def _work(self, stint: Stint) -> None:
         while (batch := self.queue.get()) is not None:
-            self._finish(batch)
+            self._finish(batch, stint)
 
-    def _finish(self, batch: Batch) -> None:
+    def _new_stint(self) -> Stint:
+        stint = self._execution.new_stint()
+        self._watchdog.watch(stint)
+        self._stints.append(stint)
+        return stint
+
+    def _finish(self, batch: Batch, stint: Stint) -> None:
         """Answer every row of a batch."""
         for row, reason in batch.dropped:
             with self._counting:
@@ -147,62 +154,7 @@ class Runner:
             self._deliver([row.slot], Verdict.EXPIRED if reason == "expired" else Verdict.CANCELLED)
         if batch.rows:
             is_alone = self._occupancy.enter()
-            self._run(batch.rows, is_alone)
+            self._execution.run(batch.rows, stint, is_alone)
             self._occupancy.leave()
         self.queue.done(batch)
         self._queue_rows.set(len(self.queue))
-
-    def _run(self, rows: Sequence[Row], is_alone: bool = False) -> int:
-        """Run a batch; one that fails is halved until only the rows that poison it fail.
-
-        Returns the rows of the largest part that ran.
-        """
-        slots = [row.slot for row in rows]
-        wide = self._model.wide if is_alone else None
-        session = wide.offer() if wide else None
-        # What a wide run takes says nothing about what a usual one costs.
-        clock = self._model.clock if session is None and self._is_measured() else None
-        begun_s, begun_cost_s = time.monotonic(), clock() if clock else 0.0
-        try:
-            work = self._model.run(self._arena, slots, session)
-        except RunFailed as error:
-            if len(rows) == 1:
-                self._deliver(slots, Verdict.FAILED)
-                return 0
-            half = len(rows) // 2
-            fits = max(self._run(rows[:half]), self._run(rows[half:]))
-            if isinstance(error, OutOfMemory) and fits:
-                with self._counting:
-                    self._sizing.cap(fits)
-            return fits
-        cost_s = clock() - begun_cost_s if clock else None
-        wall_s = time.monotonic() - begun_s
-        if wide and session:
-            wide.observe(wall_s, self._sizing.expected_s(work))
-        self._deliver(slots, Verdict.DONE)
-        self._count(rows, work, wall_s, cost_s)
-        return len(rows)
-
-    def _is_measured(self) -> bool:
-        """Whether the next run is to tell what it costs."""
-        self._unmeasured += 1
-        is_short = self._sizing.batcher.run_s < INLINE_RUN_S
-        if is_short and self._unmeasured < SHORT_RUNS_PER_MEASURED:
-            return False
-        self._unmeasured = 0
-        return True
-
-    def _count(
-        self, rows: Sequence[Row], work: int, wall_s: float, cost_s: float | None
-    ) -> None:  # fmt: skip
-        """Count a batch that ran; `cost_s` is None where it was not measured."""
-        with self._counting:
-            self._batch_rows.observe(len(rows))
-            self._run_seconds.observe(wall_s)
-            self._rows.add(len(rows))
-            if self._model.has_tokens:
-                tokens = sum(row.tokens for row in rows)
-                self._tokens.add(tokens)
-                self._padding_tokens.add(work - tokens)
-            if cost_s is not None:
-                self._sizing.observe(len(rows), work, cost_s, wall_s)

@@ -44,12 +44,28 @@ NO_MEMORY = (
 )
 
 
+# How it says that a run was told to end.
+ENDED = "terminate flag"
+
+# A thread each, also those of onnxruntime; only Linux tells.
+THREADS = Path("/proc/self/task")
+
+
 class RunFailed(InferctlError):
     """The graph failed on this input."""
 
 
 class OutOfMemory(RunFailed):
     """The batch does not fit into the device's memory; a smaller one may."""
+
+
+class Ended(RunFailed):
+    """The run was told to end, by its options, before it did."""
+
+
+def new_options() -> Any:
+    """Options of a run: once `terminate` is set to True it ends after its current node."""
+    return ort.RunOptions()
 
 
 class Session:
@@ -72,6 +88,7 @@ class Session:
         options.add_session_config_entry("session.force_spinning_stop", "1")
         # Errors come as exceptions; a client must not be able to fill stderr with them.
         options.log_severity_level = 4
+        before = _threads()
         try:
             self._session = ort.InferenceSession(
                 str(graph), options, providers=_providers(runtime), enable_fallback=False
@@ -82,18 +99,24 @@ class Session:
                 where=str(graph),
                 hint="export the bundle again",
             ) from None
+        if before and _threads() - before < threads - 1:
+            # It would serve, many times slower: as after a fork, which leaves threads behind.
+            raise StartError(f"onnxruntime did not start {threads} threads", where=str(graph))
         self.provider: str = self._session.get_providers()[0]
         if runtime.device == "cuda" and self.provider != CUDA:
             raise _no_cuda("onnxruntime could not start its CUDA provider")
         self._outputs = [output.name for output in self._session.get_outputs()]
 
-    def run(self, inputs: dict[str, Array], outputs: Sequence[str] | None = None) -> list[Array]:
+    def run(
+        self, inputs: dict[str, Array], outputs: Sequence[str] | None = None, options: Any = None
+    ) -> list[Array]:
         """Run the graph; arrays in, arrays out, in the order of `outputs` (all by default).
 
-        Raises RunFailed when the graph refuses the input, OutOfMemory when it does not fit.
+        Raises RunFailed when the graph refuses the input, OutOfMemory when it does not fit, Ended
+        when `options` said so.
         """
         try:
-            results: list[Array] = self._session.run(outputs or self._outputs, inputs)
+            results: list[Array] = self._session.run(outputs or self._outputs, inputs, options)
         except ORT_ERRORS as error:
             raise _failure(str(error)) from None
         return results
@@ -101,7 +124,17 @@ class Session:
 
 def _failure(message: str) -> RunFailed:
     what = next(iter(message.splitlines()), "")
+    if ENDED in message:
+        return Ended(what)
     return OutOfMemory(what) if any(sign in message for sign in NO_MEMORY) else RunFailed(what)
+
+
+def _threads() -> int:
+    """Threads of this process; 0 where that is not known."""
+    try:
+        return len(list(THREADS.iterdir()))
+    except OSError:
+        return 0
 
 
 def _providers(runtime: RuntimeSettings) -> list[Any]:

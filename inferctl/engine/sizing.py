@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import sys
+from typing import Literal
 
 from inferctl.arena.ledger import Block
 from inferctl.engine.batcher import Batcher
 from inferctl.engine.costs import NEWS
 from inferctl.engine.warmup import Warm
+from inferctl.engine.watchdog import limit_s
 from inferctl.settings import BatchingSettings
 
 # Runs between two looks at the curve: it moves slower than that.
 RECONSIDER_RUNS = 64
+# So many looks after a batch was too large for the memory a larger one is tried again, and after
+# twice as many when that was too large once more.
+RAISE_LOOKS = 16
 
 
 class Sizing:
@@ -19,7 +24,7 @@ class Sizing:
 
     def __init__(
         self, name: str, place: int, block: Block, warmed: Warm, batching: BatchingSettings,
-        instances: int,
+        instances: int, max_run_ms: Literal["auto"] | int = "auto",
     ) -> None:  # fmt: skip
         self.batcher = Batcher(
             warmed.max_batch_rows,
@@ -29,8 +34,13 @@ class Sizing:
         )
         self._name = name
         self._instances = instances
+        self._max_run_ms = max_run_ms
         self._curve = warmed.curve
         self._sizes = tuple(warmed.sizes)
+        # What the memory holds, 0 while it held all; until it is raised, and what it was before.
+        self._cap_rows = self._uncapped_rows = 0
+        self._looks_to_raise = RAISE_LOOKS
+        self._looks_left = 0
         # The length that rows have on average, with their padding.
         self._usual_tokens = float(warmed.tokens)
         # Wall-clock seconds per expected second: the cores have other things to do as well.
@@ -39,9 +49,20 @@ class Sizing:
         self._max_batch_rows = block.cell("inferctl_max_batch_rows", place)
         self._row_seconds = block.cell("inferctl_row_seconds", place)
         block.cell("inferctl_instances", place).set(instances)
+        self._batch_cap_rows = block.cell("inferctl_batch_cap_rows", place)
         self._publish()
-        if warmed.fits:
-            self.cap(warmed.fits)
+        if warmed.fits and warmed.fits < max(self.batcher.max_batch_rows, self.batcher.trial_rows):
+            self._tell(warmed.fits)
+            # For good: on a GPU other sizes may not come.
+            self._sizes = tuple(size for size in self._sizes if size <= warmed.fits)
+            self.batcher.max_batch_rows = min(self.batcher.max_batch_rows, warmed.fits)
+            self._publish()
+
+    def limit_s(self, work: int) -> float:
+        """How long a run of so much work may take."""
+        if self._max_run_ms == "auto":
+            return limit_s(self._curve.seconds(work))
+        return self._max_run_ms / 1000
 
     def expected_s(self, work: int) -> float:
         """What a run of so much work is expected to cost."""
@@ -61,27 +82,52 @@ class Sizing:
     def _reconsider(self) -> None:
         """Choose the size anew."""
         self._runs_left = RECONSIDER_RUNS
-        if self._sizes:
-            current = self.batcher.max_batch_rows
-            sizes, tokens = self._sizes, self._usual_tokens
+        if self._cap_rows:
+            self._looks_left -= 1
+            if not self._looks_left:
+                self._raise_cap()
+        if sizes := self._allowed_sizes():
+            current, tokens = self.batcher.max_batch_rows, self._usual_tokens
             self.batcher.max_batch_rows = self._curve.next_knee(sizes, tokens, current)
         self._publish()
+
+    def _allowed_sizes(self) -> tuple[int, ...]:
+        """The sizes to choose from; none when it is set by hand."""
+        most = self._cap_rows or sys.maxsize
+        return tuple(size for size in self._sizes if size <= most)
 
     def _publish(self) -> None:
         """Tell the batcher and the workers what follows from the size."""
         batcher, rows = self.batcher, self.batcher.max_batch_rows
-        batcher.trial_rows = min((size for size in self._sizes if size > rows), default=0)
+        allowed = self._allowed_sizes()
+        batcher.trial_rows = min((size for size in allowed if size > rows), default=0)
         batcher.run_s = self._curve.seconds(rows * self._usual_tokens)
         self._max_batch_rows.set(rows)
+        self._batch_cap_rows.set(self._cap_rows)
         self._row_seconds.set(batcher.run_s * self._stretch / rows / self._instances)
 
     def cap(self, rows: int) -> None:
-        """The device's memory holds no more rows than this in one run."""
+        """The device's memory holds no more rows than this in one run, for now."""
         if rows >= max(self.batcher.max_batch_rows, self.batcher.trial_rows):
             return
+        self._tell(rows)
+        if not self._cap_rows:
+            self._uncapped_rows = self.batcher.max_batch_rows
+        self._cap_rows, self._looks_left = rows, self._looks_to_raise
+        self._looks_to_raise *= 2
+        self.batcher.max_batch_rows = min(self.batcher.max_batch_rows, rows)
+        self._publish()
+
+    def _raise_cap(self) -> None:
+        """Memory may have become free: allow twice as many rows."""
+        self._cap_rows *= 2
+        self._looks_left = RAISE_LOOKS
+        if not self._sizes:
+            self.batcher.max_batch_rows = min(self._uncapped_rows, self._cap_rows)
+        if self._cap_rows >= max(self._uncapped_rows, *self._sizes, 0):
+            self._cap_rows = 0
+
+    def _tell(self, rows: int) -> None:
         sys.stderr.write(
             f"inferctl: {self._name}: out of memory; batches have {rows} rows at most from now on\n"
         )
-        self._sizes = tuple(size for size in self._sizes if size <= rows)
-        self.batcher.max_batch_rows = min(self.batcher.max_batch_rows, rows)
-        self._publish()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import mmap
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -13,7 +14,7 @@ from inferctl.arena.layout import arena_bytes
 from inferctl.arena.slots import ModelArena
 from inferctl.engine.costs import CostCurve, knee, still_falling
 from inferctl.engine.model import Model
-from inferctl.engine.session import OutOfMemory, RunFailed, Session
+from inferctl.engine.session import Ended, OutOfMemory, RunFailed, Session
 from inferctl.engine.wide import Wide
 from inferctl.errors import StartError
 from inferctl.settings import BatchingSettings, RuntimeSettings
@@ -95,7 +96,7 @@ def widen(models: Iterable[tuple[Model, RuntimeSettings]], cores: int) -> None:
         with contextlib.suppress(StartError, RunFailed):
             # A thread that sleeps between two nodes may wake on the core that woke it.
             session = Session(model.graph, runtime, cores, spins=True)
-            model.run(scratch(model, 1, usual_tokens(model)), [0], session)
+            rehearse(model, scratch(model, 1, usual_tokens(model)), session)
             model.wide = Wide(session)
 
 
@@ -115,8 +116,18 @@ def scratch(model: Model, rows: int, tokens: int) -> ModelArena:
 def timed(model: Model, arena: ModelArena) -> float:
     """What a run of the whole arena costs, in seconds."""
     begun_s = model.clock()
-    model.run(arena, range(arena.slots))
+    rehearse(model, arena)
     return model.clock() - begun_s
+
+
+def rehearse(model: Model, arena: ModelArena, session: Session | None = None) -> None:
+    """Run the whole arena, watched. Raises RunFailed, also if it takes too long."""
+    stint = model.rehearsal
+    stint.begin((), time.monotonic())
+    try:
+        model.run(arena, range(arena.slots), session, stint.options)
+    finally:
+        stint.begun_s = 0.0
 
 
 def usual_tokens(model: Model) -> int:
@@ -141,7 +152,7 @@ def _fits(model: Model, rows: int, tokens: int) -> bool:
     lengths = model.manifest.buckets.tokens if model.on_cuda else ()
     try:
         for length in lengths or (tokens,):
-            model.run(scratch(model, rows, length), range(rows))
+            rehearse(model, scratch(model, rows, length))
     except OutOfMemory as error:
         if model.warmed == [rows]:
             raise _fails(model, rows, error) from None
@@ -161,8 +172,10 @@ def _row_s(model: Model, tokens: int) -> float:
 
 
 def _fails(model: Model, rows: int, error: RunFailed) -> StartError:
+    is_slow = isinstance(error, Ended)
+    what, reason = ("takes too long", "") if is_slow else ("fails", f": {error.what}")
     return StartError(
-        f"{model.manifest.name} fails at {rows} rows during warm-up: {error.what}",
+        f"{model.manifest.name} {what} at {rows} rows during warm-up{reason}",
         hint="export the bundle again",
     )
 

@@ -1,12 +1,14 @@
 """The worker's line to the engine: submits slots, waits for verdicts, outlives an engine.
 
-When the engine dies its rows stay where they are, inputs included; the successor gets them again,
-once, within their deadlines.
+When the engine dies its rows stay where they are, inputs included, and the successor gets them
+again, within their deadlines; but not those that were running. What became of these the successor
+has found out before it is ready, and has noted in their slots.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 import socket
 from collections.abc import Sequence
 from typing import Protocol
@@ -14,15 +16,24 @@ from typing import Protocol
 from inferctl.arena.wire import RECEIVE_BYTES, RECORD, RecordStream, Verdict
 from inferctl.errors import (
     DeadlineExceeded,
+    EngineCrash,
     InferctlError,
+    OutOfMemory,
     RequestError,
     RowFailed,
     Unavailable,
 )
 from inferctl.server.served import ServedModel
 
-# A row in flight when the engine died may be what killed it: it is tried once more, not for ever.
-MAX_ATTEMPTS = 2
+# What a request hears of a row without an answer; nobody waits for one that was cancelled.
+FAILURES: dict[int, tuple[type[RequestError], str]] = {
+    Verdict.FAILED: (RowFailed, "the model failed on this input"),
+    Verdict.CANCELLED: (RowFailed, "the request was cancelled"),
+    Verdict.EXPIRED: (DeadlineExceeded, "the deadline passed in the queue"),
+    Verdict.TIMED_OUT: (DeadlineExceeded, "the model took too long on this input"),
+    Verdict.OUT_OF_MEMORY: (OutOfMemory, "this input needs more memory than there is"),
+    Verdict.CRASHED: (EngineCrash, "the model crashed on this input"),
+}
 
 
 class Waiting(Protocol):
@@ -32,7 +43,7 @@ class Waiting(Protocol):
         """A row's outputs are in its slot."""
 
     def fail(self, error: InferctlError) -> None:
-        """A row has none: DeadlineExceeded, RowFailed or Unavailable."""
+        """A row has none: one of FAILURES, or Unavailable."""
 
 
 class EngineLink:
@@ -43,26 +54,25 @@ class EngineLink:
     def __init__(self) -> None:
         self._models: dict[int, ServedModel] = {}
         # By place, then slot: rows that the engine has, or had when it died, and who waits for
-        # them; None once nobody does. And how often each slot's row was sent.
+        # them; None once nobody does.
         self._waiting: dict[int, dict[int, Waiting | None]] = {}
-        self._attempts: dict[int, bytearray] = {}
         self._socket: socket.socket | None = None
         self._records = RecordStream()
         self._unsent = bytearray()
         # Whether the socket took less than it was given, and is watched for room.
         self._stalled = False
         self._down = False
+        # When a successor is expected, while there is no engine.
+        self._back_s = 0.0
 
     def add(self, model: ServedModel) -> None:
         """From now on its rows may be submitted."""
         self._models[model.place] = model
         self._waiting[model.place] = {}
-        self._attempts[model.place] = bytearray(model.arena.slots)
 
     def remove(self, model: ServedModel) -> None:
         """The engine has no row of it, and none will be submitted any more."""
-        for by_place in (self._models, self._waiting, self._attempts):
-            del by_place[model.place]
+        del self._models[model.place], self._waiting[model.place]
 
     @property
     def attached(self) -> bool:
@@ -71,7 +81,7 @@ class EngineLink:
 
     def attach(self, sock: socket.socket) -> None:
         """Talk to a new engine, and give it the rows that the last one left unanswered."""
-        self.detach()
+        self._hear_out()
         sock.setblocking(False)
         self._socket, self._records, self._down = sock, RecordStream(), False
         self._stalled = False
@@ -81,8 +91,8 @@ class EngineLink:
             for slot, request in list(waiting.items()):
                 if request is None:
                     self._finish(place, slot)
-                elif self._attempts[place][slot] >= MAX_ATTEMPTS:
-                    self._fail(place, slot, RowFailed("the engine died on this row"))
+                elif (verdict := self._models[place].verdict_of_trial(slot)) is not None:
+                    self._hear(place, slot, verdict)
                 else:
                     self._submit(place, slot)
 
@@ -94,6 +104,10 @@ class EngineLink:
             self._socket.close()
             self._socket = None
             self._unsent.clear()
+
+    def expect(self, back_s: float) -> None:
+        """The engine is dead, and its successor is expected at that moment."""
+        self._back_s = back_s
 
     def give_up(self) -> None:
         """No engine will come back: everything that waits, and comes, is unavailable."""
@@ -110,15 +124,22 @@ class EngineLink:
 
         Raises Unavailable.
         """
-        if self._down:
-            raise Unavailable("the engine is down")
+        if self._socket is None:
+            self._check_comes_back(model.deadline_s[slots[0]], now_s)
         place = model.place
-        waiting, attempts = self._waiting[place], self._attempts[place]
+        waiting = self._waiting[place]
         for slot in slots:
             waiting[slot] = request
-            attempts[slot] = 0
             model.submitted_s[slot] = now_s
             self._submit(place, slot)
+
+    def _check_comes_back(self, deadline_s: float, now_s: float) -> None:
+        """Raise Unavailable when no engine will be there in time."""
+        if self._down:
+            raise Unavailable("the engine is down")
+        if self._back_s > deadline_s:
+            after_s = max(1, math.ceil(self._back_s - now_s))
+            raise Unavailable("the engine is starting again", retry_after_s=after_s)
 
     def release(self, model: ServedModel, slot: int) -> None:
         """The request is over; a slot that the engine still has is freed by its verdict."""
@@ -133,7 +154,6 @@ class EngineLink:
         """Send a row to the engine; without one it waits for `attach`."""
         if self._socket is None:
             return
-        self._attempts[place][slot] += 1
         if not self._unsent:
             # All that comes in this turn of the loop and the next one goes in one message.
             self._loop.call_soon(self._loop.call_soon, self._send)
@@ -148,7 +168,7 @@ class EngineLink:
         except BlockingIOError:
             sent = 0
         except (BrokenPipeError, ConnectionResetError):
-            self.detach()
+            self._hear_out()
             return
         del self._unsent[:sent]
         if self._unsent:
@@ -158,26 +178,40 @@ class EngineLink:
             self._loop.remove_writer(self._socket.fileno())
             self._stalled = False
 
-    def _read(self) -> None:
+    def _hear_out(self) -> None:
+        """The engine is dead: take its last verdicts."""
+        while self._read():
+            pass
+        self.detach()
+
+    def _read(self) -> bool:
+        """Take verdicts; whether there were any."""
         if self._socket is None:
-            return
+            return False
         try:
             data = self._socket.recv(RECEIVE_BYTES)
         except BlockingIOError:
-            return
+            return False
         except ConnectionResetError:
             data = b""
         if not data:
             self.detach()
-            return
+            return False
         done = Verdict.DONE
         for slot, place, verdict in self._records.feed(data):
             if verdict == done:
                 self._finish(place, slot)
-            elif verdict == Verdict.EXPIRED:
-                self._fail(place, slot, DeadlineExceeded("the deadline passed in the queue"))
-            else:  # FAILED; nobody waits for a CANCELLED one
-                self._fail(place, slot, RowFailed("the model failed on this input"))
+            else:
+                self._hear(place, slot, verdict)
+        return True
+
+    def _hear(self, place: int, slot: int, verdict: int) -> None:
+        """A row has its verdict."""
+        if verdict == Verdict.DONE:
+            self._finish(place, slot)
+        else:
+            error, what = FAILURES[verdict]
+            self._fail(place, slot, error(what))
 
     def _finish(self, place: int, slot: int) -> None:
         request = self._waiting[place].pop(slot)

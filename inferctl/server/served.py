@@ -39,7 +39,7 @@ class ServedModel:
         # Plain memory reads and writes of single numbers faster than numpy.
         self._tokens = arena.tokens.data
         self._cancelled, self._bulk = arena.cancelled.data, arena.bulk.data
-        self._deadline_s, self.submitted_s = _seconds(arena.deadline_s), _seconds(arena.submitted_s)
+        self.deadline_s, self.submitted_s = _seconds(arena.deadline_s), _seconds(arena.submitted_s)
         self._started_s, self._finished_s = _seconds(arena.started_s), _seconds(arena.finished_s)
         block = ledger.blocks[Ledger.FIRST_WORKER + worker]
         self._free = FreeSlots(arena.slots_of(worker), block.cell("inferctl_in_flight", place))
@@ -86,7 +86,7 @@ class ServedModel:
                 column[index] = rows
         for slot in slots:
             self._tokens[slot] = prepared.tokens
-            self._deadline_s[slot] = deadline_s
+            self.deadline_s[slot] = deadline_s
             self._cancelled[slot] = 0
             self._bulk[slot] = bulk
 
@@ -98,6 +98,14 @@ class ServedModel:
         """The rows' outputs [rows, ...]; of one row views that are valid until `give_back`."""
         index = _index(slots)
         return {name: column[index] for name, column in self._outputs}
+
+    def verdict_of_trial(self, slot: int) -> int | None:
+        """What became of a row that an engine tried alone; None of one that was not."""
+        arena = self.arena
+        # The slot may have had a row before that was.
+        if arena.tried_s[slot] != self.submitted_s[slot]:
+            return None
+        return int(arena.verdict[slot])
 
     def times(self, slots: Sequence[int]) -> tuple[float, float]:
         """Seconds that the rows waited in the queue, and from their first run to their last."""

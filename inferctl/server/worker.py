@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import os
 import socket
 import sys
 import time
@@ -39,6 +40,8 @@ from inferctl.server.versions import Versions
 from inferctl.server.workplace import Workplace
 from inferctl.settings import ServerSettings
 
+# What a worker whose supervisor is dead has for answers that the engine is down.
+ORPHAN_GRACE_S = 0.5
 # Objects that have come and not gone since the last look for cycles.
 COLLECT_EVERY = 10_000
 
@@ -139,6 +142,7 @@ class Worker:
                 asyncio.get_running_loop().remove_reader(self._control.fileno())
                 self.link.give_up()
                 self._drain()
+                asyncio.get_running_loop().call_later(ORPHAN_GRACE_S, os._exit, 1)
                 return
             self._do(message)
             if not self._control.pending:
@@ -149,6 +153,8 @@ class Worker:
             case "attach":
                 self.link.attach(socket.socket(fileno=message["fd"]))
                 self._is_joined.set()
+            case "expect":
+                self.link.expect(message["back_s"])
             case "give_up":
                 self.link.give_up()
             case "prepare":

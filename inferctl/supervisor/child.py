@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -16,6 +17,7 @@ from typing import Any
 from inferctl.arena.ledger import CPU_BASE_S, PID, Block
 from inferctl.arena.spec import ProcessSpec
 from inferctl.arena.wire import Control
+from inferctl.errors import StartError
 from inferctl.supervisor.fork import fork
 
 Message = dict[str, Any]
@@ -33,6 +35,7 @@ class Child(ABC):
     def __init__(self, name: str, inherited: Callable[[], Sequence[int]], block: Block) -> None:
         self.name = name
         self.pid = 0
+        self.born_s = 0.0
         self._inherited = inherited
         self._block = block
         self._exit_code: int | None = 0
@@ -42,6 +45,7 @@ class Child(ABC):
     def start(self) -> None:
         """Start the process."""
         ours, theirs = socket.socketpair()
+        self.born_s = time.monotonic()
         with theirs:
             self.pid = self._begin(theirs)
         self._exit_code = None
@@ -163,3 +167,13 @@ def _end_of(pid: int) -> tuple[int, resource.struct_rusage] | None:
 def describe_exit(code: int) -> str:
     """An exit code in words."""
     return f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+
+
+async def first_word(child: Child) -> None:
+    """A child is ready. Raises StartError when it dies, or says that it never will be."""
+    message = await child.hear()
+    if message is None:
+        reason = describe_exit(await child.death())
+        raise StartError(f"the {child.name} died while starting: {reason}")
+    if message["event"] == "failed":
+        raise StartError(message["error"])

@@ -77,3 +77,9 @@ def _hint(error: OSError | UnicodeError) -> str:
     if error.errno == errno.EACCES:
         return "ports below 1024 need privileges: choose another --port"
     return "check --host and --port"
+
+
+def url_of(sock: socket.socket) -> str:
+    """Where clients reach a listening socket."""
+    host, port = sock.getsockname()[:2]
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import random
 import signal
 import socket
 import time
@@ -20,13 +19,14 @@ from inferctl.arena.spec import EngineSpec, ModelSpec, WorkerSpec
 from inferctl.cores import available_cores
 from inferctl.errors import StartError
 from inferctl.settings import Settings
-from inferctl.supervisor.backoff import Backoff
-from inferctl.supervisor.child import Child, Fork, Interpreter, describe_exit
+from inferctl.supervisor.child import Child, Fork, Interpreter, describe_exit, first_word
 from inferctl.supervisor.contradictions import check_settings
 from inferctl.supervisor.desk import Desk
-from inferctl.supervisor.listen import listen
+from inferctl.supervisor.listen import listen, url_of
+from inferctl.supervisor.past import EnginePast, Past
 from inferctl.supervisor.reloader import Reloader
 from inferctl.supervisor.terminal import is_hung_up
+from inferctl.supervisor.watch import Watch
 from inferctl.supervisor.worker import Nursery
 
 log = structlog.get_logger()
@@ -49,7 +49,7 @@ class Service:
         check_settings(settings, cores)
         workers = cores if server.workers == "auto" else server.workers
         self._sockets = listen(server.host, server.port, workers, joins=server.share_port)
-        self.url = _url(self._sockets[0])
+        self.url = url_of(self._sockets[0])
         self._ledger_fd = create_memory("ledger", ledger_bytes(Ledger.FIRST_WORKER + workers))
         self._ledger = Ledger(map_memory(self._ledger_fd), workers)
         self._settings = settings
@@ -72,6 +72,11 @@ class Service:
             )
             for index in range(workers)
         ]
+        self._watch = Watch(self._engine, self._ledger.blocks[Ledger.ENGINE])
+        self._engine_past = EnginePast(
+            self._ledger.blocks[Ledger.ENGINE], self._ledger.blocks[Ledger.SUPERVISOR]
+        )
+        self._worker_pasts = [Past() for _ in self._workers]
         self._reloader.serve_with(self._engine, self._workers)
         self._desk = Desk(self._reloader)
         self._stopping = asyncio.Event()
@@ -114,6 +119,7 @@ class Service:
         )
         begun_s = time.monotonic()
         children = [self._engine, *self._workers]
+        watching = asyncio.create_task(self._watch.keep())
         try:
             self._engine.start()
             self._nursery.prepare(tuple(self._reloader.stock.of_workers.values()))
@@ -123,6 +129,8 @@ class Service:
             if self._stopping.is_set():
                 log.info("stopped while starting")
                 return self._exit_code
+            for past in (self._engine_past, *self._worker_pasts):
+                past.is_ready()
             self._engine_is_ready()
             log.info("ready", url=self.url, took_s=round(time.monotonic() - begun_s, 2))
             tasks = [asyncio.create_task(self._keep_engine())]
@@ -134,6 +142,7 @@ class Service:
             await self._drain(tasks)
             return self._exit_code
         finally:
+            watching.cancel()
             for child in children:
                 child.kill()
 
@@ -189,7 +198,7 @@ class Service:
     async def _first_ready(self) -> None:
         """Wait until every child is ready, or for a signal."""
         stopping = asyncio.create_task(self._stopping.wait())
-        ready = asyncio.gather(*(_first_word(child) for child in (self._engine, *self._workers)))
+        ready = asyncio.gather(*(first_word(child) for child in (self._engine, *self._workers)))
         either: set[asyncio.Future[Any]] = {ready, stopping}
         await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
         stopping.cancel()
@@ -201,43 +210,54 @@ class Service:
 
     async def _keep_engine(self) -> None:
         """Replace the engine whenever it dies; workers keep its rows meanwhile."""
-        backoff = Backoff(random.Random())
-        while not await self._died(self._engine, "engine", self._engine_is_ready):
+        past = self._engine_past
+        while (code := await self._died(self._engine, past, self._engine_is_ready)) is not None:
+            past.count(code, was_hanging=self._watch.has_killed)
             self._joinable = False
             self._reloader.engine_ready.clear()
             self._ledger.blocks[Ledger.ENGINE].cell("inferctl_engine_ready").set(0)
-            if not await self._may_restart(backoff, "engine"):
+            if (delay_s := self._delay_s(past, "engine")) is None:
                 break
-            self._engine.start()
+            back_s = time.monotonic() + delay_s + past.start_took_s
+            for worker in self._workers:
+                worker.tell({"do": "expect", "back_s": back_s})
+            if not await self._start_again(self._engine, past, delay_s):
+                break
         # Nothing will answer what workers still hold.
         for worker in self._workers:
             worker.tell({"do": "give_up"})
 
     async def _keep_worker(self, index: int) -> None:
         """Replace a worker whenever it dies."""
-        worker = self._workers[index]
-        backoff = Backoff(random.Random())
-        while not await self._died(worker, "worker", lambda: self._connect(index)):
-            if not await self._may_restart(backoff, "worker"):
+        worker, past = self._workers[index], self._worker_pasts[index]
+        while await self._died(worker, past, lambda: self._connect(index)) is not None:
+            delay_s = self._delay_s(past, "worker")
+            if delay_s is None or not await self._start_again(worker, past, delay_s):
                 return
-            worker.start()
 
-    async def _may_restart(self, backoff: Backoff, role: str) -> bool:
-        """Wait before the next start; a process that keeps dying ends the service, exit code 3.
+    def _delay_s(self, past: Past, role: str) -> float | None:
+        """When to start it again; a process that keeps dying ends the service, exit code 3.
 
         A service that is half there would look alive to whoever could start it again.
         """
-        delay_s = backoff.next_delay_s(time.monotonic())
+        delay_s = past.next_delay_s()
         if delay_s is None:
             self._exit_code = StartError.exit_code
             self._stopping.set()
             log.error("it keeps dying: the service ends", process=role)
-            return False
-        await asyncio.sleep(delay_s)
-        return not self._ending
+        return delay_s
 
-    async def _died(self, child: Child, role: str, on_ready: Callable[[], None]) -> bool:
-        """Wait for a child's end, passing on what it says; True when the end was wanted."""
+    async def _start_again(self, child: Child, past: Past, delay_s: float) -> bool:
+        """Start it after so long; not when the service ends by then."""
+        await asyncio.sleep(delay_s)
+        if self._ending:
+            return False
+        past.is_born()
+        child.start()
+        return True
+
+    async def _died(self, child: Child, past: Past, on_ready: Callable[[], None]) -> int | None:
+        """Wait for a child's end, passing on what it says; its exit code unless it was wanted."""
         while (message := await child.hear()) is not None:
             match message["event"]:
                 case "answer":
@@ -245,17 +265,18 @@ class Service:
                 case "ask":
                     self._desk.take(child, message)
                 case "failed":
-                    log.error("cannot start", process=role, reason=message["error"])
+                    log.error("cannot start", process=child.name, reason=message["error"])
                 case "ready":
+                    past.is_ready(message.get("untried", 0))
                     on_ready()
-                    log.info("ready again", process=role, pid=child.pid)
+                    log.info("ready again", process=child.name, pid=child.pid)
         self._reloader.errands.lost(child)
         code = await child.death()
         if self._ending:
-            return True
-        self._supervisor_block.cell("inferctl_restarts_total", value=role).add()
-        log.warning("died", process=role, pid=child.pid, reason=describe_exit(code))
-        return False
+            return None
+        self._supervisor_block.cell("inferctl_restarts_total", value=child.name).add()
+        log.warning("died", process=child.name, pid=child.pid, reason=describe_exit(code))
+        return code
 
     @property
     def _supervisor_block(self) -> Block:
@@ -283,18 +304,3 @@ class Service:
         for task in late | stuck:
             task.cancel()
         log.info("stopped", late=len(late | stuck))
-
-
-async def _first_word(child: Child) -> None:
-    """A child is ready, or says why it never will be."""
-    message = await child.hear()
-    if message is None:
-        reason = describe_exit(await child.death())
-        raise StartError(f"the {child.name} died while starting: {reason}")
-    if message["event"] == "failed":
-        raise StartError(message["error"])
-
-
-def _url(sock: socket.socket) -> str:
-    host, port = sock.getsockname()[:2]
-    return f"http://{f'[{host}]' if ':' in host else host}:{port}"

@@ -19,6 +19,7 @@ from inferctl.engine.runner import Runner
 from inferctl.engine.session import OutOfMemory, RunFailed
 from inferctl.engine.sizing import Sizing
 from inferctl.engine.warmup import Warm
+from inferctl.engine.watchdog import Watchdog
 from inferctl.engine.wide import Wide
 from inferctl.settings import BatchingSettings
 from tests.graphs import image_manifest, new_arena
@@ -55,7 +56,13 @@ class FakeModel:
         self.open = threading.Event()
         self.open.set()
 
-    def run(self, arena: ModelArena, slots: Sequence[int], session: object | None = None) -> int:
+    def run(
+        self,
+        arena: ModelArena,
+        slots: Sequence[int],
+        session: object | None = None,
+        options: object | None = None,
+    ) -> int:
         """Fail if one of the slots is poisoned, or if there are too many for the memory."""
         self.began.put(list(slots))
         assert self.open.wait(TIMEOUT_S)
@@ -104,6 +111,7 @@ class Bench:
         self.arena.deadline_s[:] = time.monotonic() + 1000
         self.block = self._new_block()
         self.occupancy = Occupancy()
+        self.watchdog = Watchdog(self.block)
         self.sizing = Sizing(
             model.manifest.name,
             PLACE,
@@ -120,6 +128,7 @@ class Bench:
             self.block,
             self.verdicts.deliver,
             self.occupancy,
+            self.watchdog,
         )
 
     def _new_block(self) -> Block:

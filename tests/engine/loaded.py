@@ -98,10 +98,10 @@ def record_sizes(model: Model, on_run: Callable[[int], object] = lambda rows: No
     sizes: list[int] = []
     run = model.session.run
 
-    def recording(inputs: Any, outputs: Any = None) -> Any:
+    def recording(inputs: Any, outputs: Any = None, options: Any = None) -> Any:
         sizes.append(len(next(iter(inputs.values()))))
         on_run(sizes[-1])
-        return run(inputs, outputs)
+        return run(inputs, outputs, options)
 
     model.session.run = recording  # type: ignore[method-assign]
     return sizes

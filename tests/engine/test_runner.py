@@ -12,8 +12,9 @@ import pytest
 
 from inferctl.arena.ledger import BATCH_BUCKETS
 from inferctl.arena.wire import Verdict
+from inferctl.engine.execution import INLINE_RUN_S, SHORT_RUNS_PER_MEASURED
 from inferctl.engine.model import Model
-from inferctl.engine.runner import INLINE_RUN_S, SHORT_RUNS_PER_MEASURED, runs_inline
+from inferctl.engine.runner import runs_inline
 from inferctl.engine.session import Session
 from inferctl.engine.sizing import RECONSIDER_RUNS
 from inferctl.engine.wide import Wide
@@ -218,7 +219,7 @@ def test_a_single_row_too_large_for_the_memory_fails_alone_and_caps_nothing() ->
     bench = Bench(FakeModel(memory_rows=0), 4)
     bench.runner.submit([1, 2])
     bench.runner.start(1)
-    assert bench.verdicts.take(2) == {1: Verdict.FAILED, 2: Verdict.FAILED}
+    assert bench.verdicts.take(2) == dict.fromkeys((1, 2), Verdict.OUT_OF_MEMORY)
     bench.runner.stop()
     assert bench.count("inferctl_max_batch_rows") == 4
 

@@ -124,10 +124,10 @@ def test_every_length_is_warmed_with_every_size_on_a_gpu_alone(
     shapes: set[tuple[int, ...]] = set()
     run = model.session.run
 
-    def recording(inputs: Any, outputs: Any = None) -> Any:
+    def recording(inputs: Any, outputs: Any = None, options: Any = None) -> Any:
         shapes.add(inputs["input_ids"].shape)
         assert inputs["attention_mask"].all()
-        return run(inputs, outputs)
+        return run(inputs, outputs, options)
 
     monkeypatch.setattr(model.session, "run", recording)
     warm(model, BatchingSettings(max_batch_rows=2))

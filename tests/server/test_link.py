@@ -8,7 +8,7 @@ import random
 import pytest
 
 from inferctl.arena.wire import Verdict, encode_records
-from inferctl.errors import DeadlineExceeded, RequestError, RowFailed
+from inferctl.errors import DeadlineExceeded, EngineCrash, OutOfMemory, RequestError, RowFailed
 
 from .line import line, rows
 from .loop import look_once
@@ -31,6 +31,9 @@ async def test_a_row_that_is_done_is_told() -> None:
         (Verdict.EXPIRED, DeadlineExceeded),
         (Verdict.FAILED, RowFailed),
         (Verdict.CANCELLED, RowFailed),
+        (Verdict.TIMED_OUT, DeadlineExceeded),
+        (Verdict.OUT_OF_MEMORY, OutOfMemory),
+        (Verdict.CRASHED, EngineCrash),
     ],
 )
 async def test_other_verdicts_fail_the_request(verdict: Verdict, error: type[RequestError]) -> None:

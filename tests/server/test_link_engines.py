@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import socket
+import time
 
 import pytest
 
-from inferctl.errors import RowFailed, Unavailable
+from inferctl.arena.wire import Verdict
+from inferctl.errors import (
+    DeadlineExceeded,
+    EngineCrash,
+    OutOfMemory,
+    RequestError,
+    RowFailed,
+    Unavailable,
+)
 
 from .line import Line, Started, line, rows
 from .loop import look_once
-from .wiring import SLOTS
+from .wiring import SLOTS, FakeEngine, hold
 
 
 async def test_rows_wait_for_the_first_engine() -> None:
@@ -36,29 +45,88 @@ async def test_rows_outlive_their_engine_and_go_to_the_next_once() -> None:
             await answered
 
 
-async def test_a_row_is_not_given_to_a_third_engine() -> None:
+def note(it: Line, slot: int, verdict: Verdict) -> None:
+    """What an engine notes that tried the row of a slot alone."""
+    arena = it.model.arena
+    arena.tried_s[slot], arena.verdict[slot] = arena.submitted_s[slot], verdict
+
+
+@pytest.mark.parametrize(
+    ("verdict", "error"),
+    [
+        (Verdict.CRASHED, EngineCrash),
+        (Verdict.TIMED_OUT, DeadlineExceeded),
+        (Verdict.OUT_OF_MEMORY, OutOfMemory),
+        (Verdict.FAILED, RowFailed),
+        (Verdict.DONE, None),
+    ],
+)
+async def test_a_row_that_was_tried_alone_is_answered_and_not_run_again(
+    verdict: Verdict, error: type[RequestError] | None
+) -> None:
     async with line() as it:
-        _, suspect = it.start()
-        await it.next_engine()
-        slot, bystander = it.start()
+        (suspect, tried), (slot, bystander) = it.start(), it.start()
+        note(it, suspect, verdict)
         engine = await it.next_engine()
-        with pytest.raises(RowFailed, match="engine died"):
-            await suspect
         await look_once()
         assert rows(engine) == [(0, slot)]
-        engine.answer((0, slot))
-        await bystander
+        assert type(tried.exception()) is (error or type(None))
+        assert not bystander.done()
 
 
-async def test_a_row_that_came_between_two_engines_has_both_its_attempts() -> None:
+async def test_what_became_of_the_slots_last_row_is_nothing_to_its_next_one() -> None:
+    async with line() as it:
+        slot, first = it.start()
+        note(it, slot, Verdict.CRASHED)
+        await it.next_engine()
+        assert isinstance(first.exception(), EngineCrash)
+        it.link.release(it.model, slot)
+        again, _ = it.start()
+        assert again == slot
+        engine = await it.next_engine()
+        await look_once()
+        assert rows(engine) == [(0, slot)]
+
+
+async def test_a_row_waits_for_as_many_engines_as_its_deadline_allows() -> None:
     async with line(attached=False) as it:
         slot, answered = it.start()
-        for _ in range(2):
+        for _ in range(3):
             engine = await it.next_engine()
             await look_once()
             assert rows(engine) == [(0, slot)]
         engine.answer((0, slot))
         await answered
+
+
+async def test_the_last_verdicts_of_an_engine_are_heard_before_its_successor() -> None:
+    async with line() as it:
+        slot, answered = it.start()
+        await look_once()
+        it.engine.answer((0, slot))
+        it.engine.die()
+        engine = FakeEngine(it.models, None).connect(it.link)
+        assert answered.done()
+        await look_once()
+        assert rows(engine) == []
+        it.engine = engine
+
+
+@pytest.mark.row(94)
+async def test_a_row_that_no_engine_can_answer_in_time_is_refused_at_once() -> None:
+    async with line() as it:
+        it.engine.die()
+        await look_once()
+        slot = hold(it.model, 1)[0]
+        now_s = time.monotonic()
+        it.model.deadline_s[slot] = now_s + 5
+        it.link.expect(now_s + 4)
+        waits = it.submit(it.model, slot)
+        it.link.expect(now_s + 8)
+        with pytest.raises(Unavailable) as caught:
+            it.submit(it.model, slot)
+        assert caught.value.retry_after_s == 8
+        assert not waits.done()
 
 
 async def test_giving_up_fails_what_waits_and_what_comes() -> None:

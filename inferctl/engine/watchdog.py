@@ -1,0 +1,164 @@
+"""Ends runs that take too long, and those that nobody waits for any more.
+
+A run is told to end with its `RunOptions`, which onnxruntime heeds between two nodes. For what
+does not end then, or if this whole process stands still, there is the supervisor: it sees in the
+ledger since when a run is overdue, and when the watchdog looked last.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Sequence
+
+from inferctl.arena.ledger import LOOKED_S, OVERDUE_S, Block
+from inferctl.engine.batcher import Row
+from inferctl.engine.session import new_options
+from inferctl.progress import wants_cpu
+
+LOOK_S = 0.04
+# What passes between two looks counts up to this: whoever looked late was not running either.
+LONGEST_LOOK_S = 2 * LOOK_S
+
+SHORTEST_LIMIT_S, LONGEST_LIMIT_S = 2.0, 10.0
+# A run may take so many times as long as expected, and so many times in any case.
+TIMES_EXPECTED, TIMES_AT_LEAST = 10, 2
+# Whose CPU is less than this share of the time, and who wants more, is starved and does not hang.
+STARVED = 0.5
+# The first runs of a shape, on a GPU, are known to take tens of seconds.
+WARM_UP_LIMIT_S = 120.0
+
+Rows = Sequence[Row]
+
+
+def limit_s(expected_s: float) -> float:
+    """How long a run may take that is expected to take so long."""
+    usual_s = min(LONGEST_LIMIT_S, TIMES_EXPECTED * expected_s)
+    return max(SHORTEST_LIMIT_S, usual_s, TIMES_AT_LEAST * expected_s)
+
+
+class Stint:
+    """What one thread runs just now, where the watchdog sees it: nothing while `begun_s` is 0.
+
+    `limit_s` is asked how long a run of these rows may take, and `is_wanted` whether anybody waits
+    for one of them at a moment; both by the watchdog, and of runs alone that it sees twice.
+    """
+
+    __slots__ = (
+        "_ended_s", "begun_s", "is_overdue", "is_wanted", "limit_s", "options", "patience", "rows",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        limit_s: Callable[[Rows], float],
+        is_wanted: Callable[[Rows, float], bool] = lambda rows, now_s: True,
+    ) -> None:
+        self.limit_s, self.is_wanted = limit_s, is_wanted
+        self.rows: Rows = ()
+        self.begun_s = self._ended_s = 0.0
+        self.is_overdue = False
+        self.options = new_options()
+        # The share of the limit that its runs have.
+        self.patience = 1.0
+
+    def begin(self, rows: Rows, begun_s: float) -> None:
+        """A run begins, with `options`."""
+        if self._ended_s:  # whatever happens to its options was meant for an earlier one
+            self._ended_s = 0.0
+            self.options = new_options()
+        self.rows = rows
+        self.begun_s = begun_s
+
+    def end(self, begun_s: float, is_overdue: bool) -> None:
+        """Tell the run that began then to end."""
+        self._ended_s, self.is_overdue = begun_s, is_overdue
+        self.options.terminate = True
+
+    def was_ended(self, begun_s: float) -> bool:
+        """Whether the run that began then was told to end, not the one before, an instant late."""
+        return self._ended_s == begun_s
+
+
+class Watched:
+    """A stint, and what the watchdog knows of its run."""
+
+    def __init__(self, stint: Stint) -> None:
+        self.stint = stint
+        self.begun_s = self.overdue_s = 0.0
+        self._waited_s = self._cpu_s = 0.0
+        self._is_told = False
+
+    def look(self, now_s: float, passed_s: float, cpu_s: float) -> None:
+        """Tell a run to end that should. `cpu_s` is what the process used so far."""
+        stint, begun_s = self.stint, self.stint.begun_s
+        if begun_s != self.begun_s:
+            self.begun_s, self.overdue_s, self._is_told = begun_s, 0.0, False
+            self._waited_s, self._cpu_s = min(passed_s, now_s - begun_s), cpu_s
+            return
+        self._waited_s += passed_s
+        rows = stint.rows
+        if not begun_s or self.overdue_s or stint.begun_s != begun_s:
+            return
+        if self._is_overdue(stint.patience * stint.limit_s(rows), cpu_s):
+            self.overdue_s = now_s
+        elif self._is_told or stint.is_wanted(rows, now_s):
+            return
+        if not self._is_told:
+            self._is_told = True
+            stint.end(begun_s, is_overdue=self.overdue_s > 0)
+
+    def _is_overdue(self, limit_s: float, cpu_s: float) -> bool:
+        """Whether it had the time, and CPU too, unless it does not want any."""
+        return self._waited_s >= limit_s and (
+            cpu_s - self._cpu_s >= STARVED * limit_s
+            or not wants_cpu(os.getpid(), threading.get_native_id())
+        )
+
+
+class Watchdog:
+    """Looks at the stints of all threads, from a thread of its own."""
+
+    def __init__(self, block: Block) -> None:
+        self._watched: list[Watched] = []
+        self._changing = threading.Lock()
+        self._looked_s = time.monotonic()
+        self._says_looked, self._says_overdue = block.state(LOOKED_S), block.state(OVERDUE_S)
+        self._timeouts = block.cell("inferctl_engine_timeouts_total")
+
+    def watch(self, stint: Stint) -> None:
+        """Its runs are looked at from now on."""
+        with self._changing:
+            self._watched.append(Watched(stint))
+
+    def unwatch(self, stint: Stint) -> None:
+        """It has no runs any more."""
+        with self._changing:
+            self._watched = [one for one in self._watched if one.stint is not stint]
+
+    def start(self) -> None:
+        """Look for as long as this process lives."""
+        threading.Thread(target=self._work, name="watchdog", daemon=True).start()
+
+    def _work(self) -> None:
+        while True:
+            self.look(time.monotonic(), time.process_time())
+            time.sleep(LOOK_S)
+
+    def look(self, now_s: float, cpu_s: float) -> None:
+        """Look at all once. `cpu_s` is what this process used so far."""
+        passed_s = min(now_s - self._looked_s, LONGEST_LOOK_S)
+        self._looked_s = now_s
+        with self._changing:
+            overdue = [
+                one for one in self._watched if self._is_overdue(one, now_s, passed_s, cpu_s)
+            ]
+        self._says_overdue.set(min((one.overdue_s for one in overdue), default=0.0))
+        self._says_looked.set(now_s)
+
+    def _is_overdue(self, one: Watched, now_s: float, passed_s: float, cpu_s: float) -> bool:
+        was_overdue_s = one.overdue_s
+        one.look(now_s, passed_s, cpu_s)
+        if one.overdue_s and one.overdue_s != was_overdue_s:
+            self._timeouts.add()
+        return one.overdue_s > 0

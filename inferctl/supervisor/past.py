@@ -1,0 +1,62 @@
+"""What is known of the lives and deaths of one process: when it is started again, if it is."""
+
+from __future__ import annotations
+
+import random
+import signal
+import time
+
+from inferctl.arena.ledger import TRYING, Block
+from inferctl.supervisor.backoff import Backoff
+
+
+class Past:
+    """Of a worker. `start_took_s` is how long it took the last time until it was ready."""
+
+    def __init__(self) -> None:
+        self._backoff = Backoff(random.Random())
+        self._born_s = time.monotonic()
+        self.start_took_s = 0.0
+
+    def is_born(self) -> None:
+        """It is started."""
+        self._born_s = time.monotonic()
+
+    def is_ready(self, untried: int = 0) -> None:
+        """It says that it is ready; of an engine, how many suspects it did not try."""
+        now_s = time.monotonic()
+        self.start_took_s = now_s - self._born_s
+        self._backoff.is_ready(now_s)
+
+    def next_delay_s(self) -> float | None:
+        """It died: seconds until it is started again; None when it keeps dying."""
+        return self._backoff.next_delay_s(time.monotonic())
+
+
+class EnginePast(Past):
+    """Of an engine, of which a client's row may be the death. `own` is the engine's block."""
+
+    def __init__(self, own: Block, supervisors: Block) -> None:
+        super().__init__()
+        self._trying, self._supervisors = own.state(TRYING), supervisors
+
+    def is_ready(self, untried: int = 0) -> None:
+        """Where not all suspects were tried, the culprit may be among the others."""
+        super().is_ready()
+        if untried:
+            self._backoff.forgive()
+
+    def next_delay_s(self) -> float | None:
+        """A row that was tried alone when it died has killed it, and its predecessor: that is
+        nothing that would not end."""
+        if self._trying.get():
+            self._trying.set(0.0)
+            return self._backoff.forgive()
+        return super().next_delay_s()
+
+    def count(self, code: int, *, was_hanging: bool) -> None:
+        """Count a death by its exit code; `was_hanging` is whether the supervisor killed it."""
+        reason = "exit" if code >= 0 else "killed" if code == -signal.SIGKILL else "crash"
+        if was_hanging:
+            reason = "timeout"
+        self._supervisors.cell("inferctl_engine_restarts_total", value=reason).add()
