@@ -1,7 +1,7 @@
 """EXIF's orientation, and nothing else of EXIF.
 
-Pillow reads every tag, each as long as it says and wherever it points to: 64 KiB of tags that all
-point to the same 60 KB are 300 MB.
+Pillow reads every tag, and warns of each that is damaged: 60 KB of them take 0.2 s and leave 5,000
+lines on stderr.
 """
 
 from __future__ import annotations
