@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar, Literal, NamedTuple, Self, TypeVar
 
 import numpy as np
@@ -20,12 +20,14 @@ from pydantic import (
 )
 
 from inferctl.errors import (
+    EmptyText,
+    NonFiniteOutput,
     RequestError,
-    RowFailed,
     TooLarge,
     Unprocessable,
     UnsupportedMedia,
 )
+from inferctl.tasks.bounds import Bounds
 
 Array = npt.NDArray[Any]
 Answer = dict[str, Any]
@@ -50,7 +52,7 @@ class Request(BaseModel):
     def _refuse_unknown_fields(self) -> Self:
         if self.__pydantic_extra__:
             fields = type(self).model_fields.items()
-            allowed = ", ".join(field.alias or name for name, field in fields)
+            allowed = listed(field.alias or name for name, field in fields)
             raise ValueError(f"unknown field; allowed: {allowed}")
         return self
 
@@ -83,7 +85,14 @@ class Prepared(NamedTuple):
 
 
 ITEMS = b'"items"'
-TOO_LONG = ("string_too_long", "too_long")
+# What a problem with a field is called; any other is Unprocessable.
+REFUSALS: dict[str, type[RequestError]] = {
+    "string_too_long": TooLarge,
+    "too_long": TooLarge,
+    "string_too_short": EmptyText,
+}
+# Names that are shown of a model's: it may have hundreds.
+MAX_LISTED_CHARS = 200
 
 RequestT = TypeVar("RequestT", bound=Request)
 
@@ -105,6 +114,7 @@ class Task(ABC):
     answer: type[BaseModel]
     labels: tuple[str, ...]
     schema_name: str
+    bounds: Bounds
 
     @abstractmethod
     def read_json(self, body: Body) -> Any:
@@ -179,11 +189,19 @@ def first_problem(model: type[Request], error: ValidationError) -> RequestError:
     field, *inside = first["loc"][:3] or ("",)
     if first["type"] == "json_invalid":
         return RequestError("the body is not valid JSON", hint="send one JSON object")
+    if first["type"] == "model_type" and not first["loc"]:
+        return RequestError("the body is not a JSON object")
     if field not in model.model_fields:
         return Unprocessable(first["msg"].removeprefix("Value error, "))
     place = ".".join(map(str, (field, *inside)))
     text = f"{place}: {first['msg'][0].lower()}{first['msg'][1:]}"
-    return TooLarge(text) if first["type"] in TOO_LONG else Unprocessable(text)
+    return REFUSALS.get(first["type"], Unprocessable)(text)
+
+
+def listed(names: Iterable[str]) -> str:
+    """Names of ours in a refusal, and no more of them than anybody reads."""
+    text = ", ".join(names)
+    return text if len(text) <= MAX_LISTED_CHARS else f"{text[:MAX_LISTED_CHARS]}..."
 
 
 MAX_ENUMERATED_LABELS = 100
@@ -202,8 +220,8 @@ def schema_name(model: str) -> str:
 def rounded(value: float | np.floating[Any], digits: int = 4) -> float:
     """A float for people: scores to 4 digits, pixels to 2. JSON has no NaN and no infinity.
 
-    Raises RowFailed.
+    Raises NonFiniteOutput.
     """
     if not math.isfinite(value):
-        raise RowFailed("the model's output is not a finite number")
+        raise NonFiniteOutput("the model's output is not a finite number")
     return round(float(value), digits)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 from pydantic import BaseModel, Field, create_model
 
-from inferctl.errors import RowFailed
+from inferctl.errors import NonFiniteOutput, RowFailed
 from inferctl.tasks.base import Answer, Array, Request, Timed, label_type, rounded
 from inferctl.tasks.framing import placed
 from inferctl.tasks.images import ImageContext, ImageTask
@@ -82,7 +82,7 @@ class DetectionTask(ImageTask):
             whole: Array = boxes * sent
             return whole
         if not np.isfinite(boxes).all():
-            raise RowFailed("the model's output is not a finite number")
+            raise NonFiniteOutput("the model's output is not a finite number")
         place = placed((context.width, context.height), self._input)
         row = np.array((self._input.width, self._input.height) * 2)
         inside: Array = (boxes * row - place.corner * 2) / (place.size * 2) * sent

@@ -23,6 +23,7 @@ from inferctl.tasks.base import (
     parse_query,
     schema_name,
 )
+from inferctl.tasks.bounds import FEW_BYTES, SLACK_NAMES, VALUES, Bounds
 from inferctl.tasks.decode import Pixels, decode_base64, decode_image, too_many_bytes
 
 # A 1x1 grey PNG: the smallest request that is valid for every image model.
@@ -73,6 +74,8 @@ class ImageTask(Task):
             image_b64=(str, ...),
         )
         self.items_request = items_request(self.schema_name, self.request, limits.max_rows)
+        names = len(self.request.model_fields)
+        self.bounds = Bounds(None, (limits.max_rows + 1) * (names + 1) + SLACK_NAMES)
         self.answer = self._answer_model()
 
     @abstractmethod
@@ -81,6 +84,8 @@ class ImageTask(Task):
 
     def read_json(self, body: Body) -> ImageItem | Many:
         """Parse `{"image_b64": …, options…}`."""
+        if len(body) > FEW_BYTES:
+            self.bounds.check(body, VALUES)
         try:
             return self.item(parse_json(self.request, body))
         except RequestError as error:

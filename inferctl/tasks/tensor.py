@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from math import prod
 from typing import Annotated, Any, ClassVar
 
 import numpy as np
 from pydantic import BaseModel, Field, Tag, ValidationError, create_model
 
 from inferctl.bundles.manifest import Manifest, Tensor
-from inferctl.errors import RequestError, TooLarge, Unprocessable, UnsupportedMedia
+from inferctl.errors import (
+    NonFiniteOutput,
+    RequestError,
+    TooLarge,
+    Unprocessable,
+    UnsupportedMedia,
+)
 from inferctl.settings import LimitsSettings
 from inferctl.tasks.base import (
     JSON,
@@ -23,8 +30,10 @@ from inferctl.tasks.base import (
     Timed,
     first_problem,
     items_request,
+    listed,
     schema_name,
 )
+from inferctl.tasks.bounds import FEW_BYTES, NAMES, NUMBER_CHARS, SLACK_BYTES, SLACK_NAMES, Bounds
 
 # Names the branch of the union in the place of an error: only there is a list too many rows.
 ROWS = "rows"
@@ -59,6 +68,7 @@ class TensorTask(Task):
         self.request = self._request_model()
         self._validate_json = self.request.__pydantic_validator__.validate_json
         self.items_request = items_request(self.schema_name, self.request, self._max_rows)
+        self.bounds = tensor_bounds(manifest, limits)
         self.answer = self._answer_model(manifest.outputs)
 
     def _model(
@@ -95,6 +105,8 @@ class TensorTask(Task):
         Returns the values: by field when they are named, else the single input's own.
         Raises RequestError, Unprocessable, or TooLarge for more than `limits.max_rows`.
         """
+        if len(body) > FEW_BYTES:
+            self.bounds.check(body, NAMES)
         try:
             request: Any = self._validate_json(body)
         except ValidationError as error:
@@ -116,7 +128,7 @@ class TensorTask(Task):
         place = problems[0]["loc"]
         if place[:1] != ("inputs",) or (place == ("inputs",) and "missing" in kinds):
             return first_problem(self.request, error)
-        names = ", ".join(tensor.name for tensor in self._inputs)
+        names = listed(tensor.name for tensor in self._inputs)
         if kinds & {"missing", "value_error"}:
             return Unprocessable(f"inputs: give each of the model's inputs and no other: {names}")
         for problem in problems:
@@ -148,15 +160,14 @@ class TensorTask(Task):
     def postprocess(self, context: bool, outputs: Mapping[str, Array]) -> Answer:
         """Every output as nested lists; `context` is whether the request had a rows axis.
 
-        Raises Unprocessable for a value that JSON does not have.
+        Raises NonFiniteOutput for a value that JSON does not have.
         """
         answer = {}
         for name, is_float in self._outputs:
             array = outputs[name]
             values = array.tolist()
             if is_float and not _is_finite(array, values):
-                # Inputs of any size come in: here it is theirs.
-                raise Unprocessable("the model's output for these inputs is not a finite number")
+                raise NonFiniteOutput("the model's output for these inputs is not a finite number")
             answer[name] = values if context else values[0]
         return {"outputs": answer}
 
@@ -164,6 +175,15 @@ class TensorTask(Task):
         """One row of zeros."""
         rows = {t.name: np.zeros(t.row_shape(1), t.dtype).tolist() for t in self._inputs}
         return {"inputs": rows}
+
+
+def tensor_bounds(manifest: Manifest, limits: LimitsSettings) -> Bounds:
+    """Of requests that send a graph's tensors."""
+    row = sum(prod(tensor.row_shape(manifest.max_tokens)) for tensor in manifest.inputs)
+    return Bounds(
+        SLACK_BYTES + limits.max_rows * row * NUMBER_CHARS,
+        (limits.max_rows + 1) * (len(manifest.inputs) + 1) + SLACK_NAMES,
+    )
 
 
 def _is_finite(array: Array, values: list[Any]) -> bool:

@@ -11,9 +11,10 @@ from pydantic import BaseModel, Field, create_model
 from tokenizers import Tokenizer
 
 from inferctl.bundles.manifest import TOKENIZER_FILE, Manifest
-from inferctl.errors import BundleError, RequestError, TooLarge, Unprocessable
+from inferctl.errors import BundleError, EmptyText, RequestError, TooLarge, Unprocessable
 from inferctl.settings import LimitsSettings
 from inferctl.tasks.base import (
+    ITEMS,
     Answer,
     Array,
     Body,
@@ -28,8 +29,10 @@ from inferctl.tasks.base import (
     rounded,
     schema_name,
 )
+from inferctl.tasks.bounds import ESCAPED_CHARS, FEW_BYTES, SLACK_BYTES, SLACK_NAMES, VALUES, Bounds
 
 BYTE_ORDER_MARK = "\ufeff"
+MAX_CHAR_BYTES = 4  # of UTF-8
 
 
 class TextTask(Task):
@@ -58,6 +61,10 @@ class TextTask(Task):
             text=(str, Field(min_length=1, max_length=self._max_chars)),
         )
         self.items_request = items_request(self.schema_name, self.request, limits.max_rows)
+        self.bounds = Bounds(
+            SLACK_BYTES + limits.max_rows * self._max_chars * ESCAPED_CHARS,
+            2 * (limits.max_rows + 1) + SLACK_NAMES,
+        )
         self.answer = self._answer_model()
 
     def _answer_model(self) -> type[BaseModel]:
@@ -73,10 +80,23 @@ class TextTask(Task):
 
     def read_json(self, body: Body) -> str | Many:
         """Parse `{"text": …}`."""
+        if len(body) > FEW_BYTES:
+            self._check(body)
         try:
             return self.item(parse_json(self.request, body))
         except RequestError as error:
             return self._read_other(body, error)
+
+    def _check(self, body: Body) -> None:
+        self.bounds.check(body, VALUES)
+        if len(body) > SLACK_BYTES + self._max_chars * ESCAPED_CHARS and ITEMS not in body:
+            raise self._too_long()
+
+    def _too_long(self) -> RequestError:
+        return TooLarge(
+            f"the text has more than {self._max_chars} characters",
+            hint="send less, or raise limits.max_text_chars",
+        )
 
     def item(self, request: Any) -> str:
         """The text."""
@@ -90,17 +110,16 @@ class TextTask(Task):
 
     def element(self, data: Body | str) -> str:
         """Take a text, in UTF-8 if it is bytes."""
+        if len(data) > self._max_chars * MAX_CHAR_BYTES:
+            raise self._too_long()
         try:
             text = data if isinstance(data, str) else data.decode("utf-8")
         except UnicodeDecodeError:
             raise RequestError("the text is not UTF-8") from None
         if not text:
-            raise Unprocessable("the text is empty")
+            raise EmptyText("the text is empty")
         if len(text) > self._max_chars:
-            raise TooLarge(
-                f"the text has more than {self._max_chars} characters",
-                hint="send less, or raise limits.max_text_chars",
-            )
+            raise self._too_long()
         return text
 
     def preprocess(self, item: str) -> Prepared:
@@ -132,7 +151,7 @@ def token_ids(text: str, tokenizer: Tokenizer, vocab_size: int) -> list[int]:
         raise Unprocessable("the text contains a NUL character")
     encoding = tokenizer.encode(text.removeprefix(BYTE_ORDER_MARK))
     if 0 not in encoding.special_tokens_mask:
-        raise Unprocessable("the text holds no token the model knows")
+        raise EmptyText("the text holds no token the model knows")
     ids: list[int] = encoding.ids
     if max(ids) >= vocab_size:
         raise Unprocessable("the text holds a token outside the model's vocabulary")

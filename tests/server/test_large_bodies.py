@@ -20,7 +20,7 @@ from .wire import LAST_CHUNK, Client, Service, chunks, head, packet, serving
 from .wiring import ServedModel, Worker, few_slots, outputs_of, working
 
 AS_JSON = {"Content-Type": JSON}
-SIZES = [HEAD_BYTES, HEAD_BYTES + 1, 20_000, READ_BYTES + 1, 300_000]
+SIZES = [HEAD_BYTES, HEAD_BYTES + 1, 20_000, READ_BYTES + 1, 120_000]
 LARGE = 20_000
 # One request in the engine, one at the gate, and no room for more bodies.
 CROWDED = few_slots(max_concurrent=1)

@@ -155,7 +155,7 @@ async def test_outputs_that_are_no_numbers_fail_the_row(tmp_path: Path, door: Do
 
     async with working(tmp_path, classifier(), fill=spoil) as worker, door(worker) as way:
         answer = await way.post_json(IMAGE)
-        assert (answer.status, answer.json["code"]) == (500, "row_failed")
+        assert (answer.status, answer.json["code"]) == (500, "non_finite_output")
 
 
 @pytest.mark.parametrize(

@@ -138,7 +138,6 @@ def test_several_inputs_need_their_names(inputs: object) -> None:
     ("body", "said"),
     [
         (b"{}", "inputs: field required"),
-        (b"[1, 2, 3, 4]", "Input should be an object"),
         (b'{"inputs": [1, 2, 3, 4], "input": 1}', "unknown field; allowed: inputs"),
     ],
 )
@@ -148,7 +147,9 @@ def test_a_body_of_other_fields_is_unprocessable(body: bytes, said: str) -> None
     assert str(caught.value) == said
 
 
-@pytest.mark.parametrize("body", [b"", b'{"inputs": [1, 2, 3, 4}', b'{"inputs": [1, 2, 3, 04]}'])
+@pytest.mark.parametrize(
+    "body", [b"", b"[1, 2, 3, 4]", b'{"inputs": [1, 2, 3, 4}', b'{"inputs": [1, 2, 3, 04]}']
+)
 def test_what_is_not_json_is_malformed(body: bytes) -> None:
     with pytest.raises(RequestError) as caught:
         ONE.read_json(body)
@@ -202,8 +203,10 @@ def test_whatever_is_taken_is_whole_rows_of_finite_numbers(value: Any) -> None:
 
 
 @pytest.mark.parametrize("wrong", [b'"a"', b"[1]", b"[1, 2, 3]"])
-def test_two_hundred_thousand_wrong_values_are_refused_quickly(wrong: bytes) -> None:
-    body = b'{"inputs": [' + b",".join([wrong] * 200_000) + b"]}"
+def test_as_many_wrong_values_as_are_read_are_refused_quickly(wrong: bytes) -> None:
+    most = ONE.bounds.max_bytes
+    assert most is not None
+    body = b'{"inputs": [' + b",".join([wrong] * (most // (len(wrong) + 1) - 20)) + b"]}"
     # As in a worker: what other tests left behind is not looked at by the collector meanwhile.
     gc.freeze()
     begun_s = time.thread_time()
@@ -211,7 +214,9 @@ def test_two_hundred_thousand_wrong_values_are_refused_quickly(wrong: bytes) -> 
         ONE.read_json(body)
     took_s = time.thread_time() - begun_s
     gc.unfreeze()
-    assert took_s < 0.8
+    assert took_s < 0.1
+    with pytest.raises(TooLarge, match="the JSON is larger than"):
+        ONE.read_json(body.ljust(most + 1))
 
 
 def test_numbers_come_as_json_alone_and_stay_on_the_event_loop() -> None:

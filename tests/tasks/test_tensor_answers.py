@@ -9,7 +9,7 @@ import numpy as np
 import orjson
 import pytest
 
-from inferctl.errors import Unprocessable
+from inferctl.errors import NonFiniteOutput
 from inferctl.tasks.base import Task
 
 from .tensors import GRID, MAX_ROWS, ONE, ROW, TWO, prepared
@@ -47,12 +47,12 @@ def test_an_answer_does_not_change_with_the_memory_it_came_from() -> None:
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 @pytest.mark.parametrize("place", [(0, 0), (1, 2)])
-def test_a_number_that_json_does_not_have_fails_the_request(
+def test_a_number_that_json_does_not_have_fails_the_row(
     value: float, place: tuple[int, int]
 ) -> None:
     logits = np.zeros((2, 3), np.float32)
     logits[place] = value
-    with pytest.raises(Unprocessable, match="not a finite number"):
+    with pytest.raises(NonFiniteOutput, match="not a finite number"):
         ONE.postprocess(True, {"logits": logits})
 
 

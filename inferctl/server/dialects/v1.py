@@ -13,14 +13,15 @@ import numpy as np
 import orjson
 from pydantic import ValidationError
 
-from inferctl.errors import InferctlError, RequestError, RowFailed, TooLarge, Unprocessable
+from inferctl.errors import InferctlError, NonFiniteOutput, RequestError, TooLarge, Unprocessable
 from inferctl.server.call import OK, Call, Reply
 from inferctl.server.dialects.dialect import Dialect, Form
 from inferctl.server.dialects.plain import plain_error, plain_row
 from inferctl.server.dialects.v2.signature import Signature
 from inferctl.server.dialects.v2.tensors import values_of
 from inferctl.server.served import ServedModel
-from inferctl.tasks.base import Array, Body, Many, Prepared, first_problem
+from inferctl.tasks.base import Array, Body, Many, Prepared, first_problem, listed
+from inferctl.tasks.bounds import FEW_BYTES, NAMES, VALUES
 
 Instances = list[Any]
 B64 = "b64"
@@ -62,6 +63,8 @@ class Items(Form):
 
     def read(self, body: Body) -> Many:
         """Raises RequestError and below."""
+        if len(body) > FEW_BYTES:
+            self._task.bounds.check(body, VALUES)
         instances = instances_of(body, self._max_rows)
         return Many(self._item(place, instance) for place, instance in enumerate(instances))
 
@@ -104,9 +107,8 @@ class Rows(Form):
 
     def read(self, body: Body) -> Instances:
         """Raises RequestError and below."""
-        most = self._signature.max_json_bytes
-        if most is not None and len(body) > most:
-            raise TooLarge(f"the body is larger than {most} bytes", hint="send less in one request")
+        if len(body) > FEW_BYTES:
+            self._signature.task.bounds.check(body, NAMES)
         return instances_of(body, self._signature.max_rows)
 
     def preprocess(self, instances: Instances) -> Prepared:
@@ -126,14 +128,14 @@ class Rows(Form):
         return Prepared(tensors, 1, None, len(instances))
 
     def _refusal(self) -> RequestError:
-        names = ", ".join(self._signature.ports)
+        names = listed(self._signature.ports)
         return Unprocessable(f"instances: each must be an object of the model's inputs: {names}")
 
     def postprocess(self, _: None, outputs: Mapping[str, Array]) -> Instances:
         """A prediction a row: of a single output its numbers, of several an object."""
         for name, array in outputs.items():
             if not np.isfinite(array).all():
-                raise RowFailed(f"the model's output {name} is not finite")
+                raise NonFiniteOutput(f"the model's output {name} is not finite")
         if len(self._outputs) == 1:
             only: Instances = outputs[self._outputs[0]].tolist()
             return only

@@ -10,7 +10,7 @@ import numpy as np
 import orjson
 
 from inferctl.bundles.manifest import Tensor
-from inferctl.errors import RowFailed
+from inferctl.errors import NonFiniteOutput
 from inferctl.server.call import OK, Reply
 from inferctl.server.dialects.v2.signature import (
     BYTES,
@@ -62,7 +62,7 @@ class Writer:
         return _part(output.name, shape, DATATYPES[tensor.dtype]) | _raw(size)
 
     def write(self, request_id: str | None, tensors: Mapping[str, Array]) -> Reply:
-        """The answer, from the graph's outputs [rows, ...]. Raises RowFailed."""
+        """The answer, from the graph's outputs [rows, ...]. Raises NonFiniteOutput."""
         if self._head:
             return self._write_raw(request_id, tensors)
         first = self._first if request_id is None else self._first | {"id": request_id}
@@ -92,7 +92,7 @@ class Writer:
         if output.binary:
             return part | _raw(array.nbytes), array.tobytes()
         if output.tensor.dtype.startswith("float") and not np.isfinite(array).all():
-            raise RowFailed(
+            raise NonFiniteOutput(
                 f"{output.name} is not finite, which JSON cannot say", hint="ask for binary data"
             )
         return part | {"data": np.ascontiguousarray(array).reshape(-1)}, b""

@@ -18,7 +18,7 @@ from inferctl.server.dialects.v2.signature import (
 )
 from inferctl.server.dialects.v2.tensors import Shape, framed, strings, values_of
 from inferctl.server.terms import USUAL, Terms
-from inferctl.tasks.base import Body, Many
+from inferctl.tasks.base import Body, Many, listed
 
 US_PER_S = 1e6
 # Longer than any timeout; what it is compared with is a float.
@@ -53,7 +53,7 @@ class Content:
         if len(inputs) > len(signature.ports):
             raise self._no_such_input()
         given = [self._given(fields) for fields in inputs]
-        names = ", ".join(signature.ports)
+        names = listed(signature.ports)
         if sorted(part.port.name for part in given) != sorted(signature.ports):
             raise Unprocessable(f"inputs: give each of the model's inputs once: {names}")
         self._refuse_more_tensors()
@@ -157,7 +157,7 @@ class Content:
             return Output(LABEL_NAMES, signature.outputs[source], binary)
         tensor = signature.outputs.get(name) if isinstance(name, str) else None
         if tensor is None:
-            names = ", ".join((*signature.outputs, *[LABEL_NAMES] * bool(signature.labels)))
+            names = listed((*signature.outputs, *[LABEL_NAMES] * bool(signature.labels)))
             raise Unprocessable(f"outputs: the model has {names}")
         classes = parameters.get("classification", 0)
         if type(classes) is not int or classes < 0 or (classes and len(tensor.shape) != 2):
@@ -210,7 +210,7 @@ class Content:
             )
 
     def _no_such_input(self) -> RequestError:
-        names = ", ".join(self._signature.ports)
+        names = listed(self._signature.ports)
         encoded = "".join(f"; or {name} as BYTES" for name in self._signature.encoded[:1])
         return Unprocessable(f"inputs: the model has {names}{encoded}")
 

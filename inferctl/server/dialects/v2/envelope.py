@@ -15,6 +15,7 @@ from inferctl.server.dialects.v2.inference import Given, Inference
 from inferctl.server.dialects.v2.signature import Signature
 from inferctl.server.terms import USUAL
 from inferctl.tasks.base import Body
+from inferctl.tasks.bounds import FEW_BYTES, NAMES
 
 # Requests that differ in their JSON, but for the id, are read each; of the others so many are
 # remembered.
@@ -37,9 +38,8 @@ class Bodies(Form):
 
         Raises RequestError, Unprocessable, or TooLarge where no request needs so much JSON.
         """
-        most = self._signature.max_json_bytes
-        if most is not None and len(header) > most:
-            raise TooLarge(f"the JSON is larger than {most} bytes", hint="send binary tensors")
+        if len(header) > FEW_BYTES:
+            self._signature.bounds.check(header, NAMES)
         try:
             fields = orjson.loads(header)
         except orjson.JSONDecodeError:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from math import prod
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -10,6 +9,8 @@ import numpy as np
 from inferctl.bundles.manifest import Manifest, Tensor
 from inferctl.settings import LimitsSettings
 from inferctl.tasks.base import Task
+from inferctl.tasks.bounds import SLACK_NAMES, Bounds
+from inferctl.tasks.tensor import tensor_bounds
 
 if TYPE_CHECKING:
     from inferctl.server.dialects.v2.inference import Inference
@@ -25,11 +26,8 @@ BYTES = "BYTES"
 FP16 = "FP16"
 LABEL_NAMES = "label_names"
 
-# A number as JSON writes it, with room for indentation; a character of a text, escaped.
-NUMBER_CHARS = 64
-ESCAPED_CHARS = 12
-# Names, shapes, parameters, and what we do not know.
-SLACK_BYTES = 64 * 1024
+# Of an input: name, shape, datatype, data, parameters, and three of these; an output has less.
+NAMES_OF_A_TENSOR = 8
 
 
 class Port(NamedTuple):
@@ -66,7 +64,7 @@ class Signature:
             self.encoded = ("image", manifest.inputs[0].name)
         elif manifest.text:
             self.encoded = ("text",)
-        self.max_json_bytes = _max_json_bytes(manifest, limits)
+        self.bounds = _json_bounds(manifest, limits, task)
         # By the JSON before binary tensors: what a client asks again and again is parsed once.
         self.known: dict[bytes, Inference] = {}
 
@@ -100,10 +98,11 @@ def _bounds(dtype: np.dtype[Any]) -> tuple[float, float]:
     return int(np.iinfo(dtype).min), int(np.iinfo(dtype).max)
 
 
-def _max_json_bytes(manifest: Manifest, limits: LimitsSettings) -> int | None:
-    """More JSON than this no request needs; it is refused unread. None where images come in it."""
+def _json_bounds(manifest: Manifest, limits: LimitsSettings, task: Task) -> Bounds:
+    """More JSON than this no request needs: of any size only where images come in it."""
+    tensors = len(manifest.inputs) + len(manifest.outputs)
+    names = NAMES_OF_A_TENSOR * tensors + SLACK_NAMES
     if manifest.image:
-        return None
-    row = sum(prod(tensor.row_shape(manifest.max_tokens)) for tensor in manifest.inputs)
-    chars = max(row * NUMBER_CHARS, limits.max_text_chars * ESCAPED_CHARS if manifest.text else 0)
-    return SLACK_BYTES + limits.max_rows * chars
+        return Bounds(None, names)
+    numbers = tensor_bounds(manifest, limits).max_bytes
+    return Bounds(max(numbers or 0, task.bounds.max_bytes or 0), names)
