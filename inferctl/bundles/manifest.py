@@ -36,16 +36,29 @@ class Part(BaseModel):
 
 
 class Tensor(Part):
-    """One input or output of the graph; its first axis is always the free `rows` axis."""
+    """One input or output of the graph; its first axis is always the free `rows` axis.
+
+    `bounds` are the least and the largest integer that an input of a `tensor` task takes, where the
+    graph does not take all of its dtype: the ids of a vocabulary.
+    """
 
     name: str
     dtype: DType
     shape: tuple[Dim, ...]
+    bounds: tuple[int, int] | None = None
 
     @model_validator(mode="after")
     def _rows_come_first(self) -> Self:
         if not self.shape or self.shape[0] != "rows" or "rows" in self.shape[1:]:
             raise ValueError(f"tensor {self.name}: the first axis, and only it, must be 'rows'")
+        return self
+
+    @model_validator(mode="after")
+    def _bounds_ascend(self) -> Self:
+        if self.bounds is not None and (
+            self.dtype.startswith("float") or self.bounds[0] > self.bounds[1]
+        ):
+            raise ValueError(f"tensor {self.name}: bounds are two integers that ascend")
         return self
 
     def row_shape(self, max_tokens: int) -> tuple[int, ...]:

@@ -60,8 +60,8 @@ def _manifest(loaded: ModelFacts, inputs: Sequence[Tensor], outputs: Sequence[Te
     document = {
         "name": loaded.name,
         "task": loaded.task,
-        "inputs": [tensor.model_dump() for tensor in inputs],
-        "outputs": [tensor.model_dump() for tensor in outputs],
+        "inputs": [tensor.model_dump(exclude_none=True) for tensor in inputs],
+        "outputs": [tensor.model_dump(exclude_none=True) for tensor in outputs],
         "labels": loaded.labels,
         "image": loaded.image and loaded.image.model_dump(exclude_none=True),
         "text": loaded.text and loaded.text.model_dump(exclude_none=True),

@@ -96,7 +96,7 @@ class TensorTask(Task):
         return create_model(f"{self.schema_name}Answer", __base__=Timed, outputs=(named, ...))
 
     def _input_type(self, tensor: Tensor) -> Any:
-        row = _lists(_bounded(tensor.dtype), tensor.row_shape(1))
+        row = _lists(_number(tensor), tensor.row_shape(1))
         return _first_of(row, _rows(row, self._max_rows))
 
     def read_json(self, body: Body) -> Any:
@@ -172,8 +172,12 @@ class TensorTask(Task):
         return {"outputs": answer}
 
     def example(self) -> dict[str, Any]:
-        """One row of zeros."""
-        rows = {t.name: np.zeros(t.row_shape(1), t.dtype).tolist() for t in self._inputs}
+        """One row of zeros, or of what is nearest to it."""
+        rows = {}
+        for tensor in self._inputs:
+            low, high = limits_of(tensor)
+            nearest = min(max(0, low), high)
+            rows[tensor.name] = np.full(tensor.row_shape(1), nearest, tensor.dtype).tolist()
         return {"inputs": rows}
 
 
@@ -194,13 +198,21 @@ def _is_finite(array: Array, values: list[Any]) -> bool:
     return bool(np.isfinite(array).all())
 
 
-def _bounded(dtype: str) -> Any:
-    """A number that the dtype can hold, as a type; bounds also refuse NaN and infinity."""
-    if dtype.startswith("float"):
-        most = float(np.finfo(dtype).max)
-        return Annotated[float, Field(ge=-most, le=most)]
-    limits = np.iinfo(dtype)
-    return Annotated[int, Field(ge=int(limits.min), le=int(limits.max))]
+def limits_of(tensor: Tensor) -> tuple[float, float]:
+    """The least and the largest number that an input takes."""
+    if tensor.dtype.startswith("float"):
+        most = float(np.finfo(tensor.dtype).max)
+        return -most, most
+    kind = np.iinfo(tensor.dtype)
+    low, high = tensor.bounds or (kind.min, kind.max)
+    return max(int(kind.min), low), min(int(kind.max), high)
+
+
+def _number(tensor: Tensor) -> Any:
+    """A number that an input takes, as a type; bounds also refuse NaN and infinity."""
+    low, high = limits_of(tensor)
+    kind: Any = float if tensor.dtype.startswith("float") else int
+    return Annotated[kind, Field(ge=low, le=high)]
 
 
 def _lists(item: Any, shape: Sequence[int]) -> Any:
@@ -234,4 +246,5 @@ def _wanted(tensor: Tensor) -> str:
     """What an input has to be, as a refusal."""
     dims = [str(dim) for dim in tensor.shape[1:]]
     row, rows = (f"[{', '.join(shape)}]" for shape in (dims, ["rows", *dims]))
-    return f"{tensor.name}: send {tensor.dtype} numbers of shape {row} or {rows}"
+    limits = "" if tensor.bounds is None else " from {} to {}".format(*tensor.bounds)
+    return f"{tensor.name}: send {tensor.dtype} numbers{limits} of shape {row} or {rows}"

@@ -50,6 +50,18 @@ def test_what_was_written_is_read(fields: dict[str, Any], tmp_path: Path) -> Non
     assert manifest.model_dump(mode="json", exclude_unset=True) == fields
 
 
+@pytest.mark.parametrize("bounds", [[0, 9], [5, 5], [-3, 2**40]])
+def test_an_integer_input_may_have_bounds(bounds: list[int]) -> None:
+    given = tensor(dtype="int64", bounds=bounds)
+    assert Tensor.model_validate(given).bounds == tuple(bounds)
+
+
+@pytest.mark.parametrize(("dtype", "bounds"), [("float32", [0, 1]), ("int64", [1, 0])])
+def test_bounds_are_integers_that_ascend(dtype: str, bounds: list[int]) -> None:
+    with pytest.raises(ValidationError, match="bounds are two integers that ascend"):
+        Tensor.model_validate(tensor(dtype=dtype, bounds=bounds))
+
+
 def test_an_image_that_does_not_say_how_it_is_resized_is_stretched(tmp_path: Path) -> None:
     """Manifests of before there was anything else say nothing of it."""
     fields = image_fields(image={"height": 2, "width": 3})

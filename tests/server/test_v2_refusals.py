@@ -110,6 +110,7 @@ REFUSED: list[tuple[Request, str]] = [
 ]  # fmt: skip
 
 
+@pytest.mark.row(77, 79)
 @pytest.mark.parametrize(("asked", "error"), REFUSED, ids=range(len(REFUSED)))
 async def test_a_body_that_does_not_fit_is_refused(
     tmp_path: Path, asked: Request, error: str
@@ -130,6 +131,7 @@ async def test_a_row_that_is_not_finite_is_named(tmp_path: Path, door: Door) -> 
         assert answer.json["error"] == "input: row 77 holds a number that is not finite"
 
 
+@pytest.mark.row(81)
 @pytest.mark.parametrize(
     ("ids", "error"),
     [
@@ -150,6 +152,24 @@ async def test_ids_outside_the_vocabulary_are_refused(
         asked = request(parts, *[one.tobytes() for one in arrays])
         answer = await send(way, "/v2/models/mood/infer", asked)
         assert (answer.status, answer.json["error"]) == (400, error)
+
+
+@pytest.mark.row(81)
+@pytest.mark.parametrize("wrong", [-1, 10])
+async def test_ids_of_a_tensor_model_are_bounded(tmp_path: Path, door: Door, wrong: int) -> None:
+    ids = tensor("input", "int64", 4).model_copy(update={"bounds": (0, 9)})
+    rows = np.array([[0, 9, 1, 2], [3, wrong, 4, 5]])
+    named = {"instances": [{"input": row} for row in rows.tolist()]}
+    async with working(tmp_path, numbers(inputs=(ids,))) as worker, door(worker) as way:
+        for asked in (
+            request([in_json("input", rows)]),
+            request([raw("input", rows)], rows.tobytes()),
+        ):
+            answer = await send(way, INFER, asked)
+            assert answer.status == 400
+            assert answer.json["error"] == "input: row 1 holds a value outside 0 to 9"
+        answer = await way.post_json(named, "/v1/models/sums:predict")
+        assert answer.json["error"] == "input: row 1 holds a value outside 0 to 9"
 
 
 async def test_inputs_that_differ_in_rows_or_tokens_are_refused(tmp_path: Path, door: Door) -> None:

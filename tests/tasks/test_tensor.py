@@ -84,6 +84,7 @@ def test_more_rows_than_the_limit_are_too_large() -> None:
         assert "limits.max_rows" in error.hint
 
 
+@pytest.mark.row(77, 79)
 @pytest.mark.parametrize(
     "inputs",
     [
@@ -108,6 +109,7 @@ def test_the_input_at_fault_is_named() -> None:
     assert str(wrong_copy) == "copy: send int64 numbers of shape [] or [rows]"
 
 
+@pytest.mark.row(77)
 @pytest.mark.parametrize(
     ("task", "inputs"),
     [
@@ -165,6 +167,24 @@ def test_an_integer_must_fit_its_dtype(dtype: str) -> None:
         assert array.tolist() == [[value]]
     for value in (int(limits.min) - 1, int(limits.max) + 1, 1.0, 0.5, True):
         assert type(refusal(task, [value])) is Unprocessable
+
+
+@pytest.mark.row(81)
+@pytest.mark.parametrize(("dtype", "bounds"), [("int64", (0, 9)), ("int32", (0, 9))])
+def test_an_id_must_be_in_the_vocabulary(dtype: str, bounds: tuple[int, int]) -> None:
+    ids = tensor("ids", dtype, 2).model_copy(update={"bounds": bounds})
+    task = task_of(numbers(inputs=(ids,)))
+    assert prepared(task, [0, 9]).tensors["ids"].tolist() == [[0, 9]]
+    for wrong in (-1, 10):
+        error = refusal(task, [0, wrong])
+        assert type(error) is Unprocessable
+        assert str(error) == f"ids: send {dtype} numbers from 0 to 9 of shape [2] or [rows, 2]"
+
+
+def test_the_example_lies_within_the_bounds() -> None:
+    ids = tensor("ids", "int64", 2).model_copy(update={"bounds": (5, 9)})
+    task = task_of(numbers(inputs=(ids,)))
+    assert task.example() == {"inputs": {"ids": [5, 5]}}
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float32"])

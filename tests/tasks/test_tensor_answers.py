@@ -45,6 +45,7 @@ def test_an_answer_does_not_change_with_the_memory_it_came_from() -> None:
     assert answer["outputs"]["_grid"] == GRID
 
 
+@pytest.mark.row(79)
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 @pytest.mark.parametrize("place", [(0, 0), (1, 2)])
 def test_a_number_that_json_does_not_have_fails_the_row(

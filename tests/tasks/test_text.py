@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import orjson
 import pytest
 
 from inferctl.bundles.manifest import TOKENIZER_FILE
-from inferctl.errors import BundleError, RequestError, TooLarge, Unprocessable
+from inferctl.errors import BundleError, EmptyText, RequestError, TooLarge, Unprocessable
 from inferctl.settings import LimitsSettings
 from inferctl.tasks.base import Task, parse_json
 from inferctl.tasks.text import TextTask
@@ -48,6 +49,7 @@ def test_only_the_inputs_of_the_graph_are_made(tmp_path: Path) -> None:
     assert list(task_of(one_input, bundle).preprocess("good").tensors) == ["input_ids"]
 
 
+@pytest.mark.row(75)
 @pytest.mark.parametrize("words", [MAX_TOKENS - 3, MAX_TOKENS - 2, MAX_TOKENS - 1, 20])
 def test_a_text_longer_than_the_window_is_cut(task: Task, words: int) -> None:
     row = ids(task, " ".join(["good"] * words))
@@ -60,12 +62,14 @@ def test_a_byte_order_mark_is_not_part_of_the_text(task: Task) -> None:
     assert ids(task, "good\ufeff") == [CLS, UNK, SEP]
 
 
+@pytest.mark.row(72)
 @pytest.mark.parametrize("text", [" ", "\t\n ", "\u2003", "\ufeff", "\ufeff "])
 def test_a_text_without_tokens_is_unprocessable(task: Task, text: str) -> None:
-    with pytest.raises(Unprocessable, match="no token"):
+    with pytest.raises(EmptyText, match="no token"):
         task.preprocess(text)
 
 
+@pytest.mark.row(50)
 @pytest.mark.parametrize("text", ["\0", "good\0film"])
 def test_a_nul_character_is_unprocessable(task: Task, text: str) -> None:
     with pytest.raises(Unprocessable, match="NUL"):
@@ -80,12 +84,13 @@ def test_a_token_outside_the_vocabulary_is_unprocessable(tmp_path: Path) -> None
 
 
 def test_an_empty_text_is_unprocessable(task: Task) -> None:
-    with pytest.raises(Unprocessable):
+    with pytest.raises(EmptyText):
         task.read_json(b'{"text": ""}')
-    with pytest.raises(Unprocessable, match="empty"):
+    with pytest.raises(EmptyText, match="empty"):
         task.read_raw(b"", {})
 
 
+@pytest.mark.row(73)
 @pytest.mark.parametrize("character", ["a", "ä", "😀"])
 def test_length_is_counted_in_characters(task: Task, character: str) -> None:
     longest = character * MAX_CHARS
@@ -97,12 +102,26 @@ def test_length_is_counted_in_characters(task: Task, character: str) -> None:
         task.read_raw((longest + character).encode(), {})
 
 
+@pytest.mark.row(73)
+@pytest.mark.parametrize("size", [MAX_CHARS * 4 + 1, 10**7])
+def test_a_text_that_is_far_too_long_is_refused_unread(task: Task, size: int) -> None:
+    text = b"a" * size
+    body = b'{"text": "%b"}' % text
+    begun_s = time.thread_time()
+    for read, given in ((task.element, text), (task.read_json, body)):
+        with pytest.raises(TooLarge):
+            read(given)
+    assert time.thread_time() - begun_s < 0.01
+
+
+@pytest.mark.row(50)
 @pytest.mark.parametrize("body", [b'{"text": "\\ud800"}', b'{"text": "\\ud83d \\ude00"}'])
 def test_half_a_character_is_malformed(task: Task, body: bytes) -> None:
     with pytest.raises(RequestError):
         task.read_json(body)
 
 
+@pytest.mark.row(50)
 @pytest.mark.parametrize("body", [b"\xff", b"\xed\xa0\x80", b"\xc0\xaf", "good".encode("utf-16")])
 def test_a_raw_text_that_is_not_utf_8_is_malformed(task: Task, body: bytes) -> None:
     with pytest.raises(RequestError, match="not UTF-8"):

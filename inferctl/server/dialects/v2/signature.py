@@ -10,7 +10,7 @@ from inferctl.bundles.manifest import Manifest, Tensor
 from inferctl.settings import LimitsSettings
 from inferctl.tasks.base import Task
 from inferctl.tasks.bounds import SLACK_NAMES, Bounds
-from inferctl.tasks.tensor import tensor_bounds
+from inferctl.tasks.tensor import limits_of, tensor_bounds
 
 if TYPE_CHECKING:
     from inferctl.server.dialects.v2.inference import Inference
@@ -76,7 +76,7 @@ def free_dims(tensor: Tensor) -> list[int]:
 
 def _port(tensor: Tensor, manifest: Manifest) -> Port:
     dtype, is_float = np.dtype(tensor.dtype), tensor.dtype.startswith("float")
-    low, high = _bounds(dtype)
+    low, high = limits_of(tensor)
     if manifest.text and not is_float:
         # Whatever is not the ids marks tokens, by 0 and 1.
         low, high = 0, manifest.text.vocab_size - 1 if tensor.name == "input_ids" else 1
@@ -86,16 +86,10 @@ def _port(tensor: Tensor, manifest: Manifest) -> Port:
         dtype,
         tuple(free_dims(tensor)[1:]),
         is_float,
-        manifest.text is not None and not is_float,
+        not is_float and (manifest.text is not None or tensor.bounds is not None),
         low,
         high,
     )
-
-
-def _bounds(dtype: np.dtype[Any]) -> tuple[float, float]:
-    if dtype.kind == "f":
-        return float(np.finfo(dtype).min), float(np.finfo(dtype).max)
-    return int(np.iinfo(dtype).min), int(np.iinfo(dtype).max)
 
 
 def _json_bounds(manifest: Manifest, limits: LimitsSettings, task: Task) -> Bounds:
