@@ -6,7 +6,7 @@ come from is `sources.py`.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Literal, TypeVar, get_args
 
 from pydantic import (
     BaseModel,
@@ -32,7 +32,7 @@ class Section(BaseModel):
     def _is_what_it_looks_like(cls, given: object, info: ValidationInfo) -> object:
         """TOML's `true` is no 1, and no name or path has a control character."""
         wanted = cls.model_fields[info.field_name or ""].annotation
-        if isinstance(given, bool) and wanted is not bool:
+        if isinstance(given, bool) and bool not in (wanted, *get_args(wanted)):
             raise PydanticCustomError("boolean", "should be no boolean")
         if isinstance(given, str) and any(ord(sign) < ord(" ") for sign in given):
             raise PydanticCustomError("control_character", "should have no control characters")

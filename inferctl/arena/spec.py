@@ -15,7 +15,7 @@ class ModelSpec(BaseModel):
     """One version to serve: its place, its bundle, its settings and the descriptor of its arena.
 
     The manifest is told, not read again: an export over a bundle that is being served must not
-    change what a process that is replaced takes its slots for.
+    change what a process that is replaced takes its slots for. `warnings` are for the operator.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -26,6 +26,7 @@ class ModelSpec(BaseModel):
     slots: int
     arena_fd: int
     settings: ModelSettings
+    warnings: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:

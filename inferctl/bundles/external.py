@@ -1,17 +1,20 @@
-"""Which files a graph takes its weights from, read without the onnx package.
+"""Where a graph takes its weights from, read without the onnx package.
 
-A graph names such files itself, and a runtime would open whatever lies beside it: the manifest must
-list what it names.
+A graph names such places itself, and a runtime would open whatever lies beside it: the manifest
+must list the file, and what is taken must lie in it.
 """
 
 from __future__ import annotations
 
 import mmap
+import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 from inferctl.errors import BundleError
 
+_ENTRIES, _KEY, _VALUE = 13, 1, 2
 # The messages of onnx.proto in which a tensor may lie: field number → the message in it.
 FIELDS: dict[str, dict[int, str]] = {
     "ModelProto": {7: "GraphProto", 20: "TrainingInfoProto", 25: "FunctionProto"},
@@ -28,45 +31,75 @@ FIELDS: dict[str, dict[int, str]] = {
         23: "SparseTensorProto",
     },
     "SparseTensorProto": {1: "TensorProto", 2: "TensorProto"},
-    "TensorProto": {13: "StringStringEntryProto"},
+    "TensorProto": {_ENTRIES: "StringStringEntryProto"},
 }
-_ENTRY = "StringStringEntryProto"
-_KEY, _VALUE = 1, 2
-_LOCATION = b"location"
+_LOCATION = "location"
+# What onnx may say of a tensor in another file; it once set attributes of any other name.
+_KEYS = frozenset((_LOCATION, "offset", "length", "checksum"))
+_NUMBER = re.compile(r"[0-9]{1,19}")
 _VARINT, _FIXED64, _DELIMITED, _FIXED32 = 0, 1, 2, 5
 _MAX_DEPTH = 100
 
 
-def external_files(graph: Path) -> frozenset[str]:
+class Span(NamedTuple):
+    """The bytes of a tensor in another file, from `offset` on; `end` is 0 where none is named."""
+
+    location: str
+    offset: int
+    end: int
+
+
+def external_spans(graph: Path) -> frozenset[Span]:
     """The places that the tensors of an ONNX file name, as they are written there.
 
-    Raises BundleError when it is no ONNX file, OSError when it cannot be read.
+    Raises BundleError when it is no ONNX file or names what is no place, OSError when it cannot be
+    read.
     """
     with graph.open("rb") as stream:
         if not graph.stat().st_size:
             return frozenset()
         with mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as data:
             # A string is stored as it is: most graphs need no second look.
-            if data.find(_LOCATION) < 0:
+            if data.find(_LOCATION.encode()) < 0:
                 return frozenset()
             try:
-                return frozenset(_locations(data, "ModelProto", 0, len(data), 0))
+                return frozenset(_spans(data, "ModelProto", 0, len(data), 0))
             except (IndexError, UnicodeDecodeError):
                 raise BundleError("the graph is damaged", where=str(graph)) from None
+            except ValueError as error:
+                raise BundleError(str(error), where=str(graph)) from None
 
 
-def _locations(data: mmap.mmap, message: str, start: int, end: int, depth: int) -> Iterator[str]:
+def _spans(data: mmap.mmap, message: str, start: int, end: int, depth: int) -> Iterator[Span]:
     if depth > _MAX_DEPTH:
         raise IndexError
-    if message == _ENTRY:
-        entry = {number: data[first:last] for number, first, last in _parts(data, start, end)}
-        if entry.get(_KEY) == _LOCATION:
-            yield entry.get(_VALUE, b"").decode()
+    if message == "TensorProto":
+        if entries := dict(_entries(data, start, end)):
+            yield _span(entries)
         return
     inner = FIELDS[message]
     for number, first, last in _parts(data, start, end):
         if number in inner:
-            yield from _locations(data, inner[number], first, last, depth + 1)
+            yield from _spans(data, inner[number], first, last, depth + 1)
+
+
+def _entries(data: mmap.mmap, start: int, end: int) -> Iterator[tuple[str, str]]:
+    """What a tensor says of where its bytes are."""
+    for number, first, last in _parts(data, start, end):
+        if number == _ENTRIES:
+            entry = {field: data[begin:stop] for field, begin, stop in _parts(data, first, last)}
+            yield entry.get(_KEY, b"").decode(), entry.get(_VALUE, b"").decode()
+
+
+def _span(entries: dict[str, str]) -> Span:
+    if unknown := sorted(entries.keys() - _KEYS):
+        raise ValueError(f"the graph says {unknown[0]!r:.100} of its weights, which is no place")
+    offset, length = entries.get("offset", "0"), entries.get("length", "0")
+    if not (_NUMBER.fullmatch(offset) and _NUMBER.fullmatch(length)):
+        raise ValueError(f"the graph takes {length!r:.40} bytes at {offset!r:.40} of another file")
+    return Span(
+        entries.get(_LOCATION, ""), int(offset), int(offset) + int(length) if int(length) else 0
+    )
 
 
 def _parts(data: mmap.mmap, start: int, end: int) -> Iterator[tuple[int, int, int]]:

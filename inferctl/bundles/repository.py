@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
+import stat
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from inferctl.bundles.external import external_files
+from inferctl.bundles.external import external_spans
 from inferctl.bundles.manifest import (
     DATA_FILE,
     GRAPH_FILE,
@@ -90,13 +92,23 @@ def check_graph(bundle: Path, manifest: Manifest) -> None:
 def check_file(bundle: Path, manifest: Manifest, name: str) -> Path:
     """The path of a file that the manifest lists. Raises BundleError as `open_bundle`."""
     file = bundle / name
-    if Path(name).name != name or file.is_symlink() or not file.is_file():
-        raise BundleError(
-            f"the bundle's file {name!r} is missing or not a plain file",
-            where=str(bundle),
-            hint="export the bundle again",
-        )
-    if File.of(file) != manifest.files[name]:
+    try:
+        if Path(name).name != name or not _is_plain(file):
+            raise BundleError(
+                f"the bundle's file {name!r} is missing or not a plain file",
+                where=str(bundle),
+                hint="export the bundle again",
+            )
+        if file.stat().st_nlink != 1:
+            raise BundleError(
+                f"the bundle's file {name!r} has a second name, by which it can be changed",
+                where=str(bundle),
+                hint="copy the bundle instead of linking to it",
+            )
+        measured = File.of(file)
+    except OSError as error:
+        raise _unreadable(f"the bundle's file {name!r}", bundle, error) from None
+    if measured != manifest.files[name]:
         raise BundleError(
             f"the bundle's file {name!r} is not what was exported (SHA-256 differs)",
             where=str(bundle),
@@ -105,15 +117,40 @@ def check_file(bundle: Path, manifest: Manifest, name: str) -> Path:
     return file
 
 
+def _is_plain(file: Path) -> bool:
+    """Raises OSError where that cannot be seen."""
+    try:
+        return stat.S_ISREG(file.lstat().st_mode)
+    except FileNotFoundError:
+        return False
+
+
 def _check_weights(bundle: Path, manifest: Manifest) -> None:
     """Refuse a graph that would have another file opened than the one that was checked."""
-    allowed = {DATA_FILE} & manifest.files.keys()
-    for name in sorted(external_files(bundle / GRAPH_FILE) - allowed):
-        raise BundleError(
-            f"the graph takes weights from {name!r:.200}, which the manifest does not list",
-            where=str(bundle),
-            hint=f"weights lie in the graph, or in {DATA_FILE} beside it; export the bundle again",
-        )
+    try:
+        spans = external_spans(bundle / GRAPH_FILE)
+    except OSError as error:
+        raise _unreadable("the graph", bundle, error) from None
+    size = manifest.files[DATA_FILE].bytes if DATA_FILE in manifest.files else 0
+    for span in sorted(spans):
+        if span.location != DATA_FILE or DATA_FILE not in manifest.files:
+            raise BundleError(
+                f"the graph takes weights from {span.location!r:.200}, "
+                "which the manifest does not list",
+                where=str(bundle),
+                hint=f"weights lie in the graph, or in {DATA_FILE} beside it; "
+                "export the bundle again",
+            )
+        if max(span.offset, span.end) > size:
+            raise BundleError(
+                f"the graph takes weights from beyond the end of {DATA_FILE}",
+                where=str(bundle),
+                hint="export the bundle again",
+            )
+
+
+def _unreadable(what: str, bundle: Path, error: OSError) -> BundleError:
+    return BundleError(f"cannot read {what}: {error.strerror}", where=str(bundle))
 
 
 def version_folders(root: Path) -> dict[str, dict[int, Path]]:
@@ -166,10 +203,17 @@ def list_bundles(root: Path) -> list[Shelved]:
 
 def _folder(root: Path) -> Path:
     """An existing folder with a name of its own. Raises BundleError."""
-    if not root.is_dir():
+    try:
+        if not stat.S_ISDIR(root.stat().st_mode):
+            raise NotADirectoryError
+        with os.scandir(root):  # else it would seem to be empty
+            pass
+    except (FileNotFoundError, NotADirectoryError):
         raise BundleError(
             "no such folder of models", where=str(root), hint="make one with `inferctl export`"
-        )
+        ) from None
+    except OSError as error:
+        raise _unreadable("the folder of models", root, error) from None
     # `.` and `..` have no name to hold against the manifest.
     return root if root.name.strip(".") else root.resolve()
 

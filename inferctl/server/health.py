@@ -155,6 +155,8 @@ class State:
             f"{version} is not served: {reason}"
             for version, reason in self.catalogue.roster.problems.items()
         ]
+        for model in self.catalogue.models.values():
+            warnings += [f"{model.name}: {warning}" for warning in model.offer.warnings]
         asked_auto = any(runtime.device == "auto" for runtime in self._runtimes())
         if asked_auto and not on_cuda and self.is_loaded():
             warnings.append("no CUDA device: the models run on the CPU")

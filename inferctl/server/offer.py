@@ -58,6 +58,7 @@ class Offer:
         self.name = spec.name
         self.manifest = spec.manifest
         self.settings = spec.settings
+        self.warnings = spec.warnings
         alike = next((other for other in others if other.has_task_of(spec)), None)
         self.task: Task = (
             alike.task if alike else task_for(Path(spec.bundle), spec.manifest, spec.settings)

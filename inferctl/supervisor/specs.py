@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import structlog
+
 from inferctl.arena.layout import arena_bytes
 from inferctl.arena.memory import create_memory
 from inferctl.arena.spec import ModelSpec
+from inferctl.bundles.access import check_access
 from inferctl.bundles.manifest import Manifest
 from inferctl.bundles.repository import Bundle
 from inferctl.cores import available_cores
 from inferctl.errors import BundleError
 from inferctl.settings import ModelSettings, Settings
 from inferctl.supervisor.contradictions import check_model
+
+log = structlog.get_logger()
 
 
 def own_settings(name: str, settings: Settings) -> ModelSettings:
@@ -25,8 +30,12 @@ def own_settings(name: str, settings: Settings) -> ModelSettings:
 
 
 def model_spec(place: int, bundle: Bundle, own: ModelSettings, workers: int) -> ModelSpec:
-    """A version's spec with its arena made. Raises StartError when there is no memory for it."""
+    """A version's spec with its arena made. Raises StartError when there is no memory for it, or
+    when anybody may change it."""
     manifest = bundle.manifest
+    warnings = check_access(bundle)
+    for warning in warnings:
+        log.warning(warning, model=manifest.name, version=manifest.version)
     # Any worker may hold the whole queue; pages that no row touches cost nothing.
     slots = own.limits.max_queue_rows * workers
     return ModelSpec(
@@ -36,6 +45,7 @@ def model_spec(place: int, bundle: Bundle, own: ModelSettings, workers: int) -> 
         slots=slots,
         arena_fd=create_memory(f"arena-{manifest.name}", arena_bytes(manifest, slots)),
         settings=own,
+        warnings=warnings,
     )
 
 

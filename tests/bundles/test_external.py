@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 from pathlib import Path
 
 import numpy as np
@@ -9,24 +11,21 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper, onnx_ml_pb2
 
-from inferctl.bundles.external import FIELDS, external_files
+from inferctl.bundles.external import FIELDS, Span, external_spans
 from inferctl.bundles.manifest import DATA_FILE, GRAPH_FILE, read_manifest
 from inferctl.bundles.repository import check_graph, open_bundle
 from inferctl.errors import BundleError
 from tests.graphs import image_fields, image_graph, write_bundle
 
 
-def place(tensor: TensorProto, location: str) -> TensorProto:
-    """The tensor, its bytes said to lie in a file."""
+def weight(location: str, **entries: str) -> TensorProto:
+    """A tensor whose bytes are said to lie in a file."""
+    tensor = numpy_helper.from_array(np.zeros(4, np.float32), "w")
     tensor.ClearField("raw_data")
     tensor.data_location = TensorProto.EXTERNAL
-    tensor.external_data.add(key="offset", value="0")
-    tensor.external_data.add(key="location", value=location)
+    for key, value in ({"offset": "0"} | entries | {"location": location}).items():
+        tensor.external_data.add(key=key, value=value)
     return tensor
-
-
-def weight(location: str) -> TensorProto:
-    return place(numpy_helper.from_array(np.zeros(4, np.float32), "w"), location)
 
 
 def written(tmp_path: Path, graph: onnx.GraphProto) -> Path:
@@ -35,11 +34,13 @@ def written(tmp_path: Path, graph: onnx.GraphProto) -> Path:
     return file
 
 
-def bundle_with(tmp_path: Path, location: str | None, *, listed: bool = True) -> Path:
-    """A bundle whose graph takes an unused weight from `location`."""
+def bundle_with(
+    tmp_path: Path, location: str | None, *, listed: bool = True, **entries: str
+) -> Path:
+    """A bundle whose graph takes an unused weight from `location`; beside it lie no bytes."""
     graph = image_graph()
     if location is not None:
-        graph.graph.initializer.append(weight(location))
+        graph.graph.initializer.append(weight(location, **entries))
     folder = tmp_path / "m" / "1"
     fields = image_fields(name="m", version=1)
     if listed:
@@ -68,25 +69,22 @@ def test_a_location_is_found_wherever_a_tensor_may_lie(tmp_path: Path) -> None:
     ]
     graph = helper.make_graph(nodes, "outer", [], [], [weight("initializer")])
     graph.sparse_initializer.append(sparse)
-    assert external_files(written(tmp_path, graph)) == {
-        "initializer",
-        "attribute",
-        "subgraph",
-        "sparse",
-        "indices",
+    assert external_spans(written(tmp_path, graph)) == {
+        Span(location, 0, 0)
+        for location in ("initializer", "attribute", "subgraph", "sparse", "indices")
     }
 
 
 def test_a_graph_that_only_speaks_of_a_location_names_no_file(tmp_path: Path) -> None:
     graph = helper.make_graph([helper.make_node("Relu", ["location"], ["y"])], "g", [], [])
-    assert external_files(written(tmp_path, graph)) == frozenset()
+    assert external_spans(written(tmp_path, graph)) == frozenset()
 
 
 @pytest.mark.parametrize("content", [b"\x3a\xff\x01location", b"\x3a" + b"\xff" * 12 + b"location"])
 def test_a_file_that_is_cut_short_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "some.onnx").write_bytes(content)
     with pytest.raises(BundleError, match="the graph is damaged"):
-        external_files(tmp_path / "some.onnx")
+        external_spans(tmp_path / "some.onnx")
 
 
 def test_graphs_without_end_are_refused(tmp_path: Path) -> None:
@@ -96,7 +94,7 @@ def test_graphs_without_end_are_refused(tmp_path: Path) -> None:
         content = bytes([number << 3 | 2]) + size + content
     (tmp_path / "some.onnx").write_bytes(content)
     with pytest.raises(BundleError, match="the graph is damaged"):
-        external_files(tmp_path / "some.onnx")
+        external_spans(tmp_path / "some.onnx")
 
 
 @pytest.mark.parametrize("check", ["open_bundle", "check_graph"])
@@ -110,9 +108,20 @@ def test_weights_beside_the_graph_are_checked_by_hash(tmp_path: Path, check: str
         open_bundle(folder) if check == "open_bundle" else check_graph(folder, manifest)
 
 
+@pytest.mark.row(106)
 @pytest.mark.parametrize(
     "location",
-    ["../model.onnx.data", "/etc/passwd", "other.data", "manifest.json", "./model.onnx.data", ""],
+    [
+        "../model.onnx.data",
+        "a/../../model.onnx.data",
+        "/etc/passwd",
+        "/proc/self/environ",
+        "folder/model.onnx.data",
+        "other.data",
+        "manifest.json",
+        "./model.onnx.data",
+        "",
+    ],
 )
 def test_weights_from_anywhere_else_are_refused(tmp_path: Path, location: str) -> None:
     folder = bundle_with(tmp_path, location)
@@ -121,6 +130,57 @@ def test_weights_from_anywhere_else_are_refused(tmp_path: Path, location: str) -
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.row(106)
+@pytest.mark.parametrize(
+    ("entries", "what"),
+    [
+        ({"offset": "-4096"}, "bytes at '-4096' of another file"),
+        ({"length": "-1"}, "takes '-1' bytes"),
+        ({"length": "1e3"}, "takes '1e3' bytes"),
+        ({"offset": "9" * 5000}, "of another file"),
+        ({"length": str(10**15)}, r"beyond the end of model\.onnx\.data"),
+        ({"offset": "1"}, r"beyond the end of model\.onnx\.data"),
+        ({"offset": "0", "length": "1"}, r"beyond the end of model\.onnx\.data"),
+        ({"__class__": "x"}, "says '__class__' of its weights"),
+    ],
+)
+def test_weights_that_are_not_in_their_file_are_refused(
+    tmp_path: Path, entries: dict[str, str], what: str
+) -> None:
+    folder = bundle_with(tmp_path, DATA_FILE, **entries)
+    with pytest.raises(BundleError, match=what) as caught:
+        open_bundle(folder)
+    assert len(str(caught.value)) < 400
+
+
+def test_weights_at_the_very_end_of_their_file_are_in_it(tmp_path: Path) -> None:
+    folder = bundle_with(tmp_path, DATA_FILE, offset="0", length="0")
+    open_bundle(folder)
+
+
+@pytest.mark.row(106)
+@pytest.mark.parametrize("name", [DATA_FILE, GRAPH_FILE])
+def test_a_file_with_a_second_name_is_refused(tmp_path: Path, name: str) -> None:
+    """Who has the other one may change what was looked at."""
+    folder = bundle_with(tmp_path, DATA_FILE)
+    os.link(folder / name, tmp_path / "elsewhere")
+    with pytest.raises(BundleError, match=rf"'{re.escape(name)}' has a second name"):
+        open_bundle(folder)
+
+
+@pytest.mark.row(106)
+@pytest.mark.parametrize("location", ["../secret", "link", "folder/secret"])
+def test_what_a_graph_must_not_have_is_not_even_opened(tmp_path: Path, location: str) -> None:
+    folder = bundle_with(tmp_path, location)
+    secret = folder.parent / "secret"
+    os.mkfifo(secret)  # whoever opens it waits for ever
+    (folder / "link").symlink_to(secret)
+    (folder / "folder").symlink_to(folder.parent)
+    with pytest.raises(BundleError, match="takes weights from"):
+        open_bundle(folder)
+
+
+@pytest.mark.row(106)
 def test_weights_that_the_manifest_does_not_list_are_refused(tmp_path: Path) -> None:
     folder = bundle_with(tmp_path, DATA_FILE, listed=False)
     (folder / DATA_FILE).write_bytes(b"\0" * 16)
@@ -128,6 +188,15 @@ def test_weights_that_the_manifest_does_not_list_are_refused(tmp_path: Path) -> 
         open_bundle(folder)
 
 
+@pytest.mark.row(106)
+def test_weights_that_are_missing_are_refused(tmp_path: Path) -> None:
+    folder = bundle_with(tmp_path, DATA_FILE)
+    (folder / DATA_FILE).unlink()
+    with pytest.raises(BundleError, match="missing or not a plain file"):
+        open_bundle(folder)
+
+
+@pytest.mark.row(106)
 def test_weights_that_are_a_link_are_refused(tmp_path: Path) -> None:
     folder = bundle_with(tmp_path, DATA_FILE)
     (folder / DATA_FILE).rename(tmp_path / "elsewhere")
@@ -138,4 +207,4 @@ def test_weights_that_are_a_link_are_refused(tmp_path: Path) -> None:
 
 def test_a_graph_without_weights_elsewhere_needs_no_second_look(tmp_path: Path) -> None:
     folder = bundle_with(tmp_path, None, listed=False)
-    assert external_files(folder / GRAPH_FILE) == frozenset()
+    assert external_spans(folder / GRAPH_FILE) == frozenset()

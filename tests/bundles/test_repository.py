@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +22,8 @@ from inferctl.bundles.repository import (
 )
 from inferctl.errors import BundleError
 from tests.graphs import image_fields, image_graph, write_bundle
+
+NOBODY = 65_534
 
 
 def put(models: Path, name: str, version: int, **changes: Any) -> Path:
@@ -45,6 +51,7 @@ def test_an_intact_bundle_opens(tmp_path: Path) -> None:
     assert bundle.manifest.name == "a"
 
 
+@pytest.mark.row(104)
 @pytest.mark.parametrize("damage", [b"", b"x", b"other bytes of another length"])
 def test_a_changed_file_is_refused(damage: bytes, tmp_path: Path) -> None:
     folder = put(tmp_path, "a", 1)
@@ -54,6 +61,7 @@ def test_a_changed_file_is_refused(damage: bytes, tmp_path: Path) -> None:
         open_bundle(folder)
 
 
+@pytest.mark.row(105)
 def test_a_flipped_bit_is_seen_though_the_size_is_right(tmp_path: Path) -> None:
     folder = put(tmp_path, "a", 1)
     graph = folder / GRAPH_FILE
@@ -65,6 +73,7 @@ def test_a_flipped_bit_is_seen_though_the_size_is_right(tmp_path: Path) -> None:
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.row(104)
 def test_a_missing_file_is_refused(tmp_path: Path) -> None:
     folder = put(tmp_path, "a", 1)
     (folder / GRAPH_FILE).unlink()
@@ -72,6 +81,53 @@ def test_a_missing_file_is_refused(tmp_path: Path) -> None:
         open_bundle(folder)
 
 
+@pytest.mark.row(104)
+def test_a_folder_in_the_place_of_a_file_is_refused(tmp_path: Path) -> None:
+    folder = put(tmp_path, "a", 1)
+    (folder / GRAPH_FILE).unlink()
+    (folder / GRAPH_FILE).mkdir()
+    with pytest.raises(BundleError, match="not a plain file"):
+        open_bundle(folder)
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A folder that others may enter, unlike pytest's own."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
+
+
+@contextmanager
+def without_privileges() -> Iterator[None]:
+    """Root, as whom tests may run, may read anything."""
+    before = os.geteuid()
+    os.seteuid(before or NOBODY)
+    try:
+        yield
+    finally:
+        os.seteuid(before)
+
+
+@pytest.mark.row(104, 120)
+@pytest.mark.parametrize(
+    ("place", "what"),
+    [
+        (".", "cannot read the folder of models: Permission denied"),
+        ("a/1/manifest.json", "cannot read the manifest: Permission denied"),
+        ("a/1/model.onnx", r"cannot read the bundle's file 'model\.onnx': Permission denied"),
+    ],
+)
+def test_what_may_not_be_read_is_named(open_folder: Path, place: str, what: str) -> None:
+    models = open_folder / "models"
+    put(models, "a", 1)
+    (models / place).chmod(0)
+    with without_privileges(), pytest.raises(BundleError, match=what):
+        find_bundles(models)
+    (models / place).chmod(0o755)
+
+
+@pytest.mark.row(104)
 def test_a_link_is_refused_though_its_content_is_right(tmp_path: Path) -> None:
     folder = put(tmp_path, "a", 1)
     (folder / GRAPH_FILE).rename(tmp_path / "elsewhere")
@@ -110,6 +166,7 @@ def test_an_older_version_may_be_damaged(tmp_path: Path) -> None:
     assert found(tmp_path) == [("a", 2)]
 
 
+@pytest.mark.row(104)
 def test_a_damaged_newest_version_is_not_silently_replaced_by_an_older_one(tmp_path: Path) -> None:
     put(tmp_path, "a", 1)
     (put(tmp_path, "a", 2) / GRAPH_FILE).unlink()
@@ -171,6 +228,7 @@ def test_an_empty_folder_holds_no_bundle(tmp_path: Path) -> None:
     assert caught.value.where == str(tmp_path)
 
 
+@pytest.mark.row(104)
 def test_a_folder_that_is_not_there_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BundleError, match="no such folder of models"):
         find_bundles(tmp_path / "absent")

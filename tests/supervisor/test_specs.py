@@ -8,23 +8,36 @@ from pathlib import Path
 import pytest
 
 from inferctl.arena.layout import arena_bytes
+from inferctl.bundles import access
 from inferctl.bundles.manifest import Manifest
-from inferctl.bundles.repository import Bundle
 from inferctl.errors import BundleError, SettingsError
 from inferctl.settings import Settings
 from inferctl.supervisor.specs import check_takes_over, model_spec, own_settings
-from tests.tasks.tinybundles import classifier, detector, numbers, tensor
-
-SHAPES = Bundle(Path("models/shapes/3"), detector())
+from tests.tasks.tinybundles import classifier, detector, laid_down, numbers, tensor
 
 
 @pytest.mark.parametrize(("rows", "workers", "slots"), [(8, 1, 8), (8, 2, 16), (1, 3, 3)])
-def test_every_worker_could_hold_the_whole_queue(rows: int, workers: int, slots: int) -> None:
+def test_every_worker_could_hold_the_whole_queue(
+    tmp_path: Path, rows: int, workers: int, slots: int
+) -> None:
+    shapes = laid_down(tmp_path, detector())
     settings = Settings.model_validate({"limits": {"max_queue_rows": rows}})
-    spec = model_spec(5, SHAPES, own_settings("shapes", settings), workers)
+    spec = model_spec(5, shapes, own_settings("shapes", settings), workers)
     assert (spec.place, spec.slots) == (5, slots)
-    assert os.fstat(spec.arena_fd).st_size == arena_bytes(SHAPES.manifest, slots)
+    assert os.fstat(spec.arena_fd).st_size == arena_bytes(shapes.manifest, slots)
     os.close(spec.arena_fd)
+
+
+def test_who_may_change_a_version_is_said_in_the_log_and_to_the_workers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bundle = laid_down(tmp_path, detector())
+    monkeypatch.setattr(access, "ROOT", os.getuid())
+    bundle.path.chmod(0o777)
+    spec = model_spec(5, bundle, own_settings("shapes", Settings()), 1)
+    os.close(spec.arena_fd)
+    assert spec.warnings == ("anybody may change the folder 3; chmod o-w",)
+    assert spec.warnings[0] in capsys.readouterr().out
 
 
 def test_the_settings_of_all_versions_say_nothing_of_which_there_are() -> None:

@@ -14,17 +14,18 @@ from inferctl.errors import StartError
 from inferctl.settings import LimitsSettings, ModelSettings
 from inferctl.supervisor import stock as module
 from inferctl.supervisor.stock import Stock
-from tests.tasks.tinybundles import numbers
+from tests.tasks.tinybundles import laid_down, numbers
 
 OWN = ModelSettings(limits=LimitsSettings(max_queue_rows=4))
 
 
 def bundle(name: str, version: int = 1) -> Bundle:
-    return Bundle(Path("models") / name / str(version), numbers(name=name, version=version))
+    return laid_down(Path("models"), numbers(name=name, version=version))
 
 
 @pytest.fixture
-def stock() -> Stock:
+def stock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stock:
+    monkeypatch.chdir(tmp_path)
     return Stock(Ledger(mmap.mmap(-1, ledger_bytes(3)), 1), 1)
 
 

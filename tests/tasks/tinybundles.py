@@ -9,6 +9,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
 from inferctl.bundles.manifest import (
     GRAPH_FILE,
+    MANIFEST_FILE,
     TOKENIZER_FILE,
     Buckets,
     File,
@@ -17,6 +18,7 @@ from inferctl.bundles.manifest import (
     Tensor,
     TextInput,
 )
+from inferctl.bundles.repository import Bundle
 from inferctl.settings import LimitsSettings, ModelSettings, RuntimeSettings
 from inferctl.tasks.base import Task
 from inferctl.tasks.registry import task_for
@@ -123,6 +125,15 @@ def task_of(
         limits=limits or LimitsSettings(), runtime=runtime or RuntimeSettings(decode="exact")
     )
     return task_for(bundle, described, settings)
+
+
+def laid_down(folder: Path, described: Manifest) -> Bundle:
+    """A bundle with the files that its manifest lists, all of them empty."""
+    path = folder / described.name / str(described.version)
+    path.mkdir(parents=True, exist_ok=True)
+    for name in (MANIFEST_FILE, *described.files):
+        (path / name).touch()
+    return Bundle(path, described)
 
 
 def timed(prediction: dict[str, Any]) -> dict[str, Any]:
