@@ -104,6 +104,7 @@ def test_of_50_reloads_under_32_clients_nobody_notices_anything(shelf: Shelf, se
     assert service.metric("inferctl_in_flight") == 0
 
 
+@pytest.mark.row(104, 105)
 def test_a_broken_version_never_unseats_a_good_one(shelf: Shelf, serve: Serve) -> None:
     service = serve("--workers", "2")
     with asking(service, 4) as clients:

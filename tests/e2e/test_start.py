@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.graphs import image_fields, image_graph, write_bundle
+
 pytestmark = pytest.mark.e2e
 
 
@@ -61,6 +63,7 @@ def the_one_line(result: subprocess.CompletedProcess[str]) -> str:
     return lines[0]
 
 
+@pytest.mark.row(104, 120)
 def test_no_models_folder(tmp_path: Path) -> None:
     result = inferctl("serve", folder=tmp_path)
 
@@ -68,6 +71,7 @@ def test_no_models_folder(tmp_path: Path) -> None:
     assert "inferctl export" in the_one_line(result)
 
 
+@pytest.mark.row(118)
 def test_a_port_in_use_is_named_before_anything_loads(models: Path, tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -78,8 +82,10 @@ def test_a_port_in_use_is_named_before_anything_loads(models: Path, tmp_path: Pa
 
     assert result.returncode == 3
     assert port in the_one_line(result)
+    assert result.stderr.count("\n") == 1, "it said that it was starting"
 
 
+@pytest.mark.row(113)
 def test_cuda_asked_for_and_not_there(models: Path, tmp_path: Path) -> None:
     result = inferctl("serve", str(models), "--port", "0", "--device", "cuda", folder=tmp_path)
 
@@ -87,6 +93,7 @@ def test_cuda_asked_for_and_not_there(models: Path, tmp_path: Path) -> None:
     assert "--device auto" in the_one_line(result)
 
 
+@pytest.mark.row(104, 105)
 @pytest.mark.parametrize("file", ["shapes/1/model.onnx", "sentiment/1/tokenizer.json"])
 def test_a_changed_file_is_not_served(models: Path, tmp_path: Path, file: str) -> None:
     copy = tmp_path / "models"
@@ -141,6 +148,20 @@ def test_a_model_in_the_settings_that_does_not_exist(models: Path, tmp_path: Pat
     assert "shapes" in the_one_line(result)
 
 
+@pytest.mark.row(104, 107)
+def test_a_graph_that_is_as_it_was_made_and_cannot_be_run_is_not_served(tmp_path: Path) -> None:
+    graph = image_graph()
+    graph.graph.node[0].op_type = "Absent"
+    write_bundle(tmp_path / "models" / "pixels" / "1", graph, image_fields())
+
+    result = inferctl("serve", "--port", "0", folder=tmp_path)
+
+    assert result.returncode == 3
+    assert "onnxruntime cannot load the graph" in the_one_line(result)
+    assert "model.onnx" in the_one_line(result)
+
+
+@pytest.mark.row(120)
 def test_an_unwritable_log_is_said_at_start(models: Path, tmp_path: Path) -> None:
     result = inferctl(
         "serve", str(models), "--port", "0", "--set", "logs.path=/dev/null/x", folder=tmp_path

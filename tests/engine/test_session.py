@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
+from onnx import TensorProto, helper
 
 from inferctl.engine import session as session_module
 from inferctl.engine.session import CPU, CUDA, OutOfMemory, RunFailed, Session
@@ -77,6 +79,7 @@ def test_without_a_gpu_it_runs_on_the_cpu(device: str, graph: Path, no_gpu: None
     assert Session(graph, runtime, threads=1).provider == CPU
 
 
+@pytest.mark.row(113)
 def test_cuda_without_a_gpu_is_refused_with_advice(graph: Path, no_gpu: None) -> None:
     with pytest.raises(StartError, match="no CUDA driver") as caught:
         Session(graph, RuntimeSettings(device="cuda"), threads=1)
@@ -104,6 +107,7 @@ def test_the_memory_limit_is_passed_on(graph: Path, asked_for: list[Any]) -> Non
     assert asked_for[0][0][1]["gpu_mem_limit"] == "1000"
 
 
+@pytest.mark.row(113)
 def test_cuda_that_quietly_became_the_cpu_is_refused(graph: Path, asked_for: list[Any]) -> None:
     """onnxruntime serves from the CPU when its CUDA libraries do not load."""
     with pytest.raises(StartError, match="could not start its CUDA provider"):
@@ -132,6 +136,7 @@ def test_a_driver_is_there_when_its_library_loads(
     assert session_module._has_cuda_driver() is found
 
 
+@pytest.mark.row(104)
 @pytest.mark.parametrize("content", [b"", b"this is no graph", b"\x08\x0a\x3a\x00"])
 def test_a_file_that_is_no_graph_is_one_line(content: bytes, tmp_path: Path, no_gpu: None) -> None:
     file = write(tmp_path, content)
@@ -141,6 +146,55 @@ def test_a_file_that_is_no_graph_is_one_line(content: bytes, tmp_path: Path, no_
     assert caught.value.where == str(file)
 
 
+def strange(
+    *nodes: onnx.NodeProto,
+    opset: int = 17,
+    ir_version: int = 10,
+    functions: Sequence[onnx.FunctionProto] = (),
+) -> bytes:
+    """A graph of these nodes, from `x` to `y`, in two domains."""
+    x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, ["rows"]) for name in "xy")
+    model = helper.make_model(
+        helper.make_graph(nodes, "strange", [x], [y]),
+        opset_imports=[helper.make_opsetid("", opset), helper.make_opsetid("own", 1)],
+        ir_version=ir_version, functions=functions,
+    )  # fmt: skip
+    content: bytes = model.SerializeToString()
+    return content
+
+
+def calling(name: str, other: str) -> onnx.FunctionProto:
+    """A function that is nothing but a call of another one."""
+    call = helper.make_node(other, ["a"], ["b"], domain="own")
+    return helper.make_function("own", name, ["a"], ["b"], [call], [helper.make_opsetid("own", 1)])
+
+
+RELU = helper.make_node("Relu", ["x"], ["y"])
+OWN = helper.make_node("F", ["x"], ["y"], domain="own")
+STRANGE = {
+    "opset 99": strange(RELU, opset=99),
+    "opset 0": strange(RELU, opset=0),
+    "IR 99": strange(RELU, ir_version=99),
+    "unknown operator": strange(helper.make_node("Absent", ["x"], ["y"])),
+    "custom library": strange(OWN),
+    "function of itself": strange(OWN, functions=[calling("F", "F")]),
+    "functions of each other": strange(OWN, functions=[calling("F", "G"), calling("G", "F")]),
+    "cycle": strange(RELU, helper.make_node("Relu", ["y"], ["x"])),
+}
+
+
+@pytest.mark.row(107)
+@pytest.mark.parametrize("content", STRANGE.values(), ids=STRANGE)
+def test_a_graph_that_nobody_can_run_is_one_line(
+    content: bytes, tmp_path: Path, no_gpu: None
+) -> None:
+    with pytest.raises(StartError, match="onnxruntime cannot load the graph: ") as caught:
+        Session(write(tmp_path, content), AUTO, threads=1)
+    assert "\n" not in str(caught.value)
+    assert caught.value.exit_code == 3
+
+
+@pytest.mark.row(104)
 def test_a_missing_file_is_one_line(tmp_path: Path, no_gpu: None) -> None:
     with pytest.raises(StartError, match="onnxruntime cannot load the graph: ") as caught:
         Session(tmp_path / "absent.onnx", AUTO, threads=1)

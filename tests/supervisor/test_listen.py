@@ -93,6 +93,7 @@ def test_a_worker_s_socket_outlives_a_descriptor_of_it() -> None:
         socket.create_connection(sockets[0].getsockname()).close()
 
 
+@pytest.mark.row(118)
 @pytest.mark.parametrize("workers", [1, 2])
 def test_the_port_of_another_program_is_refused(workers: int) -> None:
     with socket.create_server((HOST, 0)) as other:
@@ -101,6 +102,7 @@ def test_the_port_of_another_program_is_refused(workers: int) -> None:
     assert "--port" in error.hint
 
 
+@pytest.mark.row(118)
 @pytest.mark.parametrize("workers", [1, 2])
 def test_the_port_of_another_service_of_ours_is_refused(workers: int) -> None:
     with listening(workers=2) as sockets:
@@ -130,15 +132,18 @@ def test_ipv6_is_listened_on() -> None:
         socket.create_connection(sockets[0].getsockname()[:2]).close()
 
 
+@pytest.mark.row(118)
 @pytest.mark.parametrize("host", ["no-such-host.invalid", "256.1.1.1", "a b"])
 def test_a_host_that_does_not_exist_is_refused(host: str) -> None:
     assert "--host" in refusal(host, 0).hint
 
 
+@pytest.mark.row(118)
 def test_an_address_of_another_machine_is_refused() -> None:
     assert "--host" in refusal("192.0.2.1", 0).hint
 
 
+@pytest.mark.row(118)
 def test_a_port_for_the_privileged_is_refused_with_advice(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tests may run as root, to whom the system refuses no port."""
 

@@ -306,6 +306,7 @@ async def test_the_index_tells_of_every_version(tmp_path: Path) -> None:
         }
 
 
+@pytest.mark.row(104, 105)
 def test_at_the_start_every_file_is_looked_at(tmp_path: Path) -> None:
     shelf = Shelf(tmp_path)
     flipped(shelf)
