@@ -13,6 +13,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     long.addoption("--fuzz-seed", type=int, default=46, help="which requests the fuzzer makes")
     long.addoption("--fuzz-requests", type=int, default=1_000_000, help="how many (row 46)")
     long.addoption("--soak-minutes", type=float, default=0.0, help="instead of 60, or 8 hours")
+    long.addoption("--soak-seed", type=int, default=192, help="which incidents come (row 192)")
     long.addoption("--soak-load", type=float, default=0.7, help="share of the measured capacity")
 
 

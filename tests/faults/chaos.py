@@ -70,7 +70,7 @@ class Client:
     def ask(self) -> None:
         """One request, right or wrong."""
         rng, seen = self._rng, self.seen
-        is_bad = rng.random() < BAD_SHARE
+        is_bad = bool(self._bads) and rng.random() < BAD_SHARE
         request: Good | Bad = rng.choice(self._bads) if is_bad else rng.choice(self._goods)
         hurry_s = max(PATIENCE_S * rng.random() ** 2, LEAST_PATIENCE_S)
         seen.asked += 1

@@ -16,7 +16,7 @@ from typing import NamedTuple
 from tests.faults.bad import Bad
 from tests.faults.chaos import Client, Seen
 from tests.faults.good import Good
-from tests.faults.kept import Address
+from tests.faults.kept import Address, Kept
 
 PROCESSES = 2
 CLIENTS_EACH = 8
@@ -72,6 +72,20 @@ def seen_by(parts: Sequence[Future[Seen]]) -> Seen:
     for part in parts:
         whole.add(part.result())
     return whole
+
+
+def ask_again_and_again(address: Address, request: bytes, times: int) -> None:
+    """So many times the same, from each process on one connection."""
+    with ProcessPoolExecutor(PROCESSES, get_context("spawn")) as pool:
+        each = [times // PROCESSES] * PROCESSES
+        list(pool.map(_again_and_again, [address] * PROCESSES, [request] * PROCESSES, each))
+
+
+def _again_and_again(address: Address, request: bytes, times: int) -> None:
+    with Kept(address) as client:
+        for _ in range(times):
+            assert client.ask(request).status == 200
+        assert client.opened == 1
 
 
 def _part(mixture: Mixture, rate: float, seconds: float, seed: int) -> Seen:

@@ -92,10 +92,21 @@ class Scales:
     def __init__(self, pid: int) -> None:
         self._tree = ProcessTree(pid)
 
+    def _pids(self) -> list[int]:
+        return [process.pid for process in self._tree.processes() if not process.ended]
+
     def weigh_mib(self) -> float:
         """Memory of all its processes now."""
-        pids = [process.pid for process in self._tree.processes() if not process.ended]
-        return sum(map(_counted_kib, pids)) / KIB_PER_MIB
+        return sum(map(_counted_kib, self._pids())) / KIB_PER_MIB
+
+    def count(self) -> tuple[int, int]:
+        """Descriptors and threads of all of them now."""
+        folders = [PROC / str(pid) for pid in self._pids()]
+        descriptors, threads = (
+            sum(len(list((folder / what).iterdir())) for folder in folders)
+            for what in ("fd", "task")
+        )
+        return descriptors, threads
 
 
 def _counted_kib(pid: int) -> int:

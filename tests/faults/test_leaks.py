@@ -7,10 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from inferctl.settings import ServerSettings
 from tests.e2e.service import Service
+from tests.faults import bad
 from tests.faults.abuse import IMPATIENT, QUICK, SLOW, Abuse
 from tests.faults.conftest import Say
-from tests.faults.kept import address_of
+from tests.faults.kept import Address, Kept, address_of, post
+from tests.faults.load import ask_again_and_again
 from tests.faults.memory import Scales
 
 pytestmark = pytest.mark.e2e
@@ -22,7 +25,8 @@ TIMES = 100
 @pytest.fixture(scope="module")
 def abused(tiny_models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """A service without patience, which has one worker."""
-    settings = ["models.mood.default=true", "logs.path=/dev/null", *IMPATIENT]
+    known = [one for one in IMPATIENT if one.split("=")[0][7:] in ServerSettings.model_fields]
+    settings = ["models.mood.default=true", "logs.path=/dev/null", *known]
     options = [part for setting in settings for part in ("--set", setting)]
     running = Service(
         [str(tiny_models), "--port", "0", "--workers", "1", *options],
@@ -54,4 +58,40 @@ def test_abuse_a_hundred_times_takes_no_memory(abused: Service, say: Say, abuse:
 
     grown_mib = scales.weigh_mib() - before_mib
     say(f"grown by {grown_mib:.2f} MiB")
+    assert grown_mib <= MAX_GROWTH_MIB
+
+
+# One address has no more than 28,000 ports in a minute.
+SOURCES = 200
+ROW = post(bad.SUMS, b'{"inputs":[1,2,3,4]}')
+
+
+def connect(address: Address, times: int) -> None:
+    """One after the other, with a request on each."""
+    for number in range(times):
+        with Kept(address, f"127.0.1.{1 + number % SOURCES}") as client:
+            assert client.ask(ROW).status == 200
+
+
+@pytest.mark.row(189)
+@pytest.mark.parametrize(
+    ("connections", "requests"),
+    [(1_000, 2_000), pytest.param(100_000, 1_000_000, marks=pytest.mark.faults)],
+    ids=("1,000", "100,000"),
+)
+def test_connections_and_requests_leave_nothing_behind(
+    abused: Service, say: Say, connections: int, requests: int
+) -> None:
+    address, scales = address_of(abused.url), Scales(abused.process.pid)
+    connect(address, min(connections, 5_000))
+    ask_again_and_again(address, ROW, 1_000)
+    before, before_mib = scales.count(), scales.weigh_mib()
+
+    connect(address, connections)
+    ask_again_and_again(address, ROW, requests)
+
+    assert abused.request("/livez").status == 200  # the ends of the others came before it
+    after, grown_mib = scales.count(), scales.weigh_mib() - before_mib
+    say(f"descriptors and threads {before} became {after}, grown by {grown_mib:.2f} MiB")
+    assert max(now - was for now, was in zip(after, before, strict=True)) <= 2
     assert grown_mib <= MAX_GROWTH_MIB

@@ -9,10 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.client.bundles import write_bundles
 from tests.e2e.service import Service
 from tests.faults.conftest import Say
 from tests.faults.good import good_set
+from tests.faults.havoc import endure
 from tests.faults.kept import Kept, address_of
+from tests.faults.kit import write_kit
 from tests.faults.leak import leaking
 from tests.faults.memory import Sample, Scales, trend_of
 from tests.faults.soak import report, soak
@@ -124,4 +127,24 @@ def test_a_hundred_bytes_kept_of_each_request_are_found(
     say(f"soak: {done.trend}, {report(done, REPORTS, 'soak-control', SEED)}")
     assert any("slope" in complaint for complaint in done.trend.complaints())
     assert done.seen.wrong == []
+    assert service.stop() == 0
+
+
+@pytest.mark.e2e
+@pytest.mark.soak
+@pytest.mark.row(192)
+def test_whatever_happens_right_requests_get_their_answers(
+    tmp_path: Path, pytestconfig: pytest.Config, say: Say
+) -> None:
+    models = write_bundles(tmp_path / "models")
+    write_kit(models, "divmin", "gather", "alloc")
+    service = leaking_service(models, tmp_path, 0)
+    minutes, load = minutes_of(pytestconfig, 480), pytestconfig.getoption("--soak-load")
+
+    done = endure(service, minutes, min(load, 0.3), pytestconfig.getoption("--soak-seed"), say)
+
+    (REPORTS / "havoc.txt").write_text("\n".join(done.complaints) + "\n")
+    say(f"havoc: {done.availability:.4%} of {done.seen.goods:,}, {len(done.complaints)} complaints")
+    assert done.availability >= 0.999
+    assert not [complaint for complaint in done.complaints if "not ready" in complaint]
     assert service.stop() == 0
