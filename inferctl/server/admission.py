@@ -129,16 +129,18 @@ class Admission:
             raise self.refuse("memory", now_s)
         self.body_bytes += size
 
-    def refuse(self, reason: Reason, now_s: float) -> Overloaded:
-        """The error for whoever comes now, and is not let in."""
+    def refuse(self, reason: Reason, now_s: float, waiting: int | None = None) -> Overloaded:
+        """The error for whoever comes now, and is not let in; so many rows are `waiting`."""
         row_s = self._row_seconds.get()
-        return self.shed.refuse(reason, self._rows_in_flight() * row_s, row_s, now_s)
+        waiting = self._rows_in_flight() if waiting is None else waiting
+        return self.shed.refuse(reason, waiting * row_s, row_s, now_s)
 
     def _refuse_too_many(self, rows: int, now_s: float) -> None:
         """More than a fair share is taken while the others leave room."""
-        if rows + self._rows_in_flight() > self._max_rows or rows > self._free.left:
+        waiting = self._rows_in_flight()
+        if rows + waiting > self._max_rows or rows > self._free.left:
             self._short_until_s = now_s + OVERLOAD_S
-            raise self.refuse(self._full, now_s)
+            raise self.refuse(self._full, now_s, waiting)
 
     def _refuse_too_late(self, left_s: float, now_s: float) -> None:
         row_s, batch_rows = self._row_seconds.get(), self._batch_rows.get()
@@ -151,8 +153,8 @@ class Admission:
             return
         if few_rows * row_s < left_s:  # a short queue would have had room: it is in no hurry
             self._short_until_s = now_s + OVERLOAD_S
-        raise self.refuse("deadline" if is_late else "queue", now_s)
+        raise self.refuse("deadline" if is_late else "queue", now_s, rows)
 
     def _rows_in_flight(self) -> int:
         """Of all workers."""
-        return int(sum(cell.get() for cell in self._in_flight))
+        return int(sum([cell.get() for cell in self._in_flight]))

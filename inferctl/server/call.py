@@ -29,6 +29,7 @@ Fields = Mapping[bytes, bytes]
 
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 PROBLEM_JSON = b"application/problem+json"
+CHARSETS = (b"utf-8", b"utf8", b"us-ascii")
 OK = "ok"
 BUG = "an internal error; it was logged"
 
@@ -129,10 +130,12 @@ class Call:
             raise UnsupportedMedia("compressed bodies are not taken", hint="send it as it is")
 
     def media_type(self) -> str:
-        """The content type without its parameters; refuses encoded bodies."""
+        """The content type without its parameters; refuses encoded bodies, and other charsets."""
         self.refuse_encoded_body()
-        given = self.fields.get(b"content-type", b"")
-        return given.partition(b";")[0].strip().lower().decode("latin-1")
+        kind, _, parameters = self.fields.get(b"content-type", b"").lower().partition(b";")
+        if b"charset" in parameters and not any(name in parameters for name in CHARSETS):
+            raise UnsupportedMedia("this charset is not taken", hint="send UTF-8")
+        return kind.strip().decode("latin-1")
 
     def end(self, now_s: float) -> None:
         """The answer is ready: its durations are what every account of it says."""

@@ -140,6 +140,8 @@ class Predict:
         terms = terms_of(call.fields)
         request = Prediction(call, *route, self.work, answered.set_result, terms)
         request.begin(announced_bytes(call.fields))
+        if request.refusal and b"expect" in call.fields:
+            request.fail(request.refusal)  # it has not sent its body, and need not
         if fault:
             fault.add_done_callback(lambda fault: request.fail(fault.result()))
         feeding = asyncio.ensure_future(_feed(request, receive))

@@ -21,7 +21,7 @@ from inferctl.errors import (
     TooLarge,
     Unavailable,
 )
-from inferctl.server.call import Call, Reply
+from inferctl.server.call import SWALLOWED_BYTES, Call, Reply
 from inferctl.server.dialects.dialect import Ask, Dialect, Form
 from inferctl.server.run import Run, not_loaded, step
 from inferctl.server.served import ServedModel
@@ -88,11 +88,14 @@ class Prediction(Run):
         """Most of its body is still to come; whether it may. If not, `read_on` is called when so.
 
         Until then it has its place in the queue, or is refused, and its body may come to be lost.
+        Clients that are told to come back are told so when they have sent all: not each of them
+        listens before, and its connection is kept.
         """
         if not (self._held_bytes or self.refusal):
             self._announce(size)
         if self.refusal:
-            if not isinstance(self.refusal, Overloaded | Unavailable):
+            is_passing = isinstance(self.refusal, Overloaded | Unavailable)
+            if not is_passing or size > SWALLOWED_BYTES:
                 self.fail(self.refusal)
             return True
         intake = self.work.intake
@@ -131,16 +134,15 @@ class Prediction(Run):
             read_on()
 
     def feed(self, part: bytes) -> None:
-        """A part of its body is here."""
-        if self.refusal:
-            return
-        self._parts.append(part)
+        """A part of its body is here; of one that is refused it is only counted."""
         self.call.body_bytes += len(part)
-        more_bytes = self.call.body_bytes - self._held_bytes
         if self.call.body_bytes > self.work.max_body_bytes:
             self.fail(self._too_large())
-        elif more_bytes > 0:  # its length was not announced
-            self._hold_more(more_bytes)
+        elif not self.refusal:
+            self._parts.append(part)
+            more_bytes = self.call.body_bytes - self._held_bytes
+            if more_bytes > 0:  # its length was not announced
+                self._hold_more(more_bytes)
 
     def _hold_more(self, size: int) -> None:
         try:
@@ -152,7 +154,9 @@ class Prediction(Run):
             self._held_bytes += size
 
     def fed(self) -> bytes:
-        """What was fed of its body, which `take` will bring whole."""
+        """What was fed of its body, which `take` will bring whole; or blanks, if it is refused."""
+        if self.refusal:
+            return bytes(self.call.body_bytes)
         first = b"".join(self._parts)
         self._parts.clear()
         return first
@@ -163,7 +167,7 @@ class Prediction(Run):
 
     def complete(self) -> None:
         """All parts of its body were fed."""
-        self.take(self.fed())
+        self.take(b"" if self.refusal else self.fed())
 
     @step
     def take(self, body: Body) -> None:

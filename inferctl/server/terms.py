@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 from inferctl.errors import RequestError
@@ -10,7 +11,7 @@ from inferctl.server.call import Fields
 TIMEOUT_MS = b"x-request-timeout-ms"
 PRIORITY = b"x-priority"
 BULK = {b"interactive": False, b"bulk": True}
-# More digits than a timeout can have are not read.
+# A number of more digits is longer than any timeout may be, and not read.
 MAX_DIGITS = 9
 
 
@@ -31,9 +32,10 @@ def terms_of(fields: Fields) -> Terms:
         return USUAL
     timeout_s = None
     if timeout_ms is not None:
-        if not (timeout_ms.isdigit() and len(timeout_ms) <= MAX_DIGITS and int(timeout_ms)):
+        digits = timeout_ms.lstrip(b"0") if timeout_ms.isdigit() else b""
+        if not digits:
             raise RequestError("x-request-timeout-ms is not a whole number of milliseconds")
-        timeout_s = int(timeout_ms) / 1000
+        timeout_s = int(digits) / 1000 if len(digits) <= MAX_DIGITS else math.inf
     if priority is not None and priority not in BULK:
         raise RequestError("x-priority is neither interactive nor bulk")
     return Terms(timeout_s, BULK[priority or b"interactive"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import pytest
@@ -33,14 +34,18 @@ def test_headers_that_say_nothing_are_the_usual_terms() -> None:
         (fields(x_request_timeout_ms="250"), Terms(0.25)),
         (fields(x_priority="bulk"), Terms(None, bulk=True)),
         (fields(x_priority="interactive", x_request_timeout_ms="1"), Terms(0.001)),
+        (fields(x_request_timeout_ms="00000000000250"), Terms(0.25)),
+        (fields(x_request_timeout_ms="1000000000"), Terms(math.inf)),
+        (fields(x_request_timeout_ms="1" + 400 * "0"), Terms(math.inf)),
     ],
 )
 def test_headers_name_the_terms(headers: dict[bytes, bytes], terms: Terms) -> None:
     assert terms_of(headers) == terms
 
 
+@pytest.mark.row(9)
 @pytest.mark.parametrize(
-    "timeout_ms", ["", "0", "-1", "1.5", "1e3", "1000000000", "soon", "\u0665"]
+    "timeout_ms", ["", "0", "-1", "1.5", "1e3", "0000000000", "soon", "abc", "\u0665"]
 )
 def test_a_timeout_is_a_whole_number_of_milliseconds(timeout_ms: str) -> None:
     with pytest.raises(RequestError, match="whole number of milliseconds"):
@@ -72,7 +77,11 @@ async def deadline_of(worker: Worker, way: object, **headers: str) -> float:
     return float(arena.deadline_s[slot] - arena.submitted_s[slot])
 
 
-@pytest.mark.parametrize(("timeout_ms", "seconds"), [("", 60), ("20000", 20), ("999999", 80)])
+@pytest.mark.row(9)
+@pytest.mark.parametrize(
+    ("timeout_ms", "seconds"),
+    [("", 60), ("20000", 20), ("999999", 80), ("1000000000", 80), ("1" + 400 * "0", 80)],
+)
 async def test_a_request_may_name_its_deadline_up_to_a_limit(
     tmp_path: Path, door: Door, timeout_ms: str, seconds: float
 ) -> None:
