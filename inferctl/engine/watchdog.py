@@ -19,7 +19,7 @@ from inferctl.progress import wants_cpu
 
 LOOK_S = 0.04
 # What passes between two looks counts up to this: whoever looked late was not running either.
-LONGEST_LOOK_S = 2 * LOOK_S
+LONGEST_LOOK_S = 0.25
 
 SHORTEST_LIMIT_S, LONGEST_LIMIT_S = 2.0, 10.0
 # A run may take so many times as long as expected, and so many times in any case.

@@ -15,7 +15,7 @@ log = structlog.get_logger()
 
 LOOK_S = 0.05
 # What passes between two looks counts up to this: the engine may have been stopped with us.
-LONGEST_LOOK_S = 2 * LOOK_S
+LONGEST_LOOK_S = 0.25
 # A run that was told to end has so long for it.
 GRACE_S = 0.25
 # An engine that serves looks at its runs many times a second: one that did not for so long hangs.

@@ -11,11 +11,12 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+SERVE = (sys.executable, "-m", "inferctl", "serve")
 START_TIMEOUT_S = 60
 STOP_TIMEOUT_S = 60
 
@@ -43,12 +44,13 @@ class Service:
         *,
         deaf: bool = False,
         environment: Mapping[str, str] | None = None,
+        command: Sequence[str] = SERVE,
     ) -> None:
         """`deaf`: nobody reads its log once it is ready. `environment` takes the place of ours."""
         self._deaf = deaf
         self.folder = folder
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "inferctl", "serve", *arguments],
+            [*command, *arguments],
             cwd=folder,
             env=environment,
             stderr=subprocess.PIPE,
@@ -92,10 +94,8 @@ class Service:
         self.url = found.group(1)
 
     def pids(self, name: str) -> list[int]:
-        """The children of a name, from /proc."""
-        children = Path(f"/proc/{self.process.pid}/task").glob("*/children")
-        pids = [int(pid) for path in children for pid in path.read_text().split()]
-        return sorted(pid for pid in pids if _name(pid) == name)
+        """The processes of a name among its descendants, from /proc."""
+        return sorted(pid for pid in _descendants(self.process.pid) if _name(pid) == name)
 
     def request(
         self, path: str, body: bytes | None = None, headers: dict[str, str] | None = None
@@ -134,8 +134,19 @@ class Service:
         return code
 
 
-def _name(pid: int) -> str:
+def _descendants(pid: int) -> Iterator[int]:
+    for path in Path(f"/proc/{pid}/task").glob("*/children"):
+        for child in map(int, _text(path).split()):
+            yield child
+            yield from _descendants(child)
+
+
+def _text(path: Path) -> str:
     try:
-        return Path(f"/proc/{pid}/comm").read_text().rstrip("\n")
-    except OSError:
+        return path.read_text()
+    except OSError:  # it ended meanwhile
         return ""
+
+
+def _name(pid: int) -> str:
+    return _text(Path(f"/proc/{pid}/comm")).rstrip("\n")
