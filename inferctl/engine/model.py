@@ -16,6 +16,7 @@ from inferctl.bundles.manifest import GRAPH_FILE, Manifest
 from inferctl.engine.session import CUDA, OutOfMemory, RunFailed, Session
 from inferctl.engine.watchdog import WARM_UP_LIMIT_S, Stint
 from inferctl.engine.wide import Wide
+from inferctl.errors import StartError
 from inferctl.settings import RuntimeSettings
 
 Array = npt.NDArray[Any]
@@ -51,8 +52,21 @@ class Model:
         )
         self.has_tokens = bool(manifest.buckets.tokens)
         self._inputs = [(tensor.name, "tokens" in tensor.shape) for tensor in manifest.inputs]
+        self._check_dtypes()
         shapes = {tensor.name: tensor.row_shape(manifest.max_tokens) for tensor in manifest.outputs}
         self._outputs, self._output_shapes = list(shapes), list(shapes.values())
+
+    def _check_dtypes(self) -> None:
+        """Raise StartError for an output whose numbers would be cut on their way into a slot."""
+        for tensor in self.manifest.outputs:
+            found = self.session.output_dtypes.get(tensor.name, tensor.dtype)
+            if found != tensor.dtype:
+                raise StartError(
+                    f"output {tensor.name} is {found or 'no tensor of numbers'} in the graph, "
+                    f"and {tensor.dtype} in the manifest",
+                    where=str(self.graph),
+                    hint="export the bundle again",
+                )
 
     def run(
         self,

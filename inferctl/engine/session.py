@@ -44,6 +44,12 @@ NO_MEMORY = (
 )
 
 
+# How it names what numpy names otherwise.
+DTYPES = {
+    "tensor(float16)": "float16", "tensor(float)": "float32", "tensor(double)": "float64",
+    "tensor(uint8)": "uint8", "tensor(int32)": "int32", "tensor(int64)": "int64",
+}  # fmt: skip
+
 # How it says that a run was told to end.
 ENDED = "terminate flag"
 
@@ -105,7 +111,10 @@ class Session:
         self.provider: str = self._session.get_providers()[0]
         if runtime.device == "cuda" and self.provider != CUDA:
             raise _no_cuda("onnxruntime could not start its CUDA provider")
-        self._outputs = [output.name for output in self._session.get_outputs()]
+        outputs = self._session.get_outputs()
+        self._outputs = [output.name for output in outputs]
+        # As numpy names them; other kinds of output, as of sequences, have none.
+        self.output_dtypes = {output.name: DTYPES.get(output.type, "") for output in outputs}
 
     def run(
         self, inputs: dict[str, Array], outputs: Sequence[str] | None = None, options: Any = None

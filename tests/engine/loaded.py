@@ -54,6 +54,22 @@ def load_texts(tmp_path: Path, **changes: Any) -> tuple[Model, ModelArena]:
     return model, arena
 
 
+def short_graph() -> ModelProto:
+    """Like `image_graph`, without the last row of a batch of several."""
+    first, last = (
+        helper.make_tensor(name, TensorProto.INT64, [1], [value])
+        for name, value in (("first", 0), ("last", -1))
+    )
+    nodes = [
+        helper.make_node("Flatten", ["image"], ["flat"], axis=1),
+        helper.make_node("Cast", ["flat"], ["values"], to=TensorProto.FLOAT),
+        helper.make_node("Slice", ["values", "first", "last", "first"], ["scores"]),
+    ]
+    like = image_graph().graph
+    graph = helper.make_graph(nodes, "short", like.input, like.output, [first, last])
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=10)
+
+
 def hungry_graph(memory_rows: int) -> ModelProto:
     """Like `image_graph`; a batch of more rows asks for more memory than there is."""
     zero, one, most, much = (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +15,7 @@ from inferctl.engine import model as model_module
 from inferctl.engine.model import Model
 from inferctl.engine.session import CPU, CUDA, RunFailed, Session
 from inferctl.engine.warmup import warm
+from inferctl.errors import StartError
 from inferctl.settings import BatchingSettings, RuntimeSettings
 from tests.graphs import (
     MAX_TOKENS,
@@ -24,7 +26,7 @@ from tests.graphs import (
     picky_graph,
 )
 
-from .loaded import SLOTS, UNTOUCHED, load_images, load_texts, record_sizes
+from .loaded import SLOTS, UNTOUCHED, load_images, load_texts, record_sizes, short_graph
 
 
 def touched(arena: ModelArena) -> list[int]:
@@ -98,6 +100,23 @@ def test_a_graph_that_fails_writes_nothing(tmp_path: Path) -> None:
     assert touched(arena) == [1, 3]
 
 
+@pytest.mark.row(89)
+def test_a_graph_that_answers_too_few_rows_writes_nothing(tmp_path: Path) -> None:
+    """Its last row is missing, and which row each answer is of nobody knows."""
+    model, arena = load_images(tmp_path, short_graph())
+    with pytest.raises(RunFailed, match=r"output scores has shape \(2, 12\)"):
+        model.run(arena, [1, 2, 3])
+    assert touched(arena) == []
+
+
+@pytest.mark.row(89)
+def test_a_graph_whose_numbers_are_others_than_promised_does_not_load(tmp_path: Path) -> None:
+    whole = [{"name": "scores", "dtype": "int32", "shape": ["rows", PIXELS]}]
+    with pytest.raises(StartError, match="scores is float32 in the graph, and int32"):
+        load_images(tmp_path, outputs=whole)
+
+
+@pytest.mark.row(89)
 def test_an_output_of_another_shape_fails_and_writes_nothing(tmp_path: Path) -> None:
     wrong = [{"name": "scores", "dtype": "float32", "shape": ["rows", PIXELS + 1]}]
     model, arena = load_images(tmp_path, outputs=wrong)
@@ -157,6 +176,7 @@ def test_on_a_gpu_batches_are_padded_to_the_warmed_sizes(tmp_path: Path) -> None
 def test_only_a_session_on_cuda_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class CudaSession:
         provider = CUDA
+        output_dtypes: ClassVar[dict[str, str]] = {}
 
         def __init__(self, *_: object) -> None: ...
 
@@ -175,6 +195,7 @@ def test_a_run_of_one_thread_is_paid_in_its_cpu_time(
 ) -> None:
     class AnySession:
         provider = CUDA if on_cuda else CPU
+        output_dtypes: ClassVar[dict[str, str]] = {}
 
         def __init__(self, *_: object) -> None: ...
 

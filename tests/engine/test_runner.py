@@ -43,6 +43,7 @@ def test_every_row_gets_one_verdict(instances: int) -> None:
     assert max(len(batch) for batch in bench.model.ran) <= 5
 
 
+@pytest.mark.row(80)
 def test_only_the_poisoned_row_fails() -> None:
     bench = Bench(FakeModel(poisoned=[5]), 8)
     bench.runner.submit(range(1, 9))
@@ -54,6 +55,42 @@ def test_only_the_poisoned_row_fails() -> None:
     assert bench.model.ran == [
         [1, 2, 3, 4, 5, 6, 7, 8], [1, 2, 3, 4], [5, 6, 7, 8], [5, 6], [5], [6], [7, 8],
     ]  # fmt: skip
+
+
+@pytest.mark.row(82)
+@pytest.mark.parametrize(("first", "second"), [(0, 31), (15, 16), (7, 8), (3, 3)])
+def test_two_bad_rows_of_many_are_found_in_a_few_runs(first: int, second: int) -> None:
+    bench = Bench(FakeModel(poisoned=[first, second]), 32)
+    bench.runner.submit(range(32))
+    bench.runner.step()
+    verdicts = bench.verdicts.take(32)
+    assert {slot for slot, verdict in verdicts.items() if verdict != Verdict.DONE} == {
+        first, second,
+    }  # fmt: skip
+    assert len(bench.model.ran) <= 4 * 5 + 3
+    assert bench.count("inferctl_bisects_total") == 1
+    assert bench.count("inferctl_poisoned_rows_total") == len({first, second})
+
+
+@pytest.mark.row(82)
+@pytest.mark.parametrize(("rows", "most_runs"), [(32, 4 * 5 + 3), (64, 4 * 6 + 3), (2, 8)])
+def test_a_batch_of_which_nothing_runs_is_given_up(rows: int, most_runs: int) -> None:
+    bench = Bench(FakeModel(poisoned=range(64)), rows)
+    bench.runner.submit(range(rows))
+    bench.runner.step()
+    assert bench.verdicts.take(rows) == dict.fromkeys(range(rows), Verdict.FAILED)
+    assert len(bench.model.ran) <= most_runs
+    assert bench.count("inferctl_poisoned_rows_total") == rows
+
+
+@pytest.mark.row(82)
+def test_where_something_runs_every_good_row_is_found() -> None:
+    bad = [slot for slot in range(32) if slot % 4]
+    bench = Bench(FakeModel(poisoned=bad), 32)
+    bench.runner.submit(range(32))
+    bench.runner.step()
+    verdicts = bench.verdicts.take(32)
+    assert [slot for slot, verdict in verdicts.items() if verdict == Verdict.FAILED] == bad
 
 
 @pytest.mark.parametrize("poisoned", [[0, 6], [1, 2, 3], [0, 1, 2, 3, 4, 5, 6]])
@@ -201,6 +238,7 @@ def test_instances_run_side_by_side() -> None:
     bench.runner.stop()
 
 
+@pytest.mark.row(86)
 def test_a_batch_too_large_for_the_memory_is_halved_and_the_size_remembered(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
@@ -212,9 +250,11 @@ def test_a_batch_too_large_for_the_memory_is_halved_and_the_size_remembered(
     # Once eight, four and four; from then on two.
     assert [len(batch) for batch in bench.model.ran] == [8, 4, 2, 2, 4, 2, 2, 2, 2, 2, 2]
     assert bench.count("inferctl_max_batch_rows") == 2
+    assert bench.count("inferctl_batch_cap_rows") == 2
     assert capfd.readouterr().err.count("out of memory") == 1
 
 
+@pytest.mark.row(85)
 def test_a_single_row_too_large_for_the_memory_fails_alone_and_caps_nothing() -> None:
     bench = Bench(FakeModel(memory_rows=0), 4)
     bench.runner.submit([1, 2])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,10 @@ import pytest
 from onnx import TensorProto, helper
 
 from inferctl.engine import session as session_module
-from inferctl.engine.session import CPU, CUDA, OutOfMemory, RunFailed, Session
+from inferctl.engine.session import CPU, CUDA, Ended, OutOfMemory, RunFailed, Session, new_options
 from inferctl.errors import StartError
 from inferctl.settings import RuntimeSettings
+from tests.faults.kit import ENDLESS, loop
 from tests.graphs import POISON, image_graph, picky_graph
 
 from .loaded import hungry_graph
@@ -264,3 +266,42 @@ def test_a_batch_that_the_memory_does_not_hold_is_told_from_a_bad_one(
         session.run({"image": image})
     (scores,) = session.run({"image": image[:2]})
     assert (scores == 1).all()
+
+
+@pytest.mark.row(102)
+def test_a_session_without_its_threads_is_not_served_from(
+    graph: Path, no_gpu: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As after a fork: it would run, many times slower."""
+    monkeypatch.setattr(session_module, "_threads", lambda: 7)
+    Session(graph, AUTO, threads=1)
+    with pytest.raises(StartError, match="did not start 4 threads"):
+        Session(graph, AUTO, threads=4)
+
+
+@pytest.mark.row(102)
+def test_a_session_has_its_threads(graph: Path, no_gpu: None) -> None:
+    before = session_module._threads()
+    session = Session(graph, AUTO, threads=4)
+    assert session_module._threads() == before + 3
+    del session
+
+
+def test_where_threads_cannot_be_counted_they_are_not(
+    graph: Path, no_gpu: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(session_module, "THREADS", tmp_path / "absent")
+    Session(graph, AUTO, threads=2)
+
+
+@pytest.mark.row(87)
+def test_a_run_ends_when_its_options_say_so(tmp_path: Path, no_gpu: None) -> None:
+    session = Session(write(tmp_path, loop().SerializeToString()), AUTO, threads=1)
+    options = new_options()
+    ending = threading.Timer(0.05, setattr, (options, "terminate", True))
+    ending.start()
+    with pytest.raises(Ended):
+        session.run({"x": np.array([[ENDLESS]])}, options=options)
+    ending.join()
+    (y,) = session.run({"x": np.array([[3]])}, options=new_options())
+    assert y.tolist() == [[3]]

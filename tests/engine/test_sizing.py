@@ -7,7 +7,7 @@ import pytest
 from inferctl.arena.ledger import Block, Ledger, ledger_bytes
 from inferctl.arena.memory import create_memory, map_memory
 from inferctl.engine.costs import CostCurve
-from inferctl.engine.sizing import RECONSIDER_RUNS, Sizing
+from inferctl.engine.sizing import RAISE_LOOKS, RECONSIDER_RUNS, Sizing
 from inferctl.engine.warmup import Warm
 from inferctl.settings import BatchingSettings
 
@@ -123,3 +123,32 @@ def test_a_cap_holds_for_a_size_set_by_hand_and_for_one_that_is_tried() -> None:
 
 def test_what_did_not_fit_at_warm_up_is_not_begun_with() -> None:
     assert Sized(warmed(8, fits=2)).batcher.max_batch_rows == 2
+
+
+@pytest.mark.row(86)
+@pytest.mark.parametrize("sizes", [SIZES, ()])
+def test_a_cap_is_raised_again_and_later_each_time_it_was_too_early(sizes: tuple[int, ...]) -> None:
+    sized = Sized(warmed(8, 0.01, sizes))
+    costs = {1: 0.001}, RAISE_LOOKS * RECONSIDER_RUNS
+    # Runs whose costs leave the size where it is.
+    sized.sizing.cap(2)
+    assert sized.gauge("inferctl_batch_cap_rows") == 2
+    assert sized.batcher.max_batch_rows == 2
+    sized.run(*costs)
+    assert sized.gauge("inferctl_batch_cap_rows") == 4
+    sized.batcher.max_batch_rows = 4
+    sized.sizing.cap(2)
+    sized.run(*costs)
+    assert sized.gauge("inferctl_batch_cap_rows") == 2
+    sized.run(*costs)
+    assert sized.gauge("inferctl_batch_cap_rows") == 4
+    sized.run(*costs)
+    assert sized.gauge("inferctl_batch_cap_rows") == 0
+    if not sizes:
+        assert sized.batcher.max_batch_rows == 8
+
+
+def test_a_run_may_take_as_long_as_is_set_or_as_follows_from_its_work() -> None:
+    assert Sized(warmed(8, 0.1)).sizing.limit_s(8) == 8.0
+    sizing = Sizing("pixels", 0, new_block(), warmed(8, 0.1), BatchingSettings(), 1, 300)
+    assert sizing.limit_s(8) == 0.3

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,11 +11,15 @@ from typing import Any
 import pytest
 from onnx import ModelProto, helper
 
-from inferctl.engine.session import OutOfMemory
-from inferctl.engine.warmup import warm
+from inferctl.arena.ledger import Ledger, ledger_bytes
+from inferctl.engine.model import Model
+from inferctl.engine.session import Ended, OutOfMemory
+from inferctl.engine.warmup import rehearse, scratch, warm
+from inferctl.engine.watchdog import Stint, Watchdog
 from inferctl.errors import StartError
-from inferctl.settings import BatchingSettings
-from tests.graphs import MAX_TOKENS, image_fields, image_graph
+from inferctl.settings import BatchingSettings, RuntimeSettings
+from tests.faults.kit import ENDLESS, fields_of, loop
+from tests.graphs import MAX_TOKENS, image_fields, image_graph, write_bundle
 
 from .loaded import SLOTS, Clock, load, load_images, load_texts, record_sizes
 
@@ -199,3 +204,22 @@ def test_of_a_graph_of_unknown_meaning_any_number_is_an_answer(tmp_path: Path) -
     del fields["image"]
     model, _ = load(tmp_path, not_a_number(), fields)
     assert warm(model, BatchingSettings()).max_batch_rows
+
+
+@pytest.mark.row(87)
+def test_a_model_whose_first_run_does_not_end_is_not_served(tmp_path: Path) -> None:
+    """It would hold up all that are loaded after it."""
+    manifest = write_bundle(tmp_path / "bundle", loop(), fields_of("loop"))
+    block = Ledger(mmap.mmap(-1, ledger_bytes(2)), 0).blocks[Ledger.ENGINE]
+    watchdog, rehearsal = Watchdog(block), Stint(lambda rows: 0.1)
+    watchdog.watch(rehearsal)
+    watchdog.start()
+    runtime = RuntimeSettings(device="cpu")
+    model = Model(tmp_path / "bundle", manifest, runtime, 1, rehearsal)
+    arena = scratch(model, 1, 1)
+    arena.inputs["x"][:] = ENDLESS
+    with pytest.raises(Ended):
+        rehearse(model, arena)
+    arena.inputs["x"][:] = 3
+    rehearse(model, arena)
+    assert arena.outputs["y"].tolist() == [[3]]

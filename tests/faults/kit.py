@@ -43,14 +43,19 @@ class Fault(NamedTuple):
 def write_kit(models: Path, *names: str) -> None:
     """Write bundles into a folder of models: those of these names, or all."""
     for name in names or FAULTS:
-        dtype, width, graph = FAULTS[name]
-        x, y = ({"name": end, "dtype": dtype, "shape": ["rows", width]} for end in "xy")
-        buckets = {"rows": [1, 2, 4, 8], "tokens": []}
-        fields = image_fields(
-            name=name, task="tensor", labels=[], inputs=[x], outputs=[y], buckets=buckets
-        )
-        del fields["image"]
-        write_bundle(models / name / "1", graph(), fields)
+        write_bundle(models / name / "1", FAULTS[name].graph(), fields_of(name))
+
+
+def fields_of(name: str) -> dict[str, Any]:
+    """The manifest of a model as JSON would hold it."""
+    dtype, width, _ = FAULTS[name]
+    x, y = ({"name": end, "dtype": dtype, "shape": ["rows", width]} for end in "xy")
+    buckets = {"rows": [1, 2, 4, 8], "tokens": []}
+    fields = image_fields(
+        name=name, task="tensor", labels=[], inputs=[x], outputs=[y], buckets=buckets
+    )
+    del fields["image"]
+    return fields
 
 
 def echo() -> ModelProto:

@@ -6,7 +6,14 @@ import random
 
 import pytest
 
-from inferctl.supervisor.backoff import FIRST_DELAY_S, JITTER, MAX_DEATHS, WINDOW_S, Backoff
+from inferctl.supervisor.backoff import (
+    FIRST_DELAY_S,
+    JITTER,
+    MAX_DEATHS,
+    STEADY_S,
+    WINDOW_S,
+    Backoff,
+)
 
 
 class Steady(random.Random):
@@ -16,6 +23,7 @@ class Steady(random.Random):
         return (a + b) / 2
 
 
+@pytest.mark.row(94)
 def test_delays_double_until_nothing_is_started_any_more() -> None:
     backoff = Backoff(Steady())
     delays = [backoff.next_delay_s(now_s=float(second)) for second in range(7)]
@@ -57,3 +65,29 @@ def test_delays_are_spread_around_the_plan(seed: int) -> None:
 
 def test_two_processes_do_not_come_back_in_step() -> None:
     assert len({Backoff(random.Random(seed)).next_delay_s(0) for seed in range(20)}) > 15
+
+
+@pytest.mark.row(92)
+def test_one_that_was_ready_for_a_while_does_not_keep_dying() -> None:
+    backoff = Backoff(Steady())
+    for number in range(20):
+        backoff.is_ready(5.0 * number)
+        assert backoff.next_delay_s(5.0 * number + STEADY_S) == FIRST_DELAY_S
+
+
+def test_one_that_dies_as_soon_as_it_is_ready_keeps_dying() -> None:
+    backoff = Backoff(Steady())
+    for number in range(MAX_DEATHS):
+        backoff.is_ready(float(number))
+        assert backoff.next_delay_s(number + 0.9) is not None
+    backoff.is_ready(float(MAX_DEATHS))
+    assert backoff.next_delay_s(MAX_DEATHS + 0.9) is None
+
+
+def test_a_death_that_is_forgiven_does_not_count_and_is_forgiven_once() -> None:
+    backoff = Backoff(Steady())
+    backoff.next_delay_s(0)
+    backoff.next_delay_s(0)
+    assert backoff.forgive() == FIRST_DELAY_S
+    assert backoff.forgive() == FIRST_DELAY_S
+    assert backoff.next_delay_s(0) == 2 * FIRST_DELAY_S

@@ -1,0 +1,55 @@
+"""Whether a process wants a core, and what it used of one."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from inferctl.progress import cpu_seconds, wants_cpu
+
+
+@pytest.fixture
+def child() -> Iterator[subprocess.Popen[bytes]]:
+    """Sleeps, until it reads a line; then it never rests."""
+    program = "input()\nwhile True: pass"
+    process = subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE)
+    yield process
+    process.kill()
+    process.communicate()
+
+
+def wait_until_it_wants(pid: int, wanted: bool) -> None:
+    give_up_s = time.monotonic() + 20
+    while wants_cpu(pid) != wanted:
+        assert time.monotonic() < give_up_s
+
+
+def test_a_process_that_sleeps_or_is_stopped_wants_no_core(child: subprocess.Popen[bytes]) -> None:
+    wait_until_it_wants(child.pid, False)
+    assert child.stdin
+    child.stdin.write(b"\n")
+    child.stdin.flush()
+    wait_until_it_wants(child.pid, True)
+    used_s = cpu_seconds(child.pid)
+    while cpu_seconds(child.pid) < used_s + 0.05:
+        assert wants_cpu(child.pid)
+    os.kill(child.pid, signal.SIGSTOP)
+    wait_until_it_wants(child.pid, False)
+
+
+def test_the_thread_that_asks_need_not_count() -> None:
+    assert wants_cpu(os.getpid())
+    assert not wants_cpu(os.getpid(), but=threading.get_native_id())
+
+
+def test_of_a_process_that_is_gone_nothing_is_known(tmp_path: Path) -> None:
+    assert not wants_cpu(1, proc=tmp_path)
+    assert cpu_seconds(1, proc=tmp_path) == 0.0
