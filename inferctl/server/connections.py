@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import resource
 import sys
 import time
@@ -24,14 +25,14 @@ CROWDED = 0.8
 MIN_IDLE_S = 1.0
 # What a client still sends after its last answer is read for so long, for it to see that answer.
 LINGER_S = 2.0
-# That connections were turned away is said no more often.
+# That connections were turned away is said no more often, by all workers together.
 REPORT_EVERY_S = 1.0
 
 
 class Connections:
     """Counts them in the ledger, where every worker's are. Lives on the event loop's thread.
 
-    `report` is told how many were turned away, once a second at most.
+    `report` is told how many were turned away, once in a while.
     """
 
     def __init__(
@@ -47,6 +48,7 @@ class Connections:
         }
         self._max_own = max(1, soft_descriptor_limit() - OTHER_DESCRIPTORS)
         self._report = report
+        self._report_every_s = REPORT_EVERY_S * (len(ledger.blocks) - Ledger.FIRST_WORKER)
         self._turned_away = 0
         self.first_byte: Timeouts[Closing] = Timeouts(
             server.first_byte_timeout_s, lambda connection: connection.leave("first_byte")
@@ -85,21 +87,21 @@ class Connections:
     def _evict(self, before_s: float, is_full: bool) -> bool:
         """Close the one that waits longest, if it does since before; whether there was one.
 
-        A new one that has not said anything yet need not go before there is no room.
+        One whose first request is still to come need not go before there is no room.
         """
-        waiting = [self.idle.oldest(), self.first_byte.oldest() if is_full else None]
-        oldest = min((one for one in waiting if one), key=lambda one: one[1], default=None)
-        if oldest is None or oldest[1] > before_s:
+        waits = (self.idle, self.first_byte, self.heads) if is_full else (self.idle,)
+        waiting = [oldest for timeouts in waits if (oldest := timeouts.oldest())]
+        connection, begun_s = min(waiting, key=lambda one: one[1], default=(None, math.inf))
+        if connection is None or begun_s > before_s:
             return False
-        connection = oldest[0]
-        self.idle.end(connection, None)
-        self.first_byte.end(connection, None)
+        for timeouts in waits:
+            timeouts.end(connection, None)
         connection.leave("evicted")
         return True
 
     def _turn_away(self) -> None:
         if not self._turned_away:
-            asyncio.get_running_loop().call_later(REPORT_EVERY_S, self._tell)
+            asyncio.get_running_loop().call_later(self._report_every_s, self._tell)
         self._turned_away += 1
 
     def _tell(self) -> None:

@@ -54,7 +54,8 @@ class Prediction(Run):
         # Why it will fail once its body is here: whoever still sends does not hear it.
         self.refusal: InferctlError | None = None
         self._read_on: Callable[[], None] | None = None
-        self._parts: list[Body] = []
+        # A body in a million parts holds no more than one in a piece.
+        self._parts = bytearray()
         self._shares: Shares | None = None
         self._timer: asyncio.TimerHandle | None = None
         if terms is USUAL:
@@ -139,7 +140,7 @@ class Prediction(Run):
         if self.call.body_bytes > self.work.max_body_bytes:
             self.fail(self._too_large())
         elif not self.refusal:
-            self._parts.append(part)
+            self._parts += part
             more_bytes = self.call.body_bytes - self._held_bytes
             if more_bytes > 0:  # its length was not announced
                 self._hold_more(more_bytes)
@@ -153,12 +154,11 @@ class Prediction(Run):
         else:
             self._held_bytes += size
 
-    def fed(self) -> bytes:
+    def fed(self) -> bytearray:
         """What was fed of its body, which `take` will bring whole; or blanks, if it is refused."""
         if self.refusal:
-            return bytes(self.call.body_bytes)
-        first = b"".join(self._parts)
-        self._parts.clear()
+            return bytearray(self.call.body_bytes)
+        first, self._parts = self._parts, bytearray()
         return first
 
     def _too_large(self) -> TooLarge:

@@ -17,7 +17,7 @@ from typing import Any, cast
 
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
-from inferctl.errors import InferctlError, RequestError, RequestTimeout
+from inferctl.errors import InferctlError, RequestError, RequestTimeout, TooLarge
 from inferctl.server.asgi_protocol import AsgiProtocol, StandIn
 from inferctl.server.call import Call, Reply, announced_bytes
 from inferctl.server.closing import CLOSE, KEEP
@@ -26,6 +26,7 @@ from inferctl.server.predict import Head, Predict
 from inferctl.server.prediction import Prediction
 from inferctl.server.reception import Reception
 from inferctl.server.terms import terms_of
+from inferctl.tasks.base import Body
 
 END_OF_HEAD = b"\r\n\r\n"
 # A head, and with it a small body, is read into so much; the rest of a large body is asked for.
@@ -96,7 +97,7 @@ class Protocol(AsgiProtocol):
             self._is_between_requests = True
             self._receive(self._prediction, self._prediction.fed(), self._announced_bytes)
 
-    def _receive(self, request: Prediction, first: bytes, size: int) -> None:
+    def _receive(self, request: Prediction, first: Body, size: int) -> None:
         """The rest of a body is to come, if it is not refused."""
         reception = self._reception = Reception(first, size)
         self._begin_body()
@@ -134,6 +135,14 @@ class Protocol(AsgiProtocol):
             self._remember(head)
         else:
             self._is_ours = False
+            self._go_another_way()
+
+    def _go_another_way(self) -> None:
+        """It is no predict request, or one that is out of the ordinary."""
+        size, limit = announced_bytes(dict(self.headers)), self._connections.limits.max_body_bytes
+        if size > limit and self.url.partition(b"?")[0] not in self._predict.routes:
+            self._refuse(TooLarge(f"the body is larger than {limit} bytes"))
+        else:
             self._go_over_asgi()
 
     def _ordinary_head(self) -> Head | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from inferctl.tasks.base import Body
+
 
 class Reception:
     """The body's own memory, which the socket is read into.
@@ -12,7 +14,7 @@ class Reception:
 
     __slots__ = ("_first", "_keep", "_view", "body", "filled", "size")
 
-    def __init__(self, first: bytes, size: int) -> None:
+    def __init__(self, first: Body, size: int) -> None:
         self.size = size
         self.body = bytearray()
         self._first = first

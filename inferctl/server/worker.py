@@ -12,6 +12,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+import structlog
 import uvloop
 
 from inferctl import heap
@@ -39,6 +40,8 @@ from inferctl.server.tally import Tally
 from inferctl.server.versions import Versions
 from inferctl.server.workplace import Workplace
 from inferctl.settings import ServerSettings
+
+log = structlog.get_logger()
 
 # What a worker whose supervisor is dead has for answers that the engine is down.
 ORPHAN_GRACE_S = 0.5
@@ -117,7 +120,7 @@ class Worker:
         documentation = Documentation(prototype.rest.openapi, catalogue)
         self._repository = Repository(control.send)
         voice = Voice(self.state, Exposition(ledger), catalogue, documentation, self._repository)
-        connections = Connections(spec.server, ledger, spec.process, self._tell_full)
+        connections = Connections(spec.server, ledger, spec.process, _tell_full)
         self._socket = socket.socket(fileno=spec.listen_fd)
         # Among those that have the port already nobody may be sent to models that are still loaded.
         self._joins, self._is_joined = spec.server.share_port, asyncio.Event()
@@ -171,10 +174,6 @@ class Worker:
             case "drain":
                 self._drain()
 
-    def _tell_full(self, turned_away: int) -> None:
-        """There was no room for connections."""
-        self._control.send({"event": "full", "turned_away": turned_away})
-
     def _drain(self) -> None:
         self._block.cell("inferctl_draining").set(1)
         self._server.should_exit = True
@@ -187,6 +186,13 @@ def _memory_watch(spec: WorkerSpec, ledger: Ledger, work: Workplace) -> MemoryWa
         spec.server.memory_limit_bytes or container_limit_bytes(),
         lambda: (int(block.state(PID).get()) for block in ledger.blocks),
         work.hear_of_memory,
+    )
+
+
+def _tell_full(turned_away: int) -> None:
+    log.warning(
+        "no room for more connections: raise server.max_connections and ulimit -n",
+        turned_away=turned_away,
     )
 
 

@@ -21,6 +21,7 @@ from inferctl.errors import StartError
 from inferctl.settings import Settings
 from inferctl.supervisor.child import Child, Fork, Interpreter, describe_exit, first_word
 from inferctl.supervisor.contradictions import check_settings
+from inferctl.supervisor.descriptors import raise_limit
 from inferctl.supervisor.desk import Desk
 from inferctl.supervisor.listen import listen, url_of
 from inferctl.supervisor.past import EnginePast, Past
@@ -44,6 +45,7 @@ class Service:
         Nothing runs yet.
         """
         settings = read_settings()
+        raise_limit()
         server = settings.server
         cores = available_cores()
         check_settings(settings, cores)

@@ -5,15 +5,16 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import uvicorn
 
 from inferctl.server.connection import Connection
 from inferctl.server.connections import Connections
+from inferctl.server.protocol import Protocol
 from inferctl.server.serving import SupervisedServer
 
 from .asgi import Answer
@@ -75,13 +76,23 @@ class Client:
         await self.send(data)
         return await self.answer()
 
+    async def is_refused(self, data: bytes, status: int) -> bool:
+        """Send this to be answered by a problem, after which nothing more comes."""
+        answer = await self.ask(data)
+        assert (answer.status, answer.headers["connection"]) == (status, "close")
+        assert answer.headers["content-type"] == "application/problem+json"
+        assert answer.json["status"] == status
+        assert len(answer.body) <= 512
+        return await self.is_closed()
+
     async def is_closed(self) -> bool:
         """Waits for the server to close; whether nothing more came."""
         return await self.reader.read() == b""
 
     async def leave(self) -> None:
         self.writer.close()
-        await self.writer.wait_closed()
+        with suppress(ConnectionError):  # the server left first
+            await self.writer.wait_closed()
 
 
 @dataclass
@@ -124,6 +135,17 @@ class Service:
 
     async def connections_are_gone(self) -> None:
         await until(lambda: not self.server.server_state.connections)
+
+    @property
+    def only_connection(self) -> Protocol:
+        """The server's side of the only one that is open."""
+        (connection,) = self.server.server_state.connections
+        return cast(Protocol, connection)
+
+    def closed(self) -> dict[str, int]:
+        """How many connections ended, by reason."""
+        cells = self.connections._closed.items()
+        return {reason: int(cell.get()) for reason, cell in cells if cell.get()}
 
     def idle_time_is_over(self) -> None:
         """Every connection that is idle, by ours or uvicorn's account, now was so for too long."""
