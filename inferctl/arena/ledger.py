@@ -14,59 +14,19 @@ from __future__ import annotations
 
 import mmap
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Literal
 
 from inferctl.arena.cells import Cell, Histogram
+from inferctl.arena.metric import (
+    BATCH_BUCKETS,
+    CLOSE_REASONS,
+    DEATH_REASONS,
+    DROP_REASONS,
+    LATENCY_BUCKETS_S,
+    OUTCOMES,
+    SHED_REASONS,
+    Metric,
+)
 from inferctl.arena.routes import ROUTES
-
-LATENCY_BUCKETS_S = (
-    0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0,
-)  # fmt: skip
-BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128)
-
-OUTCOMES = (
-    "ok", "malformed", "not_found", "method_not_allowed", "request_timeout", "too_large",
-    "uri_too_long", "unsupported_media", "unprocessable", "empty_text", "overloaded",
-    "headers_too_large", "client_gone", "row_failed", "non_finite_output", "out_of_memory",
-    "engine_crash", "internal_error", "unsupported", "unavailable", "deadline_exceeded",
-)  # fmt: skip
-# Why connections end: the client left, it had its last answer, it was idle for too long, the
-# service ends; or it was too slow, sent too much or what is no HTTP, had to make room, found no
-# room, did not take its answer.
-CLOSE_REASONS = (
-    "client", "answered", "idle", "drain", "first_byte", "header_timeout", "body_timeout",
-    "header_too_large", "too_large", "protocol", "evicted", "conn_cap", "write_stall",
-)  # fmt: skip
-# Of requests that were refused with 429.
-SHED_REASONS = ("queue", "deadline", "memory")
-DROP_REASONS = ("expired", "cancelled", "worker_lost")
-# Why an engine died: a signal of its own, somebody's SIGKILL, the supervisor's, its own exit.
-DEATH_REASONS = ("crash", "killed", "timeout", "exit")
-
-
-@dataclass(frozen=True, slots=True)
-class Metric:
-    """One metric: its cells are (places) x (label values) x (1, or buckets + overflow + sum).
-
-    `of_model` is the model's figure from those of its places. `label` may be several names, each
-    value is as many words then.
-    """
-
-    name: str
-    kind: Literal["counter", "gauge", "histogram"]
-    help: str
-    per_model: bool = True
-    label: str = ""
-    values: tuple[str, ...] = ("",)
-    buckets: tuple[float, ...] = ()
-    of_model: Literal["sum", "largest"] = "sum"
-
-    @property
-    def width(self) -> int:
-        """Cells of one series."""
-        return len(self.buckets) + 2 if self.buckets else 1
-
 
 METRICS: tuple[Metric, ...] = (
     Metric(
@@ -166,14 +126,25 @@ METRICS: tuple[Metric, ...] = (
         "inferctl_connections_closed_total", "counter", "Connections that ended, by reason",
         per_model=False, label="reason", values=CLOSE_REASONS,
     ),
+    Metric(
+        "inferctl_loop_lag_seconds", "histogram",
+        "How late the workers' event loops were, ten times a second each",
+        per_model=False, buckets=LATENCY_BUCKETS_S,
+    ),
+    Metric(
+        "inferctl_loop_stalls_total", "counter",
+        "Times that a worker's event loop was blocked for 2 s; its stack is in the service's log",
+        per_model=False,
+    ),
     Metric("inferctl_log_dropped_total", "counter", "Request log lines lost", per_model=False),
 )  # fmt: skip
 
 # Cells at the start of each block that are not metrics of their own.
 # An engine says when its watchdog looked last, since when a run is overdue or 0, and whether it
 # tries alone what may have killed its predecessor; see `Watchdog` and `Trial`.
-PID, CPU_BASE_S, LOOKED_S, OVERDUE_S, TRYING = range(5)
-STATE_CELLS = 5
+# A worker says when its event loop came round last, 0 while it need not.
+PID, CPU_BASE_S, LOOKED_S, OVERDUE_S, TRYING, BEAT_S = range(6)
+STATE_CELLS = 6
 CELL_BYTES = 8
 # Versions that may be in memory at a time, those included that are on their way in or out.
 PLACES = 256

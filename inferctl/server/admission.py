@@ -13,7 +13,8 @@ from collections.abc import Sequence
 from typing import Literal
 
 from inferctl.arena.cells import Cell
-from inferctl.arena.ledger import SHED_REASONS, Block, Ledger
+from inferctl.arena.ledger import Block, Ledger
+from inferctl.arena.metric import SHED_REASONS
 from inferctl.arena.slots import FreeSlots
 from inferctl.errors import Overloaded, TooLarge
 from inferctl.settings import LimitsSettings

@@ -10,7 +10,8 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from inferctl.arena.ledger import CLOSE_REASONS, Ledger
+from inferctl.arena.ledger import Ledger
+from inferctl.arena.metric import CLOSE_REASONS
 from inferctl.server.timeouts import Timeouts
 from inferctl.settings import ServerSettings
 

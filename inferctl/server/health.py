@@ -8,11 +8,14 @@ from typing import Literal
 
 from pydantic import BaseModel
 
-from inferctl.arena.ledger import Ledger
+from inferctl.arena.ledger import BEAT_S, PID, Ledger
 from inferctl.server.catalogue import Catalogue
 from inferctl.server.link import EngineLink
 from inferctl.server.served import ServedModel
 from inferctl.settings import RuntimeSettings
+
+# An event loop that is away longer makes the service not ready.
+BLOCKED_S = 5.0
 
 
 class Live(BaseModel):
@@ -102,7 +105,15 @@ class State:
     @property
     def ready(self) -> bool:
         """Whether a balancer should send requests here."""
-        return self.engine_ready and not self.draining
+        return self.engine_ready and not self.draining and not self._is_blocked()
+
+    def _is_blocked(self) -> bool:
+        """Whether a worker's event loop is: who comes to that one is not answered."""
+        long_ago_s = time.monotonic() - BLOCKED_S
+        return any(
+            0.0 < block.state(BEAT_S).get() < long_ago_s and block.state(PID).get()
+            for block in self.ledger.blocks[Ledger.FIRST_WORKER :]
+        )
 
     def health(self) -> Health:
         """The state in full."""

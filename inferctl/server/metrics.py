@@ -18,7 +18,7 @@ from prometheus_client.core import (
 from prometheus_client.registry import Collector
 
 from inferctl.arena.ledger import CPU_BASE_S, METRICS, PID, Ledger, metric_of
-from inferctl.arena.ledger import Metric as LedgerMetric
+from inferctl.arena.metric import Metric as LedgerMetric
 from inferctl.arena.routes import PREDICT
 
 CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"

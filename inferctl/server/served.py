@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from inferctl.arena.ledger import OUTCOMES, Ledger
+from inferctl.arena.ledger import Ledger
+from inferctl.arena.metric import OUTCOMES
 from inferctl.arena.slots import FreeSlots, ModelArena
 from inferctl.server.admission import Admission
 from inferctl.server.call import OK

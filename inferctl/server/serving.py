@@ -23,6 +23,7 @@ import uvicorn
 from inferctl.server.app import App
 from inferctl.server.connection import Connection
 from inferctl.server.connections import Connections
+from inferctl.server.pulse import Pulse
 from inferctl.settings import ServerSettings
 
 # What the answers to a handshake may take that is under way.
@@ -37,13 +38,23 @@ _DROP_SYN = struct.pack(
 class SupervisedServer(uvicorn.Server):
     """Obeys the supervisor alone: a signal to the whole group must not cut a drain short."""
 
+    def __init__(self, config: uvicorn.Config, pulse: Pulse) -> None:
+        super().__init__(config)
+        self._pulse = pulse
+
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         """Leave the signals alone: they are ignored."""
         yield
 
+    async def on_tick(self, counter: int) -> bool:
+        """Now and then; whether it is the end."""
+        self._pulse.beat()
+        return await super().on_tick(counter)
+
     async def shutdown(self, sockets: Sequence[socket.socket] | None = None) -> None:
         """Take in who has connected, answer what they ask, and end."""
+        self._pulse.end()
         app: App = self.config.loaded_app
         for sock in sockets or ():
             refuse_handshakes(sock)
@@ -58,7 +69,9 @@ class SupervisedServer(uvicorn.Server):
             await asyncio.sleep(0)
 
 
-def make_server(app: App, settings: ServerSettings, connections: Connections) -> SupervisedServer:
+def make_server(
+    app: App, settings: ServerSettings, connections: Connections, pulse: Pulse
+) -> SupervisedServer:
     """With our protocol, and nothing that uvicorn would do by itself."""
     return SupervisedServer(
         uvicorn.Config(
@@ -72,7 +85,8 @@ def make_server(app: App, settings: ServerSettings, connections: Connections) ->
             server_header=False,
             timeout_keep_alive=settings.keep_alive_s,
             timeout_graceful_shutdown=math.ceil(settings.drain_timeout_s),
-        )
+        ),
+        pulse,
     )
 
 

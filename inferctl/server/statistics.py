@@ -6,7 +6,8 @@ import time
 
 from pydantic import BaseModel, Field
 
-from inferctl.arena.ledger import BATCH_BUCKETS, OUTCOMES, Ledger
+from inferctl.arena.ledger import Ledger
+from inferctl.arena.metric import BATCH_BUCKETS, OUTCOMES
 from inferctl.server.call import OK
 from inferctl.server.served import ServedModel
 

@@ -33,6 +33,7 @@ from inferctl.server.memory import MemoryWatch, container_limit_bytes
 from inferctl.server.metrics import Exposition
 from inferctl.server.offer import Offer, make_offer
 from inferctl.server.predict import Predict
+from inferctl.server.pulse import Pulse
 from inferctl.server.repository import Repository
 from inferctl.server.rest import Voice, build_rest
 from inferctl.server.serving import make_server
@@ -125,7 +126,7 @@ class Worker:
         # Among those that have the port already nobody may be sent to models that are still loaded.
         self._joins, self._is_joined = spec.server.share_port, asyncio.Event()
         app = App(predict, prototype.rest, voice, self.log)
-        self._server = make_server(app, spec.server, connections)
+        self._server = make_server(app, spec.server, connections, Pulse(block))
 
     async def serve(self) -> None:
         """Listen, and obey the supervisor."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import faulthandler
 import os
 import resource
 import signal
@@ -11,10 +12,10 @@ import subprocess
 import sys
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from inferctl.arena.ledger import CPU_BASE_S, PID, Block
+from inferctl.arena.ledger import BEAT_S, CPU_BASE_S, PID, Block
 from inferctl.arena.spec import ProcessSpec
 from inferctl.arena.wire import Control
 from inferctl.errors import StartError
@@ -22,6 +23,9 @@ from inferctl.supervisor.fork import fork
 
 Message = dict[str, Any]
 
+# Whoever has it told writes the stacks of its threads to stderr.
+STACKS_SIGNAL = signal.SIGUSR1
+STDERR = 2
 # A control socket closes in the middle of its process' exit: what is left of it is over at once.
 END_POLL_S = 0.005
 
@@ -49,6 +53,7 @@ class Child(ABC):
         with theirs:
             self.pid = self._begin(theirs)
         self._exit_code = None
+        self._block.state(BEAT_S).set(0)  # the last one's
         self._block.state(PID).set(self.pid)
         self._control = control = Control(ours)
         self._heard = asyncio.Queue()
@@ -106,6 +111,11 @@ class Child(ABC):
         if self._exit_code is None:
             os.kill(self.pid, signal.SIGKILL)
 
+    def tell_stacks(self) -> None:
+        """Have it write where its threads are to stderr; it must be ready for that."""
+        if self._exit_code is None:
+            os.kill(self.pid, STACKS_SIGNAL)
+
 
 class Interpreter(Child):
     """`module` runs as `python -m module`, told what `spec` gives then over its control socket.
@@ -158,6 +168,11 @@ class Fork(Child):
         return fork(lambda: self._work(Control(control)), (*self._inherited(), control.fileno()))
 
 
+def tell_stacks_when_asked() -> None:
+    """For a child, at its birth: see `Child.tell_stacks`."""
+    faulthandler.register(STACKS_SIGNAL, file=STDERR, all_threads=True)
+
+
 def _end_of(pid: int) -> tuple[int, resource.struct_rusage] | None:
     """A child's wait status and what it used, once it has ended."""
     ended, status, usage = os.wait4(pid, os.WNOHANG)
@@ -169,7 +184,7 @@ def describe_exit(code: int) -> str:
     return f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
 
 
-async def first_word(child: Child) -> None:
+async def _first_word(child: Child) -> None:
     """A child is ready. Raises StartError when it dies, or says that it never will be."""
     message = await child.hear()
     if message is None:
@@ -177,3 +192,17 @@ async def first_word(child: Child) -> None:
         raise StartError(f"the {child.name} died while starting: {reason}")
     if message["event"] == "failed":
         raise StartError(message["error"])
+
+
+async def all_ready(children: Iterable[Child], stopping: asyncio.Event) -> None:
+    """Wait until all are ready, or for the end. Raises StartError when one never will be."""
+    ending = asyncio.create_task(stopping.wait())
+    ready = asyncio.gather(*map(_first_word, children))
+    either: set[asyncio.Future[Any]] = {ready, ending}
+    await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+    ending.cancel()
+    if ready.done():
+        ready.result()
+    else:
+        ready.cancel()
+        await asyncio.gather(ready, return_exceptions=True)

@@ -9,7 +9,6 @@ import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any
 
 import structlog
 
@@ -19,11 +18,12 @@ from inferctl.arena.spec import EngineSpec, ModelSpec, WorkerSpec
 from inferctl.cores import available_cores
 from inferctl.errors import StartError
 from inferctl.settings import Settings
-from inferctl.supervisor.child import Child, Fork, Interpreter, describe_exit, first_word
+from inferctl.supervisor.child import Child, Fork, Interpreter, all_ready, describe_exit
 from inferctl.supervisor.contradictions import check_settings
 from inferctl.supervisor.descriptors import raise_limit
 from inferctl.supervisor.desk import Desk
 from inferctl.supervisor.listen import listen, url_of
+from inferctl.supervisor.loops import LoopWatch
 from inferctl.supervisor.past import EnginePast, Past
 from inferctl.supervisor.reloader import Reloader
 from inferctl.supervisor.terminal import is_hung_up
@@ -74,16 +74,15 @@ class Service:
             )
             for index in range(workers)
         ]
-        self._watch = Watch(self._engine, self._ledger.blocks[Ledger.ENGINE])
-        self._engine_past = EnginePast(
-            self._ledger.blocks[Ledger.ENGINE], self._ledger.blocks[Ledger.SUPERVISOR]
-        )
+        engine_block = self._ledger.blocks[Ledger.ENGINE]
+        self._watch = Watch(self._engine, engine_block)
+        self._engine_past = EnginePast(engine_block, self._supervisor_block)
         self._worker_pasts = [Past() for _ in self._workers]
         self._reloader.serve_with(self._engine, self._workers)
         self._desk = Desk(self._reloader)
+        self._loop_watch = LoopWatch(self._workers, self._ledger)
         self._stopping = asyncio.Event()
-        # Whether processes that end are wanted to: they are not replaced.
-        self._ending = False
+        self._ending = False  # whether processes that end are wanted to
         self._exit_code = 0
         self._joinable = False
 
@@ -121,13 +120,13 @@ class Service:
         )
         begun_s = time.monotonic()
         children = [self._engine, *self._workers]
-        watching = asyncio.create_task(self._watch.keep())
+        watching = [asyncio.create_task(watch.keep()) for watch in (self._watch, self._loop_watch)]
         try:
             self._engine.start()
             self._nursery.prepare(tuple(self._reloader.stock.of_workers.values()))
             for worker in self._workers:
                 worker.start()
-            await self._first_ready()
+            await all_ready(children, self._stopping)
             if self._stopping.is_set():
                 log.info("stopped while starting")
                 return self._exit_code
@@ -144,7 +143,8 @@ class Service:
             await self._drain(tasks)
             return self._exit_code
         finally:
-            watching.cancel()
+            for task in watching:
+                task.cancel()
             for child in children:
                 child.kill()
 
@@ -196,19 +196,6 @@ class Service:
         with ours, theirs:
             self._engine.tell({"do": "attach", "worker": index}, ours.fileno())
             self._workers[index].tell({"do": "attach"}, theirs.fileno())
-
-    async def _first_ready(self) -> None:
-        """Wait until every child is ready, or for a signal."""
-        stopping = asyncio.create_task(self._stopping.wait())
-        ready = asyncio.gather(*(first_word(child) for child in (self._engine, *self._workers)))
-        either: set[asyncio.Future[Any]] = {ready, stopping}
-        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
-        stopping.cancel()
-        if ready.done():
-            ready.result()
-        else:
-            ready.cancel()
-            await asyncio.gather(ready, return_exceptions=True)
 
     async def _keep_engine(self) -> None:
         """Replace the engine whenever it dies; workers keep its rows meanwhile."""

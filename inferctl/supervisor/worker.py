@@ -11,6 +11,7 @@ from inferctl.arena.wire import Control
 from inferctl.heap import give_back
 from inferctl.naming import name_process
 from inferctl.settings import ServerSettings
+from inferctl.supervisor.child import tell_stacks_when_asked
 from inferctl.supervisor.fork import freeze
 
 if TYPE_CHECKING:
@@ -46,4 +47,5 @@ class Nursery:
     def work(self, spec: Callable[[], WorkerSpec], control: Control) -> None:
         """The life of a worker, in its own process."""
         name_process("inferctl-worker")
+        tell_stacks_when_asked()
         self._prototype.serve(spec(), control)

@@ -165,6 +165,7 @@ def request_held_in_the_queue(service: Service) -> Iterator[list[int]]:
     client.join()
 
 
+@pytest.mark.row(96)
 def test_sigterm_lets_a_request_in_flight_finish(start: Start) -> None:
     service = start("--set", "batching.max_wait_ms=1500", "--set", "batching.max_batch_rows=8")
     with request_held_in_the_queue(service) as statuses:
@@ -174,16 +175,18 @@ def test_sigterm_lets_a_request_in_flight_finish(start: Start) -> None:
     assert code == 0
 
 
-def test_a_second_signal_stops_at_once(start: Start) -> None:
+@pytest.mark.row(99)
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_second_signal_stops_at_once(start: Start, number: signal.Signals) -> None:
     service = start("--set", "batching.max_wait_ms=4000", "--set", "batching.max_batch_rows=8")
     client = threading.Thread(target=_ask_and_forget, args=(service,))
     client.start()
     service.wait_for_metric('inferctl_queue_rows{model="sentiment"}', 1)
-    service.process.send_signal(signal.SIGINT)
+    service.process.send_signal(number)
     service.wait_for_line("draining")
-    service.process.send_signal(signal.SIGINT)
+    service.process.send_signal(number)
 
-    assert service.process.wait(20) == 128 + signal.SIGINT
+    assert service.process.wait(20) == 128 + number
     client.join()
 
 
@@ -234,6 +237,7 @@ def test_a_signal_to_the_whole_group_still_drains(start: Start) -> None:
     assert code == 0
 
 
+@pytest.mark.row(98)
 def test_a_signal_while_starting_ends_without_noise(start: Start) -> None:
     service = start(ready=False)
     service.wait_for_line("starting")

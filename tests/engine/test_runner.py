@@ -10,7 +10,7 @@ from typing import Any, cast
 
 import pytest
 
-from inferctl.arena.ledger import BATCH_BUCKETS
+from inferctl.arena.metric import BATCH_BUCKETS
 from inferctl.arena.wire import Verdict
 from inferctl.engine.execution import INLINE_RUN_S, SHORT_RUNS_PER_MEASURED
 from inferctl.engine.model import Model

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 import orjson
 import pytest
 
-from inferctl.arena.ledger import OUTCOMES
+from inferctl.arena.metric import OUTCOMES
 from inferctl.errors import (
     InferctlError,
     Overloaded,

@@ -15,6 +15,7 @@ import uvicorn
 from inferctl.server.connection import Connection
 from inferctl.server.connections import Connections
 from inferctl.server.protocol import Protocol
+from inferctl.server.pulse import Pulse
 from inferctl.server.serving import SupervisedServer
 
 from .asgi import Answer
@@ -185,7 +186,7 @@ async def serving(
         timeout_keep_alive=keep_alive_s,  # type: ignore[arg-type]
     )
     config.load()
-    server = SupervisedServer(config)
+    server = SupervisedServer(config, Pulse(worker.ledger.blocks[WORKER]))
     server.lifespan = config.lifespan_class(config)
     await server.startup([listening])
     await server.on_tick(0)  # makes the date header

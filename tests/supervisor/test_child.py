@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import mmap
 import os
+import re
+import signal
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -12,7 +15,14 @@ import pytest
 
 from inferctl.arena.ledger import CPU_BASE_S, PID, Block, Ledger, ledger_bytes
 from inferctl.arena.spec import ProcessSpec
-from inferctl.supervisor.child import Child, Fork, Interpreter, describe_exit
+from inferctl.arena.wire import Control
+from inferctl.supervisor.child import (
+    Child,
+    Fork,
+    Interpreter,
+    describe_exit,
+    tell_stacks_when_asked,
+)
 
 from .toy_child import live
 
@@ -173,3 +183,30 @@ async def test_a_child_before_its_birth_is_nobody(kind: Kind) -> None:
 )
 def test_an_end_is_described_in_words(code: int, words: str) -> None:
     assert describe_exit(code) == words
+
+
+def live_blocked(control: Control) -> None:
+    """In a search that holds the interpreter's lock, and ends in a million years."""
+    tell_stacks_when_asked()
+    control.send({"event": "blocked"})
+    re.match(r"(a+)+b", "a" * 64)
+
+
+@pytest.mark.row(103)
+async def test_a_child_that_is_blocked_tells_where_it_is(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """None of its threads could."""
+    child = Fork("toy", live_blocked, tuple, engine_block())
+    child.start()
+    try:
+        assert await child.hear() == {"event": "blocked"}
+        child.tell_stacks()
+        said = ""
+        give_up_s = time.monotonic() + 10
+        while "in live_blocked" not in said:
+            assert time.monotonic() < give_up_s, said
+            said += capfd.readouterr().err
+    finally:
+        child.kill()
+    assert await child.death() == -signal.SIGKILL

@@ -1,0 +1,53 @@
+"""What a metric is, the values that labels may have, and the bounds of histograms."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+LATENCY_BUCKETS_S = (
+    0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0,
+)  # fmt: skip
+BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128)
+
+OUTCOMES = (
+    "ok", "malformed", "not_found", "method_not_allowed", "request_timeout", "too_large",
+    "uri_too_long", "unsupported_media", "unprocessable", "empty_text", "overloaded",
+    "headers_too_large", "client_gone", "row_failed", "non_finite_output", "out_of_memory",
+    "engine_crash", "internal_error", "unsupported", "unavailable", "deadline_exceeded",
+)  # fmt: skip
+# Why connections end: the client left, it had its last answer, it was idle for too long, the
+# service ends; or it was too slow, sent too much or what is no HTTP, had to make room, found no
+# room, did not take its answer.
+CLOSE_REASONS = (
+    "client", "answered", "idle", "drain", "first_byte", "header_timeout", "body_timeout",
+    "header_too_large", "too_large", "protocol", "evicted", "conn_cap", "write_stall",
+)  # fmt: skip
+# Of requests that were refused with 429.
+SHED_REASONS = ("queue", "deadline", "memory")
+DROP_REASONS = ("expired", "cancelled", "worker_lost")
+# Why an engine died: a signal of its own, somebody's SIGKILL, the supervisor's, its own exit.
+DEATH_REASONS = ("crash", "killed", "timeout", "exit")
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One metric: its cells are (places) x (label values) x (1, or buckets + overflow + sum).
+
+    `of_model` is the model's figure from those of its places. `label` may be several names, each
+    value is as many words then.
+    """
+
+    name: str
+    kind: Literal["counter", "gauge", "histogram"]
+    help: str
+    per_model: bool = True
+    label: str = ""
+    values: tuple[str, ...] = ("",)
+    buckets: tuple[float, ...] = ()
+    of_model: Literal["sum", "largest"] = "sum"
+
+    @property
+    def width(self) -> int:
+        """Cells of one series."""
+        return len(self.buckets) + 2 if self.buckets else 1

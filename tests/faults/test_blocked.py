@@ -1,0 +1,49 @@
+"""A worker whose event loop is blocked."""
+
+from __future__ import annotations
+
+import os
+import signal
+import urllib.error
+import urllib.request
+
+import pytest
+
+from tests.e2e.conftest import Start
+from tests.e2e.service import Service
+from tests.faults.accounting import WORKER, until
+
+pytestmark = pytest.mark.e2e
+
+# A connection that comes to the blocked worker is not answered: whoever asks, asks again.
+IMPATIENCE_S = 0.3
+
+
+def readiness(service: Service) -> int:
+    """The status of /readyz; 0 when there was no answer."""
+    try:
+        with urllib.request.urlopen(service.url + "/readyz", timeout=IMPATIENCE_S) as answer:
+            status: int = answer.status
+            return status
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code
+    except OSError:
+        return 0
+
+
+@pytest.mark.row(103)
+def test_a_blocked_loop_is_told_of_and_makes_the_service_not_ready(start: Start) -> None:
+    service = start("--workers", "2")
+    blocked, _ = service.pids(WORKER)
+    os.kill(blocked, signal.SIGSTOP)
+    try:
+        line = service.wait_for_line("its event loop is blocked")
+        assert f"pid={blocked}" in line
+        until(lambda: readiness(service) == 503, 10, lambda: "still ready")
+    finally:
+        os.kill(blocked, signal.SIGCONT)
+    until(lambda: readiness(service) == 200, 5, lambda: "not ready again")
+    service.wait_for_line('File "')
+    assert service.metric("inferctl_loop_stalls_total") == 1
+    assert service.pids(WORKER)[0] == blocked
