@@ -70,18 +70,11 @@ class Execution:
     def _is_wanted(self, rows: Sequence[Row], now_s: float) -> bool:
         return any(row.deadline_s > now_s and not self._is_cancelled(row.slot) for row in rows)
 
-    def run(self, rows: Sequence[Row], stint: Stint, is_alone: bool = False) -> None:
-        """Answer every row of a batch; one that `is_alone` in the engine may use every core."""
-        error = self._try(rows, stint, is_alone)
-        if error is None:
-            return
-        if isinstance(error, Ended):
-            self._run_each(rows, error, stint)
-        else:
-            self._bisect(rows, error, stint)
+    def run(self, rows: Sequence[Row], stint: Stint, is_alone: bool = False) -> RunFailed | None:
+        """Run a batch and answer its rows; one that `is_alone` in the engine may use every core.
 
-    def _try(self, rows: Sequence[Row], stint: Stint, is_alone: bool = False) -> RunFailed | None:
-        """Run a batch, and answer its rows; the error when they are still to be answered."""
+        The error when its rows are still to be answered: by `recover`.
+        """
         slots = [row.slot for row in rows]
         wide = self.model.wide if is_alone else None
         session = wide.offer() if wide else None
@@ -96,7 +89,7 @@ class Execution:
             if not isinstance(error, Ended):
                 return error
             if not stint.was_ended(begun_s):
-                return self._try(rows, stint)  # the run before it was meant
+                return self.run(rows, stint)  # the run before it was meant
             if stint.is_overdue:
                 return error
             self._deliver(slots, Verdict.EXPIRED)  # nobody waits for them
@@ -109,6 +102,13 @@ class Execution:
         self._deliver(slots, Verdict.DONE)
         self._count(rows, work, wall_s, cost_s)
         return None
+
+    def recover(self, rows: Sequence[Row], error: RunFailed, stint: Stint) -> None:
+        """Answer the rows of a batch that failed."""
+        if isinstance(error, Ended):
+            self._run_each(rows, error, stint)
+        else:
+            self._bisect(rows, error, stint)
 
     def _bisect(self, rows: Sequence[Row], error: RunFailed, stint: Stint) -> None:
         """Halve a batch that failed until only the rows fail that poison it.
@@ -124,7 +124,7 @@ class Execution:
         while parts:
             part, failure = parts.pop()
             if failure is None and (fits or runs < most_runs):
-                failure, runs = self._try(part, stint), runs + 1
+                failure, runs = self.run(part, stint), runs + 1
                 if failure is None:
                     fits = max(fits, len(part))
                     continue
@@ -153,7 +153,7 @@ class Execution:
         for row in rows:
             if not self._is_wanted([row], time.monotonic()):
                 self._deliver([row.slot], Verdict.EXPIRED)
-            elif failure := self._try([row], stint):
+            elif failure := self.run([row], stint):
                 self._fail([row], failure)
         stint.patience = 1.0
 

@@ -154,7 +154,8 @@ class Runner:
             self._deliver([row.slot], Verdict.EXPIRED if reason == "expired" else Verdict.CANCELLED)
         if batch.rows:
             is_alone = self._occupancy.enter()
-            self._execution.run(batch.rows, stint, is_alone)
+            if error := self._execution.run(batch.rows, stint, is_alone):
+                self._execution.recover(batch.rows, error, stint)
             self._occupancy.leave()
         self.queue.done(batch)
         self._queue_rows.set(len(self.queue))
