@@ -58,13 +58,11 @@ class Service:
         self._nursery = Nursery(server)
         self._reloader = Reloader(settings, read_settings, self._ledger, workers, self._nursery)
         self._reloader.begin()
+        engine_block = self._ledger.blocks[Ledger.ENGINE]
         self._engine = Interpreter(
-            "engine",
-            "inferctl.engine",
-            self._engine_spec,
-            lambda: self._shared(self._reloader.stock.of_engine),
-            self._ledger.blocks[Ledger.ENGINE],
-        )
+            "engine", "inferctl.engine", self._engine_spec,
+            lambda: self._shared(self._reloader.stock.of_engine), engine_block,
+        )  # fmt: skip
         self._workers = [
             Fork(
                 "worker",
@@ -74,7 +72,6 @@ class Service:
             )
             for index in range(workers)
         ]
-        engine_block = self._ledger.blocks[Ledger.ENGINE]
         self._watch = Watch(self._engine, engine_block)
         self._engine_past = EnginePast(engine_block, self._supervisor_block)
         self._worker_pasts = [Past() for _ in self._workers]
