@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from inferctl.errors import InferctlError
 from inferctl.server.guarded import Guarded
+
+if TYPE_CHECKING:
+    from uvicorn._types import ASGI3Application
 
 # A client that has asked for nothing so long is not just about to.
 LAST_REQUEST_S = 1.0
@@ -36,6 +39,21 @@ class LastWords:
 
 class AsgiProtocol(Guarded):
     """One connection, on which every request is a cycle of uvicorn's, or a `StandIn` for one."""
+
+    # The cycle whose turn it is; `cycle` is the newest one, which may be in the pipeline.
+    _in_work: RequestResponseCycle | None = None
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        self._in_work = cycle
+        super()._start_asgi_task(cycle, app)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The client is gone: uvicorn tells the newest cycle alone."""
+        if self._in_work:
+            self._in_work.disconnected = True
+            self._in_work.message_event.set()
+            self._in_work = None
+        super().connection_lost(exc)
 
     def _is_free(self) -> bool:
         """Whether nothing is in work here, and the client takes its answers."""
@@ -73,10 +91,12 @@ class AsgiProtocol(Guarded):
     def on_response_complete(self) -> None:
         """An answer has left; the next request of the pipeline may begin."""
         self.server_state.total_requests += 1
+        self._in_work = None
         if self.transport.is_closing() or self in self._connections.lingering:
             return
-        self.flow.resume_reading()
         if self.pipeline:
             self._start_asgi_task(*self.pipeline.pop())
         else:
             self._idle.begin(self, time.monotonic())
+        if not self.pipeline:  # were more read before, there would be more and more of them
+            self.flow.resume_reading()

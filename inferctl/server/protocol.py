@@ -62,7 +62,9 @@ class Protocol(AsgiProtocol):
         """Where the next bytes are to be read to."""
         if self._reception:
             return self._reception.room(self._buffer)
-        return self._head_buffer if self._is_between_requests else self._buffer
+        if self._is_between_requests or self._is_in_head:
+            return self._head_buffer
+        return self._buffer
 
     def buffer_updated(self, nbytes: int) -> None:
         """So many came."""
