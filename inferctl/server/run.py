@@ -124,7 +124,13 @@ class Run(ABC):
     def _take_decoded(self) -> None:
         if self._decoding:
             decoding, self._decoding = self._decoding, None
-            self._submit(decoding.result())
+            try:
+                prepared = decoding.result()
+            finally:
+                # An error knows this frame: together they would keep the input until the next look
+                # for cycles.
+                del decoding
+            self._submit(prepared)
 
     def _submit(self, prepared: Prepared) -> None:
         """Write the rows into their slots and tell the engine."""

@@ -13,7 +13,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from tests.faults import bad
 from tests.faults.bad import MOOD, TEXT
 from tests.faults.kept import READ_BYTES, Address, Hang, Kept, NoAnswer, post
-from tests.faults.pictures import b64, png, scan_bomb
+from tests.faults.pictures import b64, png, scan_bomb, text_bomb
 
 Abuse = Callable[[Address, int], None]
 
@@ -21,7 +21,8 @@ MIB = 1024 * 1024
 HEAD = b"POST /models/mood/predict HTTP/1.1\r\nHost: 127.0.0.1\r\n"
 KIND = b"Content-Type: application/json\r\n"
 PATIENCE_S = 30.0
-ENDLESS_BYTES = 32 * MIB
+# The largest body, as much again that is read in vain, and what systems hold.
+ENDLESS_BYTES = 64 * MIB
 
 
 def _each(requests: list[bytes]) -> Abuse:
@@ -111,7 +112,8 @@ def _json(*bodies: bytes) -> Abuse:
 
 
 def _large_pictures() -> Abuse:
-    bodies = (png(12_000, 12_000), scan_bomb(200), scan_bomb(1000, side=512), png(4000, 4000))
+    bombs = (scan_bomb(200), scan_bomb(1000, side=512), text_bomb())
+    bodies = (png(12_000, 12_000), png(4000, 4000), *bombs)
     raw = [post(bad.ANIMALS, body, "image/png") for body in bodies]
     encoded = b64(b"\x89PNG" + bytes(10 * MIB)).encode()
     return _each([*raw, post(bad.ANIMALS, b'{"image_b64":"%b"}' % encoded)])

@@ -40,7 +40,7 @@ def deadlines() -> list[Bad]:
     """Row 9."""
     return [
         bad(f"deadline {junk[:9]}", post(MOOD, TEXT, "application/json", line), BAD_REQUEST)
-        for junk in ("0", "-1", "abc", "1" * 400, "1e3", "")
+        for junk in ("0", "-1", "abc", "1e3", "1.5", "")
         for line in (f"X-Request-Timeout-Ms: {junk}",)
     ]
 

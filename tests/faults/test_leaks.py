@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from inferctl.settings import ServerSettings
 from tests.e2e.service import Service
 from tests.faults import bad
 from tests.faults.abuse import IMPATIENT, QUICK, SLOW, Abuse
@@ -25,8 +24,7 @@ TIMES = 100
 @pytest.fixture(scope="module")
 def abused(tiny_models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """A service without patience, which has one worker."""
-    known = [one for one in IMPATIENT if one.split("=")[0][7:] in ServerSettings.model_fields]
-    settings = ["models.mood.default=true", "logs.path=/dev/null", *known]
+    settings = ["models.mood.default=true", "logs.path=/dev/null", *IMPATIENT]
     options = [part for setting in settings for part in ("--set", setting)]
     running = Service(
         [str(tiny_models), "--port", "0", "--workers", "1", *options],

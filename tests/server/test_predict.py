@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import gc
 import re
 from pathlib import Path
 
@@ -10,9 +12,10 @@ import numpy as np
 import pytest
 
 from inferctl.arena.wire import Verdict
+from inferctl.server.run import Run
 from inferctl.server.served import ServedModel
 from inferctl.settings import ServerSettings
-from inferctl.tasks.images import EXAMPLE_PNG_B64
+from inferctl.tasks.images import EXAMPLE_PNG_B64, ImageItem
 from tests.tasks.pictures import encoded, plain
 from tests.tasks.tinybundles import (
     classifier,
@@ -178,3 +181,19 @@ async def test_the_query_may_name_the_model(
         for _ in range(2):  # the second time the head is known
             answer = await way.post_json(IMAGE, path, query=query)
             assert (answer.status, answer.json.get("model", "")) == (status, model)
+
+
+@pytest.mark.row(187)
+async def test_what_is_refused_is_let_go_at_once(tmp_path: Path, door: Door) -> None:
+    """Not when the interpreter next looks for cycles: till then there may be hundreds of it."""
+    damaged = {"image_b64": base64.b64encode(b"\x89PNG" + bytes(100)).decode()}
+    async with working(tmp_path, detector()) as worker, door(worker) as way:
+        gc.collect()
+        gc.disable()
+        try:
+            for content in (damaged, {"image_b64": "-"}):
+                assert 400 <= (await way.post_json(content)).status < 500
+            kept = [one for one in gc.get_objects() if isinstance(one, Run | ImageItem)]
+        finally:
+            gc.enable()
+        assert not kept
