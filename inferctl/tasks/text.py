@@ -33,6 +33,7 @@ from inferctl.tasks.bounds import ESCAPED_CHARS, FEW_BYTES, SLACK_BYTES, SLACK_N
 
 BYTE_ORDER_MARK = "\ufeff"
 MAX_CHAR_BYTES = 4  # of UTF-8
+SEND_LESS = "send less, or raise limits.max_text_chars"
 
 
 class TextTask(Task):
@@ -89,14 +90,12 @@ class TextTask(Task):
 
     def _check(self, body: Body) -> None:
         self.bounds.check(body, VALUES)
-        if len(body) > SLACK_BYTES + self._max_chars * ESCAPED_CHARS and ITEMS not in body:
-            raise self._too_long()
+        most = SLACK_BYTES + self._max_chars * ESCAPED_CHARS
+        if len(body) > most and ITEMS not in body:
+            raise TooLarge(f"the JSON of one text is larger than {most} bytes", hint=SEND_LESS)
 
     def _too_long(self) -> RequestError:
-        return TooLarge(
-            f"the text has more than {self._max_chars} characters",
-            hint="send less, or raise limits.max_text_chars",
-        )
+        return TooLarge(f"the text has more than {self._max_chars} characters", hint=SEND_LESS)
 
     def item(self, request: Any) -> str:
         """The text."""

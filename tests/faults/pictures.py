@@ -69,6 +69,8 @@ def good_images() -> dict[str, bytes]:
         "webp": encoded(rgb, "WEBP"),
         "webp lossless": encoded(rgb.convert("RGBA"), "WEBP", lossless=True),
         "1 x 1": coloured("red", side=1),
+        # It is not unpacked.
+        "text bomb": png(8, 8, *[chunk(b"zTXt", b"a\0\0" + zlib.compress(bytes(2**21)))] * 2),
     }
 
 
@@ -86,6 +88,7 @@ def bad_images() -> dict[str, bytes]:
         "pixel bomb": png(12_000, 12_000),
         "too wide": png(20_000, 1),
         "scan bomb": scan_bomb(200),
+        "long text": png(8, 8, chunk(b"tEXt", b"a\0" + b"b" * 70_000)),
         "cut": photo[: len(photo) // 2],
         "half a header": flat[:20],
         "wrong CRC": flat[:40] + bytes([flat[40] ^ 1]) + flat[41:],
