@@ -40,8 +40,19 @@ def _no_memory(name: str, size: int, error: OSError) -> StartError:
 
 
 def map_memory(fd: int) -> mmap.mmap:
-    """Map the whole of an inherited descriptor, readable and writable."""
-    return mmap.mmap(fd, os.fstat(fd).st_size)
+    """Map the whole of an inherited descriptor, readable and writable.
+
+    Raises StartError when the process may not have so much.
+    """
+    size = os.fstat(fd).st_size
+    try:
+        return mmap.mmap(fd, size)
+    except OSError as error:
+        raise StartError(
+            f"cannot map {size} bytes of shared memory: {error.strerror}",
+            where="RLIMIT_AS",
+            hint="ulimit -v unlimited, or lower limits.max_queue_rows",
+        ) from None
 
 
 def adopt_memory(fd: int) -> mmap.mmap:

@@ -27,6 +27,9 @@ def serve(
     ] = None,
 ) -> None:
     """Serve bundles over HTTP: dynamic batching, limits, metrics."""
+    from inferctl.supervisor.limits import check_limits
+
+    check_limits()
     from inferctl.cli.run import run_service
     from inferctl.sources import load_settings
 

@@ -41,7 +41,8 @@ class Loader:
         """Load a model; why it cannot be, if so. Nothing is left of it then."""
         try:
             load()
-        except (InferctlError, OSError, MemoryError) as error:
+        # A thread that cannot be started is a RuntimeError.
+        except (InferctlError, OSError, MemoryError, RuntimeError) as error:
             reason = str(error) or "out of memory"
         else:
             return None

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
+from inferctl.errors import StartError
 from inferctl.server.intake import Intake
 from inferctl.server.link import EngineLink
 from inferctl.server.logs import RequestLog
@@ -37,8 +39,25 @@ class Workplace:
             self.timeout_s, lambda request: request.expire()
         )
         self.intake = Intake(settings.max_waiting_body_bytes // workers)
-        self.decoders = ThreadPoolExecutor(decode_threads, "decode")
+        self.decoders = _all_started(decode_threads)
 
     def hear_of_memory(self, is_short: bool) -> None:
         """What the watch saw."""
         self.memory_is_short = is_short
+
+
+def _all_started(threads: int) -> ThreadPoolExecutor:
+    """Decoders that have their threads: later, in the middle of a request, there may be none.
+
+    Raises StartError when there are none now.
+    """
+    decoders = ThreadPoolExecutor(threads, "decode")
+    at_work = threading.Barrier(threads + 1)
+    try:
+        for _ in range(threads):
+            decoders.submit(at_work.wait)
+    except RuntimeError as error:
+        at_work.abort()
+        raise StartError(f"cannot start the decoders: {error}", where="RLIMIT_NPROC") from None
+    at_work.wait()
+    return decoders

@@ -4,11 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from inferctl.cores import available_cores
 from inferctl.errors import SettingsError
 from inferctl.settings import ModelSettings, ServerSettings, Settings
+from inferctl.supervisor.limits import check_tasks
 
 # More processes or threads than this for each core only wait for one another.
 MAX_PER_CORE = 4
+
+
+def planned_workers(settings: Settings) -> int:
+    """How many workers there will be. Raises SettingsError when the settings contradict each other,
+    StartError when the system lets the service have too little."""
+    cores = available_cores()
+    check_settings(settings, cores)
+    workers = cores if settings.server.workers == "auto" else settings.server.workers
+    check_tasks(workers, cores)
+    return workers
 
 
 def check_settings(settings: Settings, cores: int) -> None:

@@ -15,11 +15,10 @@ import structlog
 from inferctl.arena.ledger import PID, Block, Ledger, ledger_bytes
 from inferctl.arena.memory import create_memory, map_memory
 from inferctl.arena.spec import EngineSpec, ModelSpec, WorkerSpec
-from inferctl.cores import available_cores
 from inferctl.errors import StartError
 from inferctl.settings import Settings
 from inferctl.supervisor.child import Child, Fork, Interpreter, all_ready, describe_exit
-from inferctl.supervisor.contradictions import check_settings
+from inferctl.supervisor.contradictions import planned_workers
 from inferctl.supervisor.descriptors import raise_limit
 from inferctl.supervisor.desk import Desk
 from inferctl.supervisor.listen import listen, url_of
@@ -47,9 +46,7 @@ class Service:
         settings = read_settings()
         raise_limit()
         server = settings.server
-        cores = available_cores()
-        check_settings(settings, cores)
-        workers = cores if server.workers == "auto" else server.workers
+        workers = planned_workers(settings)
         self._sockets = listen(server.host, server.port, workers, joins=server.share_port)
         self.url = url_of(self._sockets[0])
         self._ledger_fd = create_memory("ledger", ledger_bytes(Ledger.FIRST_WORKER + workers))

@@ -8,7 +8,8 @@ import pytest
 
 from inferctl.errors import SettingsError
 from inferctl.settings import Settings
-from inferctl.supervisor.contradictions import check_model, check_settings
+from inferctl.supervisor import contradictions
+from inferctl.supervisor.contradictions import check_model, check_settings, planned_workers
 
 CORES = 2
 
@@ -81,6 +82,17 @@ def test_a_model_s_own_contradiction_names_the_model() -> None:
 def test_what_is_said_of_all_models_is_not_said_of_each() -> None:
     models = {"shapes": {"default": True}, "words": {}}
     assert len(refusal({"batching": {"max_wait_ms": 9000}, "models": models})) == 1
+
+
+@pytest.mark.parametrize(("asked", "planned"), [("auto", CORES), (1, 1), (8, 8)])
+def test_as_many_workers_are_planned_as_are_asked_for(
+    monkeypatch: pytest.MonkeyPatch, asked: str | int, planned: int
+) -> None:
+    monkeypatch.setattr(contradictions, "available_cores", lambda: CORES)
+    tried: list[tuple[int, int]] = []
+    monkeypatch.setattr(contradictions, "check_tasks", lambda *args: tried.append(args))
+    assert planned_workers(Settings.model_validate({"server": {"workers": asked}})) == planned
+    assert tried == [(planned, CORES)]
 
 
 def test_a_model_is_looked_at_alone_when_it_is_loaded_anew() -> None:
