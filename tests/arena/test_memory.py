@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import mmap
 import os
 
 import pytest
@@ -42,6 +43,18 @@ def test_no_room_says_what_to_lower(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "ftruncate", no_space)
     with pytest.raises(StartError, match=r"no shared memory for test \(64 bytes\): No space"):
         create_memory("test", 64)
+
+
+@pytest.mark.row(121)
+def test_a_process_that_may_not_have_so_much_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(fd: int, size: int) -> None:
+        raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
+
+    fd = create_memory("test", 5000)
+    monkeypatch.setattr(mmap, "mmap", refuse)
+    with pytest.raises(StartError, match=r"cannot map 5000 bytes .*Cannot allocate .*RLIMIT_AS"):
+        map_memory(fd)
+    os.close(fd)
 
 
 def test_an_adopted_descriptor_is_closed_and_its_memory_stays() -> None:
