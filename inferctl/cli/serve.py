@@ -10,10 +10,11 @@ import typer
 
 def serve(
     models: Annotated[
-        Path | None, typer.Argument(help="A bundle, or a folder of models [default: models]")
+        Path | None,
+        typer.Argument(help="A bundle, or a folder of models [default: models]", readable=False),
     ] = None,
     config: Annotated[
-        Path | None, typer.Option(help="TOML file with settings", metavar="FILE")
+        Path | None, typer.Option(help="TOML file with settings", metavar="FILE", readable=False)
     ] = None,
     host: Annotated[str | None, typer.Option(help="Address to listen on")] = None,
     port: Annotated[

@@ -29,7 +29,7 @@ from inferctl.server.call import PHASES, Call, Reply
 MAX_WAITING_LINES = 10_000
 # Lines gather so long before they are written together.
 GATHER_S = 0.05
-CLOSE_TIMEOUT_S = 5.0
+CLOSE_TIMEOUT_S = 2.0
 FILE_MODE = 0o600
 STDOUT = "-"
 
