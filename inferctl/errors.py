@@ -16,12 +16,15 @@ stable `code`.
     ├── BenchError                      -   bench_failed              exit 7
     ├── PredictError                    -   predict_failed            exit 8
     └── RequestError                   400  malformed
+        ├── Unauthorized               401  unauthorized
+        ├── Forbidden                  403  forbidden
         ├── NotFound                   404  not_found
         ├── MethodNotAllowed           405  method_not_allowed
         ├── RequestTimeout             408  request_timeout
         ├── TooLarge                   413  too_large
         ├── UriTooLong                 414  uri_too_long
         ├── UnsupportedMedia           415  unsupported_media
+        ├── Misdirected                421  misdirected
         ├── Unprocessable              422  unprocessable
         │   └── EmptyText              422  empty_text
         ├── Overloaded                 429  overloaded
@@ -134,6 +137,20 @@ class RequestError(InferctlError):
     code = "malformed"
 
 
+class Unauthorized(RequestError):
+    """No API key, or none that is known; which of the two is not said."""
+
+    status = 401
+    code = "unauthorized"
+
+
+class Forbidden(RequestError):
+    """A key without the scope, or a page of another origin."""
+
+    status = 403
+    code = "forbidden"
+
+
 class NotFound(RequestError):
     """No such path or model."""
 
@@ -178,6 +195,13 @@ class UnsupportedMedia(RequestError):
 
     status = 415
     code = "unsupported_media"
+
+
+class Misdirected(RequestError):
+    """Asked by a name that is not this service's."""
+
+    status = 421
+    code = "misdirected"
 
 
 class Unprocessable(RequestError):

@@ -6,41 +6,20 @@ come from is `sources.py`.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, TypeVar, get_args
+import ipaddress
+from typing import Annotated, Literal, TypeVar
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    ValidationInfo,
-    field_validator,
-)
-from pydantic_core import PydanticCustomError
+from pydantic import BeforeValidator, Field
+
+from inferctl.keys import MAX_KEYS, KeyName, KeySettings
+from inferctl.section import Section, parts
 
 KIB = 1024
 MIB = 1024 * 1024
 
 
-class Section(BaseModel):
-    """A frozen section of the tree that refuses keys it does not know."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-    @field_validator("*", mode="before")
-    @classmethod
-    def _is_what_it_looks_like(cls, given: object, info: ValidationInfo) -> object:
-        """TOML's `true` is no 1, and no name or path has a control character."""
-        wanted = cls.model_fields[info.field_name or ""].annotation
-        if isinstance(given, bool) and bool not in (wanted, *get_args(wanted)):
-            raise PydanticCustomError("boolean", "should be no boolean")
-        if isinstance(given, str) and any(ord(sign) < ord(" ") for sign in given):
-            raise PydanticCustomError("control_character", "should have no control characters")
-        return given
-
-
 class ServerSettings(Section):
-    """Where the service listens and what it takes in."""
+    """Where the service listens, for whom, and what it takes in."""
 
     host: str = Field(default="127.0.0.1", min_length=1, description="address to listen on")
     port: int = Field(default=8000, ge=0, le=65_535, description="port; 0 takes a free one")
@@ -126,11 +105,46 @@ class ServerSettings(Section):
     drain_timeout_s: float = Field(
         default=30.0, ge=0, le=3600, description="how long a stop waits for requests in flight"
     )
-    docs: bool = Field(default=True, description="serve /docs and /openapi.json")
-    ui: bool = Field(default=True, description="serve the page at /")
-    admin: bool = Field(
-        default=False, description="let whoever reaches the port load and unload models"
+    docs: Literal["auto"] | bool = Field(
+        default="auto", description='serve /docs and /openapi.json; "auto" does on loopback'
     )
+    ui: Literal["auto"] | bool = Field(
+        default="auto", description='serve the page at /; "auto" does on loopback'
+    )
+    admin: bool = Field(
+        default=False, description="load and unload models over HTTP; takes a key of scope admin"
+    )
+    api_keys: dict[KeyName, KeySettings] = Field(
+        default={},
+        max_length=MAX_KEYS,
+        description="who may ask; without keys whoever reaches the port may",
+    )
+    insecure: bool = Field(
+        default=False, description="listen beyond loopback though there are no keys"
+    )
+    allowed_hosts: Annotated[tuple[str, ...], BeforeValidator(parts)] = Field(
+        default=(), description="names that Host and Origin may have; on loopback also its own"
+    )
+    tls_cert: str = Field(default="", description="PEM file: the certificate and its chain")
+    tls_key: str = Field(default="", description="PEM file: the certificate's private key")
+
+    @property
+    def is_public(self) -> bool:
+        """Whether others than this machine's processes may reach it; a name is taken to say so."""
+        try:
+            return not ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return self.host != "localhost"
+
+    @property
+    def serves_docs(self) -> bool:
+        """Whether there is /docs."""
+        return not self.is_public if self.docs == "auto" else self.docs
+
+    @property
+    def serves_page(self) -> bool:
+        """Whether there is a page at /."""
+        return not self.is_public if self.ui == "auto" else self.ui
 
 
 class BatchingSettings(Section):
@@ -206,13 +220,6 @@ class RuntimeSettings(Section):
     )
 
 
-def _numbers(given: object) -> object:
-    """A list as a flag or the environment writes it: `1,2`."""
-    if isinstance(given, str) and given != "latest":
-        return [part for part in given.strip("[]").split(",") if part.strip()]
-    return given
-
-
 # No number, which is a version itself.
 Label = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,31}$")]
 Version = Annotated[int, Field(ge=1)]
@@ -224,7 +231,7 @@ class ModelSettings(Section):
     default: bool = Field(default=False, description="answers /predict without a model name")
     versions: Annotated[
         Literal["latest"] | Annotated[tuple[Version, ...], Field(min_length=1)],
-        BeforeValidator(_numbers),
+        BeforeValidator(parts),
     ] = Field(default="latest", description='versions to serve; "latest" is the newest one')
     labels: dict[Label, Version] = Field(
         default={}, description="names for versions, which are served too; stable answers"
@@ -250,7 +257,7 @@ class Settings(Section):
     batching: BatchingSettings = BatchingSettings()
     limits: LimitsSettings = LimitsSettings()
     runtime: RuntimeSettings = RuntimeSettings()
-    models: dict[str, ModelSettings] = {}
+    models: dict[str, ModelSettings] = Field(default={})
     logs: LogsSettings = LogsSettings()
 
     def for_model(self, name: str) -> ModelSettings:

@@ -11,38 +11,33 @@ import re
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
-from pydantic_settings import (
-    BaseSettings,
-    DotEnvSettingsSource,
-    EnvSettingsSource,
-    SettingsConfigDict,
-)
 from pydantic_settings import SettingsError as UnreadableSection
 
 from inferctl.errors import SettingsError
-from inferctl.settings import ModelSettings, Section, Settings
+from inferctl.keys import KeySettings
+from inferctl.section import Section
+from inferctl.settings import ModelSettings, Settings
+from inferctl.variables import (
+    API_KEY,
+    ENV_DELIMITER,
+    ENV_PREFIX,
+    Variables,
+    of_dotenv,
+    of_environment,
+)
 
-ENV_PREFIX = "INFERCTL_"
-ENV_DELIMITER = "__"
 # A wrong value is told up to this length, and one of such a name never.
 MAX_SHOWN = 40
 SECRET = re.compile("key|secret|password")
+# Sections of which there are several, by names of the operator's.
+NAMED: dict[str, type[Section]] = {"models": ModelSettings, "api_keys": KeySettings}
 
 Tree = dict[str, Any]
-
-
-class InEnvironment(Settings, BaseSettings):
-    """The tree as pydantic-settings reads it from names; never made.
-
-    Apart from the tree, which the engine imports too: pydantic-settings is larger than pydantic.
-    """
-
-    model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, env_nested_delimiter=ENV_DELIMITER)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +58,7 @@ def load_settings(
     """
     sources: list[tuple[str, Callable[[], Tree]]] = [
         ("flag", lambda: flags or {}),
-        ("environment", lambda: _from_environment(EnvSettingsSource(InEnvironment))),
+        ("environment", lambda: _from_environment(of_environment())),
         (str(dotenv), lambda: _read_dotenv(dotenv)),
         (str(config), lambda: _read_toml(config) if config else {}),
     ]
@@ -111,8 +106,8 @@ def setting_keys(section: type[BaseModel] = Settings, prefix: str = "") -> Itera
     for name, field in section.model_fields.items():
         if isinstance(field.annotation, type) and issubclass(field.annotation, Section):
             yield from setting_keys(field.annotation, f"{prefix}{name}.")
-        elif name == "models":
-            yield from setting_keys(ModelSettings, f"{prefix}{name}.NAME.")
+        elif name in NAMED:
+            yield from setting_keys(NAMED[name], f"{prefix}{name}.NAME.")
         else:
             yield prefix + name
 
@@ -126,7 +121,7 @@ def effective_values(settings: Settings) -> Iterator[tuple[str, str]]:
             yield ".".join(path), str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _from_environment(source: EnvSettingsSource) -> Tree:
+def _from_environment(source: Variables) -> Tree:
     """The source's tree with every other `INFERCTL_` name: a misspelt section is refused too."""
     try:
         found = source()
@@ -137,7 +132,7 @@ def _from_environment(source: EnvSettingsSource) -> Tree:
         ) from None
     tree = {name: value for name, value in found.items() if name in Settings.model_fields}
     for name, value in source.env_vars.items():
-        if name.startswith(ENV_PREFIX.lower()):
+        if name.startswith(ENV_PREFIX.lower()) and name != API_KEY.lower():
             path = tuple(name.removeprefix(ENV_PREFIX.lower()).split(ENV_DELIMITER))
             if path[0] not in Settings.model_fields:
                 _put(tree, path, value)
@@ -146,9 +141,7 @@ def _from_environment(source: EnvSettingsSource) -> Tree:
 
 def _read_dotenv(path: Path) -> Tree:
     try:
-        return _from_environment(
-            DotEnvSettingsSource(InEnvironment, env_file=path, dotenv_filtering="match_prefix")
-        )
+        return _from_environment(of_dotenv(path))
     except OSError as error:
         raise SettingsError(f"cannot read the file: {error.strerror}", where=str(path)) from None
     except UnicodeDecodeError:
@@ -267,7 +260,7 @@ def _lies_in(key: str, section: str) -> bool:
 
 
 def _names(like: str) -> Iterator[str]:
-    """Every dotted key and the sections around it, with the model's name that `like` has."""
-    model = like.split(".")[1] if like.startswith("models.") else "NAME"
+    """Every dotted key and the sections around it, with the operator's name that `like` has."""
+    name = next((own for part, own in pairwise(like.split(".")) if part in NAMED), "NAME")
     for key in setting_keys():
-        yield from accumulate(key.replace(".NAME.", f".{model}.").split("."), "{}.{}".format)
+        yield from accumulate(key.replace(".NAME.", f".{name}.").split("."), "{}.{}".format)

@@ -23,28 +23,32 @@ FORBIDDEN_NAMES = re.compile(r"(utils?|helpers?|managers?|common)$")
 TRUSTING = ROOT / "export" / "pickled.py"
 
 # Part → the parts of inferctl that it may import besides itself. Imports go one way.
-FOUNDATION = {"errors", "settings"}
+FOUNDATION = {"errors", "keys", "section", "settings"}
 ALLOWED: dict[str, set[str]] = {
     "errors": set(),
     "cores": set(),
     "diagnostics": set(),
     "heap": set(),
+    "keys": {"section"},
     "naming": set(),
     "orphans": set(),
     "progress": set(),
-    "settings": {"errors"},
-    "sources": FOUNDATION,
+    "section": set(),
+    "settings": {"keys", "section"},
+    "sources": FOUNDATION | {"variables"},
     "bundles": FOUNDATION,
     "arena": FOUNDATION | {"bundles"},
     "engine": FOUNDATION
     | {"arena", "bundles", "cores", "diagnostics", "heap", "naming"}
     | {"orphans", "progress"},
     "tasks": FOUNDATION | {"bundles"},
+    "tls": FOUNDATION,
     "ui": set(),
-    "server": FOUNDATION | {"arena", "bundles", "cores", "heap", "tasks", "ui", ""},
+    "variables": FOUNDATION,
+    "server": FOUNDATION | {"arena", "bundles", "cores", "heap", "tasks", "tls", "ui", ""},
     "supervisor": FOUNDATION
     | {"arena", "bundles", "cores", "heap", "naming", "server"}
-    | {"progress"},
+    | {"progress", "tls"},
     # Calibration decodes pictures as the server will, and a check reads whole requests' bodies.
     "export": FOUNDATION | {"bundles", "heap", "tasks", ""},
     "check": FOUNDATION | {"bundles", "tasks", "export"},
@@ -56,7 +60,7 @@ ALLOWED: dict[str, set[str]] = {
     "demo": FOUNDATION,
     "cli": FOUNDATION
     | {"sources", "bundles", "supervisor", "export", "check", "bench", "demo", "cli", ""}
-    | {"client", "diagnostics", "predict"},
+    | {"client", "diagnostics", "predict", "variables"},
     "__main__": {"errors", "cli"},
     "": set(),
 }

@@ -11,7 +11,8 @@ import pytest
 from pydantic import ValidationError
 
 from inferctl.errors import SettingsError
-from inferctl.settings import Section, ServerSettings, Settings
+from inferctl.section import Section
+from inferctl.settings import ServerSettings, Settings
 from inferctl.sources import load_settings
 
 ABSENT = Path("absent.env")
@@ -21,6 +22,9 @@ WRONG_TYPE: dict[str, list[object]] = {
     "number": ["three", "", [], True, None, float("nan"), float("inf")],
     "boolean": ["perhaps", "", 2, None],
     "string": [5, [], None, "a\0b"],
+    "array": [5],
+    # Sections by names of the operator's; what is in them is tested with the sources.
+    "object": [],
 }
 
 
@@ -58,7 +62,9 @@ def refused() -> Iterator[tuple[str, str, object]]:
             if "minLength" in form:
                 yield section, key, "x" * (form["minLength"] - 1)
             if "enum" in form or "const" in form:
-                yield from ((section, key, value) for value in ("neither", "", None, True))
+                may_be_true = any(other.get("type") == "boolean" for other in forms)
+                wrong = ("neither", "", None) if may_be_true else ("neither", "", None, True)
+                yield from ((section, key, value) for value in wrong)
             elif len(forms) == 1:
                 for value in WRONG_TYPE[form["type"]]:
                     yield section, key, value

@@ -27,6 +27,7 @@ from inferctl.arena.metric import (
     Metric,
 )
 from inferctl.arena.routes import ROUTES
+from inferctl.keys import MAX_KEYS
 
 METRICS: tuple[Metric, ...] = (
     Metric(
@@ -174,8 +175,9 @@ def metric_of(name: str) -> Metric:
 
 
 def ledger_bytes(processes: int) -> int:
-    """Bytes of shared memory for the places' names and the blocks of `processes` processes."""
-    return PLACES * NAME_BYTES + _BLOCK_CELLS * processes * CELL_BYTES
+    """Bytes of shared memory for the places' names, the blocks of `processes` processes, and what
+    API keys have used in each."""
+    return PLACES * NAME_BYTES + (_BLOCK_CELLS + MAX_KEYS) * processes * CELL_BYTES
 
 
 class Block:
@@ -244,6 +246,11 @@ class Ledger:
             Block(cells[i * _BLOCK_CELLS : (i + 1) * _BLOCK_CELLS])
             for i in range(self.FIRST_WORKER + workers)
         ]
+        self._used = cells[len(self.blocks) * _BLOCK_CELLS :]
+
+    def used_by_keys(self, process: int) -> memoryview[float]:
+        """A cell for each API key, of one process; the supervisor's are all workers' in common."""
+        return self._used[process * MAX_KEYS : (process + 1) * MAX_KEYS]
 
     @classmethod
     def role(cls, process: int) -> str:

@@ -11,10 +11,11 @@ LATENCY_BUCKETS_S = (
 BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128)
 
 OUTCOMES = (
-    "ok", "malformed", "not_found", "method_not_allowed", "request_timeout", "too_large",
-    "uri_too_long", "unsupported_media", "unprocessable", "empty_text", "overloaded",
-    "headers_too_large", "client_gone", "row_failed", "non_finite_output", "out_of_memory",
-    "engine_crash", "internal_error", "unsupported", "unavailable", "deadline_exceeded",
+    "ok", "malformed", "unauthorized", "forbidden", "not_found", "method_not_allowed",
+    "request_timeout", "too_large", "uri_too_long", "unsupported_media", "misdirected",
+    "unprocessable", "empty_text", "overloaded", "headers_too_large", "client_gone",
+    "row_failed", "non_finite_output", "out_of_memory", "engine_crash", "internal_error",
+    "unsupported", "unavailable", "deadline_exceeded",
 )  # fmt: skip
 # Why connections end: the client left, it had its last answer, it was idle for too long, the
 # service ends; or it was too slow, sent too much or what is no HTTP, had to make room, found no
@@ -24,7 +25,7 @@ CLOSE_REASONS = (
     "header_too_large", "too_large", "protocol", "evicted", "conn_cap", "write_stall",
 )  # fmt: skip
 # Of requests that were refused with 429.
-SHED_REASONS = ("queue", "deadline", "memory")
+SHED_REASONS = ("queue", "deadline", "memory", "fair_share", "quota")
 DROP_REASONS = ("expired", "cancelled", "worker_lost")
 # Why an engine died: a signal of its own, somebody's SIGKILL, the supervisor's, its own exit.
 DEATH_REASONS = ("crash", "killed", "timeout", "exit")

@@ -8,6 +8,7 @@ from __future__ import annotations
 from pydantic import BaseModel, ConfigDict
 
 from inferctl.bundles.manifest import Manifest
+from inferctl.keys import Scope
 from inferctl.settings import LogsSettings, ModelSettings, ServerSettings
 
 
@@ -65,6 +66,19 @@ class Roster(BaseModel):
         return {place for model in self.models.values() for place in model.places.values()}
 
 
+class KeySpec(BaseModel):
+    """An API key: its name, the SHA-256 of it, and the number of its cells in the ledger."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    digest: str
+    cell: int
+    scopes: tuple[Scope, ...]
+    requests_per_s: float = 0
+    max_concurrent: int = 0
+
+
 class ProcessSpec(BaseModel):
     """What every child knows: the versions in memory, the number of workers, the ledger."""
 
@@ -81,9 +95,13 @@ class EngineSpec(ProcessSpec):
 
 
 class WorkerSpec(ProcessSpec):
-    """A worker also listens, answers and logs. `index` is its number among the workers."""
+    """A worker also listens, answers and logs. `index` is its number among the workers.
+
+    `keys` are those of now; `server` has those of the start.
+    """
 
     roster: Roster
+    keys: tuple[KeySpec, ...] = ()
     index: int
     listen_fd: int
     server: ServerSettings

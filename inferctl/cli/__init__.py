@@ -12,6 +12,7 @@ from inferctl.cli.check import check
 from inferctl.cli.config import config
 from inferctl.cli.demo import demo
 from inferctl.cli.export import export
+from inferctl.cli.key import key
 from inferctl.cli.models import models
 from inferctl.cli.onnx import import_
 from inferctl.cli.predict import predict
@@ -26,6 +27,6 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (export, import_, check, models, serve, predict, bench, demo, config):
+for command in (export, import_, check, models, serve, predict, bench, demo, config, key):
     # `import` is a word of Python's own.
     app.command(command.__name__.rstrip("_"))(command)

@@ -22,6 +22,15 @@ def serve(
     ] = None,
     workers: Annotated[str | None, typer.Option(help="HTTP processes, or auto")] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu or cuda")] = None,
+    tls_cert: Annotated[
+        Path | None, typer.Option(help="PEM file of the certificate and its chain", metavar="FILE")
+    ] = None,
+    tls_key: Annotated[
+        Path | None, typer.Option(help="PEM file of its private key", metavar="FILE")
+    ] = None,
+    insecure: Annotated[
+        bool, typer.Option("--insecure", help="Listen beyond loopback without API keys")
+    ] = False,
     assign: Annotated[
         list[str] | None,
         typer.Option("--set", help="Any setting: section.key=value", metavar="KEY=VALUE"),
@@ -42,6 +51,9 @@ def serve(
             "server.port": port,
             "server.workers": workers,
             "runtime.device": device,
+            "server.tls_cert": tls_cert,
+            "server.tls_key": tls_key,
+            "server.insecure": insecure or None,
         },
     )
     run_service(lambda: load_settings(flags, config).settings)

@@ -19,7 +19,7 @@ from inferctl.arena.slots import FreeSlots
 from inferctl.errors import Overloaded, TooLarge
 from inferctl.settings import LimitsSettings
 
-Reason = Literal["queue", "deadline", "memory"]
+Reason = Literal["queue", "deadline", "memory", "fair_share"]
 
 # What is expected to take so long is allowed to take a fifth longer: whoever is let in shall be
 # answered, and the estimate is one.
@@ -29,6 +29,9 @@ CAUTION = 1.2
 OVERLOAD_S = 1.0
 SHORT_QUEUE_SHARE = 1 / 20
 SHORT_QUEUE_BATCHES = 4
+# An API key may have so many times the room that it leaves: alone four fifths of the queue; of n
+# that want it all, each about an n-th. There always is some room, and who comes seldom finds it.
+KEY_SHARE = 4
 # Nobody is told to come back sooner or later than this, nor all at the same moment.
 SHORTEST_RETRY_S, LONGEST_RETRY_S = 0.1, 30.0
 JITTER = 0.25
@@ -38,6 +41,7 @@ WHY: dict[Reason, str] = {
     "queue": "the queue is full",
     "deadline": "the queue is too long for the deadline",
     "memory": "too much waits in memory",
+    "fair_share": "this key has its share of the queue",
 }
 
 
@@ -79,6 +83,7 @@ class Admission:
         limits: LimitsSettings, row_bytes: int,
     ) -> None:  # fmt: skip
         self._free = free
+        self._workers = workers
         self._row_bytes = row_bytes
         self._memory_bytes = limits.memory_bytes // workers
         rows_in_memory = max(1, limits.memory_bytes // row_bytes)
@@ -98,28 +103,35 @@ class Admission:
         self._batch_rows = engine.cell("inferctl_max_batch_rows", place)
         self._instances = engine.cell("inferctl_instances", place)
 
-    def admit(self, rows: int, deadline_s: float, now_s: float, held: int = 0) -> None:
+    def admit(
+        self, rows: int, deadline_s: float, now_s: float, held: int = 0, key_rows: int | None = None
+    ) -> None:
         """Reserve places for new rows. Raises Overloaded when they do not fit in, or not in time.
 
         Raises TooLarge when they and those that their request `held` already are more than the
-        queue can ever hold.
+        queue can ever hold. `key_rows` are those that its API key has besides, where there are
+        several keys.
         """
         if held + rows > self._max_rows:
             raise TooLarge(f"more than {self._max_rows} rows", hint="send them in parts")
         left_s = deadline_s - now_s
+        if key_rows is not None:
+            self._share(rows, key_rows, left_s, now_s)
         # Even a queue that is full would be run in time: no need to look how full it is.
         if self._row_seconds.get() * self._most_rows > left_s or now_s < self._short_until_s:
-            self._refuse_too_late(left_s, now_s)
+            self._refuse_too_late(left_s, now_s, key_rows)
         if self._free.in_use + rows > self._fair_share:
             self._refuse_too_many(rows, now_s)
         self._free.reserve(rows)
 
-    def expect(self, size: int, deadline_s: float, now_s: float) -> None:
+    def expect(
+        self, size: int, deadline_s: float, now_s: float, key_rows: int | None = None
+    ) -> None:
         """A body of so many bytes is to come, and is counted from now on. Raises Overloaded.
 
         It has no place yet: whoever sends slowly would keep others out with it.
         """
-        self.admit(1, deadline_s, now_s)
+        self.admit(1, deadline_s, now_s, 0, key_rows)
         self._free.cancel(1)
         self.hold(size, now_s)
 
@@ -143,13 +155,26 @@ class Admission:
             self._short_until_s = now_s + OVERLOAD_S
             raise self.refuse(self._full, now_s, waiting)
 
-    def _refuse_too_late(self, left_s: float, now_s: float) -> None:
+    def _share(self, rows: int, key_rows: int, left_s: float, now_s: float) -> None:
+        """Whether a key that has rows here may have more: it is taken to have as many elsewhere."""
+        if not key_rows:
+            return
+        row_s = CAUTION * self._row_seconds.get()
+        limit = left_s / row_s if self._max_rows * row_s > left_s else self._max_rows
+        room = limit - self._rows_in_flight()
+        if (key_rows + rows) * self._workers > KEY_SHARE * room:
+            self._short_until_s = now_s + OVERLOAD_S
+            raise self.refuse("fair_share", now_s)
+
+    def _refuse_too_late(self, left_s: float, now_s: float, key_rows: int | None) -> None:
         row_s, batch_rows = self._row_seconds.get(), self._batch_rows.get()
         rows = self._rows_in_flight()
         few_rows = SHORT_QUEUE_BATCHES * self._instances.get() * batch_rows
         # Those before it, and those that are run with it.
         is_late = CAUTION * row_s * (rows + min(rows, batch_rows)) > left_s
-        is_long = rows > few_rows and rows * row_s > SHORT_QUEUE_SHARE * left_s
+        # Who has little of what waits is not to suffer for those who have more.
+        is_modest = key_rows is not None and key_rows * KEY_SHARE <= self._free.in_use
+        is_long = not is_modest and rows > few_rows and rows * row_s > SHORT_QUEUE_SHARE * left_s
         if not is_late and not (is_long and now_s < self._short_until_s):
             return
         if few_rows * row_s < left_s:  # a short queue would have had room: it is in no hurry

@@ -13,9 +13,9 @@ import traceback
 from fastapi import FastAPI
 
 from inferctl.arena.routes import route_of
-from inferctl.errors import InferctlError, RequestTimeout
+from inferctl.errors import InferctlError, RequestError, RequestTimeout
 from inferctl.server.asgi import Message, Receive, Scope, Send
-from inferctl.server.call import Call, Reply, as_headers
+from inferctl.server.call import Call, Headers, Reply, as_headers
 from inferctl.server.logs import RequestLog
 from inferctl.server.predict import Fault, Predict
 from inferctl.server.rest import Voice
@@ -31,6 +31,7 @@ class App:
 
     def __init__(self, predict: Predict, rest: FastAPI, voice: Voice, log: RequestLog) -> None:
         self.predict = predict
+        self._access = predict.access
         self._rest = rest
         self._voice = voice
         self._log = log
@@ -41,15 +42,26 @@ class App:
         fields = dict(scope["headers"])
         call = Call(scope["method"], scope["path"], scope["query_string"], fields)
         state = scope.get("state", {})
-        if refusal := state.get("refusal"):
+        predicts = self.predict.is_predict(call.path)
+        refusal = state.get("refusal") or self._check(call, scope["headers"], predicts=predicts)
+        if refusal:
             await self._send(self.predict.refuse(refusal, call), call, send)
             return
-        if self.predict.is_predict(call.path):
+        if predicts:
             await self._answer(call, receive, send, state.get("fault"))
             return
         reply = await self._pass_on(call, scope, receive, send)
         if call.path not in UNLOGGED:
             self._log.record(call, reply)
+
+    def _check(self, call: Call, headers: Headers, *, predicts: bool) -> RequestError | None:
+        """Why a request may not be sent by whoever sends it; its key, if it may."""
+        try:
+            call.key = self._access.check(call.method, call.path, headers)
+            self._access.permit(call.key, call.path, predicts=predicts)
+        except RequestError as error:
+            return error
+        return None
 
     async def _answer(
         self, call: Call, receive: Receive, send: Send, fault: Fault | None = None

@@ -9,7 +9,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
 import orjson
@@ -19,9 +19,13 @@ from inferctl.errors import (
     MethodNotAllowed,
     Overloaded,
     RequestError,
+    Unauthorized,
     Unavailable,
     UnsupportedMedia,
 )
+
+if TYPE_CHECKING:
+    from inferctl.server.access import Key
 
 Headers = list[tuple[bytes, bytes]]
 # By lower-case name, the last of each.
@@ -30,6 +34,8 @@ Fields = Mapping[bytes, bytes]
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 PROBLEM_JSON = b"application/problem+json"
 CHARSETS = (b"utf-8", b"utf8", b"us-ascii")
+# A browser asks the person for a password, which is the key, if the first of them is Basic.
+CHALLENGE = b'www-authenticate: Basic realm="inferctl", Bearer realm="inferctl"\r\n'
 OK = "ok"
 BUG = "an internal error; it was logged"
 
@@ -73,7 +79,8 @@ _ids = RequestIds()
 class Call:
     """A request: what came in, and what the log and the metrics need to know of it.
 
-    `outcome` is the code of the problem that was sent, if one was. `phases_ms` are the durations of
+    `key` is the API key that it came with, where keys are asked for. `outcome` is the code of the
+    problem that was sent, if one was. `phases_ms` are the durations of
     the PHASES it came through. Once it was answered, at `ended_s` on the monotonic clock,
     `total_ms` is its own duration, and `timings` are all of these as they are written.
     """
@@ -83,6 +90,7 @@ class Call:
     body_received = False
     model = ""
     version = 0
+    key: Key | None = None
     outcome = InferctlError.code
     ended_s = 0.0
     total_ms = 0.0
@@ -104,7 +112,7 @@ class Call:
     def part(self) -> Call:
         """A call for a part of it: the same request, with durations of its own."""
         part = Call(self.method, self.path, self.query_string, self.fields)
-        part.request_id, part.begun_s = self.request_id, self.begun_s
+        part.request_id, part.begun_s, part.key = self.request_id, self.begun_s, self.key
         return part
 
     def leaves_little(self) -> bool:
@@ -218,4 +226,6 @@ def advice(error: InferctlError) -> bytes:
         return b"retry-after: %d\r\nretry-after-ms: %d\r\n" % (-(-after_ms // 1000), after_ms)
     if isinstance(error, MethodNotAllowed):
         return b"allow: %b\r\n" % error.allow.encode("ascii")
+    if isinstance(error, Unauthorized):
+        return CHALLENGE
     return b""

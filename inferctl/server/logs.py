@@ -71,7 +71,8 @@ class RequestLog:
             self._dropped.add()
             return
         timings = call.timings
-        target = _target(call.method, call.path[:256], call.model, call.version)
+        key = call.key.name if call.key else None
+        target = _target(call.method, call.path[:256], call.model, call.version, key)
         line = LINES[len(timings) - 1] % (
             self._now(), call.request_id, target, reply.status, reply.outcome.encode("ascii"),
             call.body_bytes, *timings,
@@ -152,10 +153,10 @@ def _clock(now_s: float) -> bytes:
 
 
 @lru_cache(maxsize=1024)
-def _target(method: str, path: str, model: str, version: int) -> bytes:
-    """What was asked, as members of a JSON object: the same few over and over."""
-    asked = {"method": method, "path": path}
-    return orjson.dumps(asked | {"model": model or None, "version": version or None})[1:-1]
+def _target(method: str, path: str, model: str, version: int, key: str | None) -> bytes:
+    """What was asked, and by whom, as members of a JSON object: the same few over and over."""
+    asked = {"method": method, "path": path, "model": model or None, "version": version or None}
+    return orjson.dumps(asked | {"key_id": key})[1:-1]
 
 
 def _portions(lines: Iterable[bytes]) -> Iterator[list[bytes]]:

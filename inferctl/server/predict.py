@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Sequence
 from typing import ClassVar, NamedTuple
 
 from inferctl.arena.routes import PREDICT as PREDICT_ROUTE
 from inferctl.arena.routes import UNMATCHED
+from inferctl.arena.spec import KeySpec
 from inferctl.errors import InferctlError, MethodNotAllowed, NotFound
+from inferctl.server.access import Access, Key
 from inferctl.server.asgi import Receive
 from inferctl.server.call import Call, Fields, Reply, announced_bytes, query_of
 from inferctl.server.catalogue import Catalogue
@@ -39,7 +42,8 @@ class Route(NamedTuple):
 class Head(NamedTuple):
     """What the parser said of an ordinary predict request; `body_bytes` is 0 when not announced.
 
-    `form` is how its body is read, once a body was read after this head.
+    `key` is the API key that it has, where keys are asked for. `form` is how its body is read, once
+    a body was read after this head.
     """
 
     route: Route
@@ -49,6 +53,7 @@ class Head(NamedTuple):
     keep_alive: bool
     body_bytes: int
     terms: Terms
+    key: Key | None = None
     form: Form | None = None
 
 
@@ -57,8 +62,9 @@ class Predict:
 
     dialects: ClassVar[tuple[type[Dialect], ...]] = (Native, V1, V2)
 
-    def __init__(self, catalogue: Catalogue, work: Workplace) -> None:
+    def __init__(self, catalogue: Catalogue, work: Workplace, access: Access) -> None:
         self._catalogue = catalogue
+        self.access = access
         self.work = work
         # By raw path, for the protocol: a path that is written otherwise comes over ASGI.
         self.routes: dict[bytes, Route] = {}
@@ -92,6 +98,11 @@ class Predict:
     def end(self) -> None:
         """The service ends: each answer is the last one of its connection."""
         self.is_ending = True
+        self.known_heads.clear()
+
+    def renew_keys(self, keys: Sequence[KeySpec]) -> None:
+        """Other API keys count; requests that are on their way go on."""
+        self.access.renew(keys)
         self.known_heads.clear()
 
     def refuse(self, error: InferctlError, call: Call) -> Reply:

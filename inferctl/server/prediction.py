@@ -119,7 +119,11 @@ class Prediction(Run):
                 raise not_loaded()
             if work.memory_is_short and not 0 < size <= SMALL_BODY_BYTES:
                 raise admission.refuse("memory", now_s)
-            admission.expect(size, self.deadline_s, now_s)
+            key, key_rows = self.call.key, None
+            if key is not None:
+                self._enter(key, now_s)
+                key_rows = key.rows_beside(self.model.place, 0)
+            admission.expect(size, self.deadline_s, now_s, key_rows)
         except InferctlError as error:
             self.refusal = error
         else:
@@ -224,7 +228,7 @@ class Prediction(Run):
         """Each item goes its own way, in the place that it has in the queue."""
         self._hold_body()
         if len(items) > 1:
-            self.model.admit(len(items) - 1, self.deadline_s, now_s, held=1)
+            self._reserve(len(items) - 1, now_s, held=1)
         self._places = 0
         self._shares = Shares(self, items, now_s)
 
@@ -244,7 +248,7 @@ class Prediction(Run):
 
     def fail(self, error: InferctlError) -> None:
         """End it with a problem, unless it is over."""
-        if type(error) is Overloaded and not self.over:
+        if isinstance(error, Overloaded) and not self.over:
             self.model.admission.shed.count(error)
         Run.fail(self, error)
 

@@ -48,6 +48,7 @@ class Protocol(AsgiProtocol):
     def __init__(self, predict: Predict, connections: Connections, **uvicorns: Any) -> None:
         super().__init__(connections, **uvicorns)
         self._predict = predict
+        self._access = predict.access
         self._known = predict.known_heads
         self._stand_in = StandIn()
         self._prediction: Prediction | None = None
@@ -129,7 +130,11 @@ class Protocol(AsgiProtocol):
         self._end_head()
         if self.parser.should_upgrade():
             return  # it comes again, without that
-        head = self._ordinary_head()
+        try:
+            head = self._ordinary_head()
+        except RequestError as error:
+            self._refuse(error)
+            return
         if head and self._is_free():
             self._is_ours = True
             self._announced_bytes = head.body_bytes
@@ -148,7 +153,10 @@ class Protocol(AsgiProtocol):
             self._go_over_asgi()
 
     def _ordinary_head(self) -> Head | None:
-        """The head, if it is one of the predict requests that are answered here."""
+        """The head, if it is one of the predict requests that are answered here.
+
+        Raises Misdirected, Forbidden or Unauthorized for whoever may send none.
+        """
         path, _, query = self.url.partition(b"?")
         if (
             path not in self._predict.routes
@@ -158,19 +166,23 @@ class Protocol(AsgiProtocol):
         ):
             return None
         fields = dict(self.headers)
+        name = path.decode("ascii")
+        key = self._access.check("POST", name, self.headers)
         try:
+            self._access.permit(key, name, predicts=True)
             terms = terms_of(fields)
             route = self._predict.route(path, query)
         except RequestError:
             return None
         return route and Head(
             route=route,
-            path=path.decode("ascii"),
+            path=name,
             query=query,
             fields=fields,
             keep_alive=self._keeps_alive(),
             body_bytes=announced_bytes(fields),
             terms=terms,
+            key=key,
         )
 
     def _keeps_alive(self) -> bool:
@@ -195,6 +207,8 @@ class Protocol(AsgiProtocol):
         self._stand_in.keep_alive = head.keep_alive
         self.cycle = cast(RequestResponseCycle, self._stand_in)
         self._call = Call("POST", head.path, head.query, head.fields)
+        if head.key is not None:
+            self._call.key = head.key
         self._prediction = request = Prediction(
             self._call, *head.route, self._predict.work, self._respond, head.terms, head.form
         )

@@ -66,9 +66,9 @@ def build_rest(server: ServerSettings) -> FastAPI:
     rest.include_router(repository_routes(admin=server.admin))
     for kind in (HTTPException, InferctlError, Exception):
         rest.add_exception_handler(kind, _answer_problem)
-    if server.ui:
-        add_page(rest, docs=server.docs)
-    if server.docs:
+    if server.serves_page:
+        add_page(rest, docs=server.serves_docs)
+    if server.serves_docs:
         add_docs(rest)
         _add_document_route(rest)
     return rest

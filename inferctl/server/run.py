@@ -20,8 +20,10 @@ from functools import wraps
 from typing import Any, TypeVar, cast
 
 from inferctl.errors import InferctlError, Unavailable
+from inferctl.server.access import Key
 from inferctl.server.call import BUG, Call, Reply
 from inferctl.server.dialects.dialect import Dialect, Form
+from inferctl.server.quotas import Quota
 from inferctl.server.served import ServedModel
 from inferctl.server.workplace import Workplace
 from inferctl.tasks.base import Prepared
@@ -48,9 +50,9 @@ class Run(ABC):
     """An item of one model. `_answer` is called once, with its answer or its problem."""
 
     __slots__ = (
-        "_context", "_decoding", "_held_bytes", "_inside", "_item", "_phase_begun_s", "_places",
-        "_slots", "_unanswered", "_waiting_bytes", "bulk", "call", "deadline_s", "dialect", "form",
-        "model", "over", "work",
+        "_context", "_decoding", "_held_bytes", "_inside", "_item", "_key_rows", "_phase_begun_s",
+        "_places", "_quota", "_slots", "_unanswered", "_waiting_bytes", "bulk", "call",
+        "deadline_s", "dialect", "form", "model", "over", "work",
     )  # fmt: skip
 
     form: Form
@@ -65,6 +67,9 @@ class Run(ABC):
         self._item: Any = None
         # Rows that were admitted, and have no slots yet.
         self._places = 0
+        # Those that count for its API key, and what it must leave when it is answered.
+        self._key_rows = 0
+        self._quota: Quota | None = None
         self._slots: list[int] = []
         self._inside = False
         self._decoding: Future[Prepared] | None = None
@@ -79,8 +84,26 @@ class Run(ABC):
         """Take places in the queue. Raises Overloaded or Unavailable."""
         if not self.work.is_loaded():
             raise not_loaded()
-        self.model.admit(rows, self.deadline_s, now_s)
+        if self.call.key is not None:
+            self._enter(self.call.key, now_s)
+        self._reserve(rows, now_s)
         self._places = rows
+
+    def _enter(self, key: Key, now_s: float) -> None:
+        """It counts for its key from now on. Raises Overloaded."""
+        if self._quota is None:
+            key.quota.enter(now_s)
+            self._quota = key.quota
+
+    def _reserve(self, rows: int, now_s: float, held: int = 0) -> None:
+        """Places in the queue for more rows than it `held`. Raises Overloaded or TooLarge."""
+        model, key = self.model, self.call.key
+        if key is None:
+            model.admit(rows, self.deadline_s, now_s, held)
+            return
+        model.admit(rows, self.deadline_s, now_s, held, key.rows_beside(model.place, held))
+        key.rows[model.place] += rows
+        self._key_rows += rows
 
     def _start(self, item: Any, now_s: float) -> None:
         """It is read, and admitted: let it into the gate."""
@@ -145,7 +168,7 @@ class Run(ABC):
         self._context = prepared.context  # the tensors are of no use any more
         self._unanswered = rows = prepared.rows
         if rows > 1:
-            model.admit(rows - 1, self.deadline_s, now_s, held=1)
+            self._reserve(rows - 1, now_s, held=1)
         self._slots, self._places = model.take(rows), 0
         model.write(self._slots, prepared, self.deadline_s, self.bulk)
         self.work.link.submit(model, self._slots, self, now_s)
@@ -191,6 +214,10 @@ class Run(ABC):
             self.model.cancel(self._places)
         for slot in self._slots:
             self.work.link.release(self.model, slot)
+        if self._quota is not None:
+            self._quota.leave()
+        if self._key_rows and self.call.key:
+            self.call.key.rows[self.model.place] -= self._key_rows
         if self._decoding:
             self._decoding.cancel()  # `_decoded` comes in any case
         elif self._inside:

@@ -17,6 +17,7 @@ import struct
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from typing import Any
 
 import uvicorn
 
@@ -25,6 +26,7 @@ from inferctl.server.connection import Connection
 from inferctl.server.connections import Connections
 from inferctl.server.pulse import Pulse
 from inferctl.settings import ServerSettings
+from inferctl.tls import HANDSHAKE_TIMEOUT_S, tls_context
 
 # What the answers to a handshake may take that is under way.
 HANDSHAKE_S = 0.1
@@ -52,6 +54,20 @@ class SupervisedServer(uvicorn.Server):
         self._pulse.beat()
         return await super().on_tick(counter)
 
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen, as uvicorn does, but with an end to handshakes that do not come to theirs."""
+        loop, config = asyncio.get_running_loop(), self.config
+        connect: Any = config.http_protocol_class
+        self.servers: list[asyncio.base_events.Server] = []
+        for sock in sockets or ():
+            server = await loop.create_server(
+                partial(connect, config=config, server_state=self.server_state, app_state={}),
+                sock=sock, backlog=config.backlog, ssl=config.ssl,
+                ssl_handshake_timeout=HANDSHAKE_TIMEOUT_S if config.ssl else None,
+            )  # fmt: skip
+            self.servers.append(server)
+        self.started = True
+
     async def shutdown(self, sockets: Sequence[socket.socket] | None = None) -> None:
         """Take in who has connected, answer what they ask, and end."""
         self._pulse.end()
@@ -72,22 +88,22 @@ class SupervisedServer(uvicorn.Server):
 def make_server(
     app: App, settings: ServerSettings, connections: Connections, pulse: Pulse
 ) -> SupervisedServer:
-    """With our protocol, and nothing that uvicorn would do by itself."""
-    return SupervisedServer(
-        uvicorn.Config(
-            app,
-            http=partial(Connection, app.predict, connections),  # type: ignore[arg-type] # it is called, no more
-            ws="none",
-            lifespan="off",
-            proxy_headers=False,
-            access_log=False,
-            log_config=None,
-            server_header=False,
-            timeout_keep_alive=settings.keep_alive_s,
-            timeout_graceful_shutdown=math.ceil(settings.drain_timeout_s),
-        ),
-        pulse,
+    """With our protocol, and nothing that uvicorn would do by itself. Raises StartError."""
+    config = uvicorn.Config(
+        app,
+        http=partial(Connection, app.predict, connections),  # type: ignore[arg-type] # it is called, no more
+        ws="none",
+        lifespan="off",
+        proxy_headers=False,
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        timeout_keep_alive=settings.keep_alive_s,
+        timeout_graceful_shutdown=math.ceil(settings.drain_timeout_s),
     )
+    config.load()
+    config.ssl = tls_context(settings)
+    return SupervisedServer(config, pulse)
 
 
 def refuse_handshakes(listening: socket.socket) -> None:

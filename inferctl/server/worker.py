@@ -18,10 +18,11 @@ import uvloop
 from inferctl import heap
 from inferctl.arena.ledger import PID, Ledger
 from inferctl.arena.memory import map_memory
-from inferctl.arena.spec import ModelSpec, Roster, WorkerSpec
+from inferctl.arena.spec import KeySpec, ModelSpec, Roster, WorkerSpec
 from inferctl.arena.wire import Control
 from inferctl.cores import available_cores
 from inferctl.errors import InferctlError
+from inferctl.server.access import Access
 from inferctl.server.app import App
 from inferctl.server.catalogue import Catalogue
 from inferctl.server.connections import Connections
@@ -59,7 +60,7 @@ class Prototype:
         for model in models:
             self.add(model)
         self.rest = build_rest(server)
-        if server.docs:
+        if server.serves_docs:
             self.rest.openapi()  # what depends on no model no worker need make
         # What a client sends must not fill stderr; bugs are errors.
         logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
@@ -117,7 +118,7 @@ class Worker:
             spec.workers,
         )
         self._memory = _memory_watch(spec, ledger, work)
-        self._predict = predict = Predict(catalogue, work)
+        self._predict = predict = Predict(catalogue, work, _access(spec, ledger))
         documentation = Documentation(prototype.rest.openapi, catalogue)
         self._repository = Repository(control.send)
         voice = Voice(self.state, Exposition(ledger), catalogue, documentation, self._repository)
@@ -168,6 +169,9 @@ class Worker:
                 self._versions.serve(Roster.model_validate(message["roster"]))
                 self._predict.renew()
                 self._control.answer(message["id"])
+            case "keys":
+                keys = [KeySpec.model_validate(key) for key in message["keys"]]
+                self._predict.renew_keys(keys)
             case "leave":
                 self._versions.leave(message["place"], message["id"])
             case "hear":
@@ -195,6 +199,10 @@ def _tell_full(turned_away: int) -> None:
         "no room for more connections: raise server.max_connections and ulimit -n",
         turned_away=turned_away,
     )
+
+
+def _access(spec: WorkerSpec, ledger: Ledger) -> Access:
+    return Access(spec.server, spec.keys, ledger, spec.process)
 
 
 def _decode_threads(workers: int) -> int:

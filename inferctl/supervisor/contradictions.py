@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from inferctl.cores import available_cores
 from inferctl.errors import SettingsError
 from inferctl.settings import ModelSettings, ServerSettings, Settings
+from inferctl.supervisor.exposure import exposed
 from inferctl.supervisor.limits import check_tasks
 
 # More processes or threads than this for each core only wait for one another.
@@ -48,6 +49,7 @@ def check_model(name: str, own: ModelSettings, server: ServerSettings, cores: in
 
 
 def _of_server(server: ServerSettings, cores: int) -> Iterator[str]:
+    yield from exposed(server)
     if server.request_timeout_ms > server.max_request_timeout_ms:
         yield (
             f"server.request_timeout_ms = {server.request_timeout_ms} is more than "

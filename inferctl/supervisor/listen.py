@@ -79,7 +79,7 @@ def _hint(error: OSError | UnicodeError) -> str:
     return "check --host and --port"
 
 
-def url_of(sock: socket.socket) -> str:
-    """Where clients reach a listening socket."""
-    host, port = sock.getsockname()[:2]
-    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+def url_of(listening: socket.socket, scheme: str) -> str:
+    """Where to ask."""
+    host, port = listening.getsockname()[:2]
+    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"

@@ -28,6 +28,8 @@ from inferctl.errors import BundleError, InferctlError, StartError
 from inferctl.settings import ModelSettings, Settings
 from inferctl.supervisor.child import Child
 from inferctl.supervisor.errands import Errands, Outcome
+from inferctl.supervisor.exposure import what_may_change
+from inferctl.supervisor.keyring import Keyring
 from inferctl.supervisor.specs import check_takes_over, own_settings
 from inferctl.supervisor.stock import Stock
 from inferctl.supervisor.wanted import choose, default_model, survey
@@ -56,6 +58,7 @@ class Reloader:
         self._one_at_a_time = asyncio.Lock()
         self._leaving: set[asyncio.Task[None]] = set()
         self.stock = Stock(ledger, workers)
+        self.keyring = Keyring(settings.server.api_keys)
         self.errands = Errands()
         self.roster = Roster()
         # Name and version.
@@ -95,7 +98,7 @@ class Reloader:
         """
         async with self._one_at_a_time:
             try:
-                settings = self._reread()
+                settings = what_may_change(self._settings, self._reread())
                 shelf = survey(settings)
                 if only is not None and only not in shelf:
                     raise BundleError("no such model", where=settings.models_dir)
@@ -113,10 +116,13 @@ class Reloader:
             return problems
 
     def _adopt(self, settings: Settings) -> None:
-        """What is said of models counts from now on."""
-        before, self._settings = self._settings, settings
-        if (settings.server, settings.logs) != (before.server, before.logs):
-            log.warning("server and logs keep their settings until the service starts anew")
+        """What is said counts from now on."""
+        self._settings = settings
+        if self.keyring.renew(settings.server.api_keys):
+            keys = [key.model_dump(mode="json") for key in self.keyring.keys]
+            for worker in self._workers:
+                worker.tell({"do": "keys", "keys": keys})
+            log.info("keys renewed", count=len(keys))
 
     async def unload(self, name: str) -> dict[str, str]:
         """Serve no version of a model any more, until it is loaded again; why not, if so."""

@@ -21,6 +21,7 @@ from inferctl.supervisor.child import Child, Fork, Interpreter, all_ready, descr
 from inferctl.supervisor.contradictions import planned_workers
 from inferctl.supervisor.descriptors import raise_limit
 from inferctl.supervisor.desk import Desk
+from inferctl.supervisor.exposure import warn
 from inferctl.supervisor.listen import listen, url_of
 from inferctl.supervisor.loops import LoopWatch
 from inferctl.supervisor.past import EnginePast, Past
@@ -28,6 +29,7 @@ from inferctl.supervisor.reloader import Reloader
 from inferctl.supervisor.terminal import is_hung_up
 from inferctl.supervisor.watch import Watch
 from inferctl.supervisor.worker import Nursery
+from inferctl.tls import tls_context
 
 log = structlog.get_logger()
 
@@ -47,8 +49,9 @@ class Service:
         raise_limit()
         server = settings.server
         workers = planned_workers(settings)
+        tls_context(server)  # what is wrong with it is to be said now
         self._sockets = listen(server.host, server.port, workers, joins=server.share_port)
-        self.url = url_of(self._sockets[0])
+        self.url = url_of(self._sockets[0], "https" if server.tls_cert else "http")
         self._ledger_fd = create_memory("ledger", ledger_bytes(Ledger.FIRST_WORKER + workers))
         self._ledger = Ledger(map_memory(self._ledger_fd), workers)
         self._settings = settings
@@ -90,8 +93,8 @@ class Service:
         return WorkerSpec(
             models=tuple(self._reloader.stock.of_workers.values()),
             workers=len(self._sockets), ledger_fd=self._ledger_fd,
-            process=Ledger.FIRST_WORKER + index, roster=self._reloader.roster, index=index,
-            listen_fd=self._sockets[index].fileno(),
+            process=Ledger.FIRST_WORKER + index, roster=self._reloader.roster,
+            keys=self._reloader.keyring.keys, index=index, listen_fd=self._sockets[index].fileno(),
             server=self._settings.server, logs=self._settings.logs,
         )  # fmt: skip
 
@@ -128,6 +131,7 @@ class Service:
                 past.is_ready()
             self._engine_is_ready()
             log.info("ready", url=self.url, took_s=round(time.monotonic() - begun_s, 2))
+            warn(self._settings.server)
             tasks = [asyncio.create_task(self._keep_engine())]
             tasks += [asyncio.create_task(self._keep_worker(i)) for i in range(len(self._workers))]
             self._desk.open()

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import mmap
+from array import array
 from collections.abc import Iterable, Iterator
 
 import pytest
 
 from inferctl.arena.ledger import (
     BATCH_BUCKETS,
+    CELL_BYTES,
     CPU_BASE_S,
     DROP_REASONS,
     LATENCY_BUCKETS_S,
@@ -22,6 +24,7 @@ from inferctl.arena.ledger import (
     ledger_bytes,
 )
 from inferctl.errors import InferctlError
+from inferctl.keys import MAX_KEYS
 
 SHAPES, WORDS = 0, 1
 MODELS = ("shapes", "words")
@@ -85,7 +88,7 @@ def test_the_blocks_fill_their_memory_exactly() -> None:
     memory = mmap.mmap(-1, ledger_bytes(processes))
     ledger = Ledger(memory, WORKERS)
     names = ledger_bytes(0)
-    width = (len(memory) - names) // processes
+    width = (len(memory) - names) // processes - MAX_KEYS * CELL_BYTES
     for process, block in enumerate(ledger.blocks):
         start = names + process * width
         *_, last = (one for one in series((PLACES - 1,)) if one[0].per_model)
@@ -93,6 +96,10 @@ def test_the_blocks_fill_their_memory_exactly() -> None:
         block.state(PID).set(1)
         assert memory[start : start + 8] != bytes(8)
         assert memory[start + width - 8 :][:8] != bytes(8)
+    for process in range(processes):
+        ledger.used_by_keys(process)[:] = array("d", [process + 1] * MAX_KEYS)
+    used = memoryview(memory)[names + processes * width :].cast("d").tolist()
+    assert used == [process + 1 for process in range(processes) for _ in range(MAX_KEYS)]
 
 
 def test_a_total_is_the_sum_over_processes() -> None:

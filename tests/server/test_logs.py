@@ -64,6 +64,7 @@ def test_a_request_is_one_json_line(tmp_path: Path) -> None:
         "path": "/predict",
         "model": "shapes",
         "version": 3,
+        "key_id": None,
         "status": 422,
         "outcome": "unprocessable",
         "body_bytes": 17,

@@ -21,6 +21,7 @@ from inferctl.arena.slots import ModelArena
 from inferctl.arena.spec import ModelSpec, Roster, ServedVersions
 from inferctl.arena.wire import RECEIVE_BYTES, RecordStream, Verdict, encode_records
 from inferctl.bundles.manifest import Manifest
+from inferctl.server.access import Access
 from inferctl.server.app import App
 from inferctl.server.catalogue import Catalogue
 from inferctl.server.documentation import Documentation
@@ -36,6 +37,7 @@ from inferctl.server.served import ServedModel
 from inferctl.server.tally import Tally
 from inferctl.server.workplace import Workplace
 from inferctl.settings import LimitsSettings, ModelSettings, ServerSettings
+from inferctl.supervisor.keyring import Keyring
 
 from .loop import until
 
@@ -284,7 +286,10 @@ async def working(
     )
     tally = Tally(ledger.blocks[WORKER])
     work = Workplace(link, log, tally, state.is_loaded, server, decode_threads=2, workers=1)
-    predict = Predict(catalogue, work)
+    # Most tests ask by a name that no service has.
+    named = server.model_copy(update={"allowed_hosts": (*server.allowed_hosts, "here")})
+    access = Access(named, Keyring(server.api_keys).keys, ledger, WORKER)
+    predict = Predict(catalogue, work, access)
     rest = build_rest(server)
     asked: list[dict[str, Any]] = []
     repository = Repository(asked.append)
