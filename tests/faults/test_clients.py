@@ -24,7 +24,7 @@ LIMITS = tuple(
         "body_timeout_s": LIMIT_S, "write_timeout_s": LIMIT_S, "request_timeout_ms": 30_000,
     }.items()
 )  # fmt: skip
-HOST = b"Host: here\r\n"
+HOST = b"Host: localhost\r\n"
 LIVEZ = b"GET /livez HTTP/1.1\r\n" + HOST + b"\r\n"
 BODY = b"POST /models/sentiment/predict HTTP/1.1\r\nContent-Type: application/json\r\n" + HOST
 CLOSED = "inferctl_connections_closed_total"

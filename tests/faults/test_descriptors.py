@@ -65,7 +65,7 @@ def test_connections_that_are_turned_away_are_told_of_once_in_a_while(start: Sta
     service = start("--set=server.workers=1", "--set=server.max_connections=8")
     url = urlsplit(service.url)
     body = (
-        b"POST /models/sentiment/predict HTTP/1.1\r\nHost: here\r\n"
+        b"POST /models/sentiment/predict HTTP/1.1\r\nHost: localhost\r\n"
         b"Content-Type: application/json\r\nContent-Length: 9000\r\n\r\n"
     )
     clients = []

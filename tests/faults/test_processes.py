@@ -135,7 +135,7 @@ def test_a_killed_supervisor_leaves_nothing(start: Start) -> None:
     (engine,), workers = service.pids(ENGINE), service.pids(WORKER)
     host, port = service.url.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port))) as slow:
-        slow.sendall(b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n{")
+        slow.sendall(b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n{")
         os.kill(engine, signal.SIGSTOP)
 
         service.process.kill()

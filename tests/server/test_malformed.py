@@ -216,7 +216,7 @@ JUNK = {
 async def test_an_id_that_is_junk_is_replaced(tmp_path: Path, junk: bytes, path: bytes) -> None:
     method = b"GET" if path == b"/models" else b"POST"
     headers = b"X-Request-Id: %b\r\nTraceparent: %b\r\nBaggage: %b" % (junk, junk, junk)
-    data = b"%b %b HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n%b\r\n" % (
+    data = b"%b %b HTTP/1.1\r\nHost: here\r\nContent-Type: application/json\r\n%b\r\n" % (
         method, path, headers,
     )  # fmt: skip
     data += b"Content-Length: %d\r\n\r\n%b" % (len(ROW), ROW)
@@ -238,7 +238,7 @@ async def test_an_id_that_is_junk_is_replaced(tmp_path: Path, junk: bytes, path:
 async def test_a_path_forges_no_line_of_the_log(tmp_path: Path, path: bytes) -> None:
     async with working(tmp_path, numbers()) as worker, serving(worker) as service:
         client = await service.connect()
-        assert (await client.ask(b"GET %b HTTP/1.1\r\nHost: a\r\n\r\n" % path)).status == 404
+        assert (await client.ask(b"GET %b HTTP/1.1\r\nHost: here\r\n\r\n" % path)).status == 404
     (entry,) = worker.logged()
     assert (entry["status"], len(entry["path"]) <= 256) == (404, True)
     assert b"\x1b" not in worker.log_path.read_bytes()
