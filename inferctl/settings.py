@@ -66,14 +66,14 @@ class ServerSettings(Section):
         description="open connections of all workers; those that wait longest make room for more",
     )
     first_byte_timeout_s: float = Field(
-        default=5.0, gt=0, le=3600, description="how long a new connection may say nothing"
+        default=5.0, ge=0.001, le=3600, description="how long a new connection may say nothing"
     )
     header_timeout_s: float = Field(
-        default=5.0, gt=0, le=3600, description="how long a request's headers may take to come"
+        default=5.0, ge=0.001, le=3600, description="how long a request's headers may take to come"
     )
     body_timeout_s: float = Field(
         default=10.0,
-        gt=0,
+        ge=0.001,
         le=3600,
         description="how long a body may take to come, besides what min_body_bytes_per_s allow",
     )
@@ -81,10 +81,13 @@ class ServerSettings(Section):
         default=64 * KIB, ge=1, description="every so many bytes of a body give it another second"
     )
     max_body_timeout_s: float = Field(
-        default=60.0, gt=0, le=3600, description="how long a body may take to come, at most"
+        default=60.0, ge=0.001, le=3600, description="how long a body may take to come, at most"
     )
     write_timeout_s: float = Field(
-        default=10.0, gt=0, le=3600, description="how long a client may take nothing of its answer"
+        default=10.0,
+        ge=0.001,
+        le=3600,
+        description="how long a client may take nothing of its answer",
     )
     max_request_line_bytes: int = Field(
         default=8 * KIB, ge=256, le=MIB, description="longest request line; more get 414"

@@ -153,14 +153,20 @@ class Predict:
         request.begin(announced_bytes(call.fields))
         if request.refusal and b"expect" in call.fields:
             request.fail(request.refusal)  # it has not sent its body, and need not
+
+        def fail(fault: Fault) -> None:
+            request.fail(fault.result())
+
         if fault:
-            fault.add_done_callback(lambda fault: request.fail(fault.result()))
+            fault.add_done_callback(fail)
         feeding = asyncio.ensure_future(_feed(request, receive))
         try:
             return await asyncio.shield(answered)
         finally:
             feeding.cancel()
             request.abandon()
+            if fault:  # its connection has it for as long as it is idle
+                fault.remove_done_callback(fail)
 
 
 async def _feed(request: Prediction, receive: Receive) -> None:

@@ -18,7 +18,6 @@ from inferctl.errors import (
     InferctlError,
     Overloaded,
     RequestTimeout,
-    TooLarge,
     Unavailable,
 )
 from inferctl.server.call import SWALLOWED_BYTES, Call, Reply
@@ -77,7 +76,7 @@ class Prediction(Run):
     def begin(self, announced_bytes: int) -> None:
         """Its headers are here, and nobody knew them: refuse what they rule out."""
         if announced_bytes > self.work.max_body_bytes:
-            raise self._too_large()
+            raise self.work.too_large()
         try:
             self._known_form = self.dialect.form(self.call, self.model)
         except InferctlError as error:
@@ -142,7 +141,7 @@ class Prediction(Run):
         """A part of its body is here; of one that is refused it is only counted."""
         self.call.body_bytes += len(part)
         if self.call.body_bytes > self.work.max_body_bytes:
-            self.fail(self._too_large())
+            self.fail(self.work.too_large())
         elif not self.refusal:
             self._parts += part
             more_bytes = self.call.body_bytes - self._held_bytes
@@ -164,10 +163,6 @@ class Prediction(Run):
             return bytearray(self.call.body_bytes)
         first, self._parts = self._parts, bytearray()
         return first
-
-    def _too_large(self) -> TooLarge:
-        what = f"the body is larger than {self.work.max_body_bytes} bytes"
-        return TooLarge(what, hint="send a smaller one")
 
     def complete(self) -> None:
         """All parts of its body were fed."""

@@ -17,7 +17,7 @@ from typing import Any, cast
 
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
-from inferctl.errors import InferctlError, RequestError, RequestTimeout, TooLarge
+from inferctl.errors import InferctlError, RequestError, RequestTimeout
 from inferctl.server.asgi_protocol import AsgiProtocol, StandIn
 from inferctl.server.call import Call, Reply, announced_bytes
 from inferctl.server.closing import CLOSE, KEEP
@@ -146,9 +146,9 @@ class Protocol(AsgiProtocol):
 
     def _go_another_way(self) -> None:
         """It is no predict request, or one that is out of the ordinary."""
-        size, limit = announced_bytes(dict(self.headers)), self._connections.limits.max_body_bytes
-        if size > limit and self.url.partition(b"?")[0] not in self._predict.routes:
-            self._refuse(TooLarge(f"the body is larger than {limit} bytes"))
+        size, work = announced_bytes(dict(self.headers)), self._predict.work
+        if size > work.max_body_bytes and self.url.partition(b"?")[0] not in self._predict.routes:
+            self._refuse(work.too_large())
         else:
             self._go_over_asgi()
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
-from inferctl.errors import StartError
+from inferctl.errors import StartError, TooLarge
 from inferctl.server.intake import Intake
 from inferctl.server.link import EngineLink
 from inferctl.server.logs import RequestLog
@@ -40,6 +40,11 @@ class Workplace:
         )
         self.intake = Intake(settings.max_waiting_body_bytes // workers)
         self.decoders = _all_started(decode_threads)
+
+    def too_large(self) -> TooLarge:
+        """The error of a body that is larger than any may be."""
+        what = f"the body is larger than {self.max_body_bytes} bytes"
+        return TooLarge(what, hint="send a smaller one")
 
     def hear_of_memory(self, is_short: bool) -> None:
         """What the watch saw."""

@@ -22,7 +22,9 @@ OTHER_FILE = File(bytes=1, sha256="1" * 64)
 def test_a_model_describes_itself() -> None:
     (model,) = make_models(classifier(), settings=few_slots(max_pixels=99))
     versions = ServedVersions(places={4: 0, 3: 1}, default=3, labels={"canary": 4})
-    described = model.offer.describe(versions, default=True).model_dump(mode="json")
+    described = model.offer.describe(versions, default=True).model_dump(
+        mode="json", exclude_none=True
+    )
     assert (described["name"], described["version"]) == ("animals", 3)
     assert (described["versions"], described["version_labels"]) == ([3, 4], {"canary": 4})
     assert described["default"]

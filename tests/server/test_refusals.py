@@ -19,6 +19,8 @@ from .wire import LAST_CHUNK, Client, Service, chunks, head, packet, serving
 from .wiring import Worker, working
 
 AS_JSON = {"Content-Type": JSON}
+# So many numbers may be sent to it that blanks are no more than those.
+MANY = ModelSettings(limits=LimitsSettings(max_rows=65_536))
 HOST = {"Host": "here"}
 LIMIT = 300_000
 BODY = orjson.dumps({"inputs": [1, 2, 3, 4]})
@@ -96,7 +98,10 @@ async def test_a_body_may_be_as_large_as_the_limit(tmp_path: Path, size: int) ->
     server = ServerSettings(max_body_bytes=LIMIT)
     status = 200 if size <= LIMIT else 413
     body = BODY.ljust(size)
-    async with working(tmp_path, numbers(), server=server) as worker, serving(worker) as service:
+    async with (
+        working(tmp_path, numbers(), server=server, settings=MANY) as worker,
+        serving(worker) as service,
+    ):
         client = await service.connect()
         data = head_of(size) if status == 413 else packet(body=body, headers=AS_JSON)
         assert (await client.ask(data)).status == status, "announced: not a byte of it is needed"
@@ -110,7 +115,10 @@ async def test_a_body_may_be_as_large_as_the_limit(tmp_path: Path, size: int) ->
 async def test_who_is_told_to_come_back_keeps_the_connection(
     tmp_path: Path, size: int, is_known: bool
 ) -> None:
-    async with working(tmp_path, numbers(), verdict=None) as worker, serving(worker) as service:
+    async with (
+        working(tmp_path, numbers(), verdict=None, settings=MANY) as worker,
+        serving(worker) as service,
+    ):
         client, first = await service.connect(), await waiting(worker, service)
         if is_known:
             await client.send(asking(size))
@@ -171,7 +179,7 @@ async def test_a_body_is_counted_until_it_is_decoded_or_lost(tmp_path: Path) -> 
         assert admission.body_bytes == 0
 
 
-LITTLE = ModelSettings(limits=LimitsSettings(memory_bytes=MIB))
+LITTLE = ModelSettings(limits=LimitsSettings(memory_bytes=MIB, max_rows=65_536))
 
 
 @pytest.mark.parametrize("is_chunked", [True, False], ids=["chunked", "announced"])
