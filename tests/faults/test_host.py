@@ -99,7 +99,10 @@ def test_nobody_reads_stdout_and_stderr(models: Path, tmp_path: Path) -> None:
                 )
         finally:
             service.terminate()
-            assert service.wait(60) == 0
+            try:
+                assert service.wait(60) == 0
+            finally:
+                service.kill()
 
 
 @pytest.mark.row(124)

@@ -273,6 +273,15 @@ async def test_a_model_is_unloaded_and_loaded_by_name(tmp_path: Path) -> None:
         assert "no such model" in (await it.reloader.reload("other"))["other"]
 
 
+@pytest.mark.row(114)
+@pytest.mark.parametrize("name", ["..", ".", "a/b", f"{NAME}/1", "\0", "x" * 300])
+async def test_a_name_that_is_a_path_leads_nowhere(tmp_path: Path, name: str) -> None:
+    async with kept(tmp_path) as it:
+        assert "no such model" in (await it.reloader.reload(name))[name]
+        assert await it.reloader.unload(name) == {name: "it is not served"}
+        assert it.served() == [1]
+
+
 async def test_a_model_whose_folder_is_gone_is_served_no_more(tmp_path: Path) -> None:
     async with kept(tmp_path) as it:
         (it.shelf.models / NAME).rename(it.shelf.models / "renamed")
