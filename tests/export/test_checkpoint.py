@@ -68,6 +68,7 @@ class Evil:
         return os.system, (f"touch {self.marker}",)
 
 
+@pytest.mark.row(177)
 @pytest.mark.parametrize(
     "kind", ["zip", "legacy", "raw", "module", "evil module", "lightning", "namespace"]
 )
@@ -99,17 +100,20 @@ def test_a_checkpoint_that_would_run_code_is_refused_and_not_run(tmp_path: Path,
     assert caught.value.code == "untrusted_checkpoint"
 
 
+@pytest.mark.row(177)
 def test_the_refusal_names_what_would_be_called(tmp_path: Path) -> None:
     with pytest.raises(UntrustedCheckpoint, match=r"import and call (posix|nt)\.system"):
         load(save_torch({"w": Evil(tmp_path / "marker")}, tmp_path / "evil.pt"))
 
 
+@pytest.mark.row(177)
 def test_a_newer_pickle_is_refused_without_a_warning(tmp_path: Path) -> None:
     path = written(tmp_path / "raw.pkl", pickle.dumps({"a": [1]}, protocol=4))
     with pytest.raises(UntrustedCheckpoint, match="or is damaged"):
         load(path)
 
 
+@pytest.mark.row(178)
 @pytest.mark.parametrize("part", [0.02, 0.5, 0.95])
 @pytest.mark.parametrize("kind", ["zip", "legacy", "safetensors"])
 def test_a_truncated_checkpoint_says_so(tmp_path: Path, kind: str, part: float) -> None:
@@ -148,6 +152,7 @@ def test_only_the_source_of_a_script_may_be_compressed(
         sniff(path)
 
 
+@pytest.mark.row(178)
 @pytest.mark.parametrize(
     ("data", "text"),
     [
@@ -172,6 +177,7 @@ def test_other_files_are_named(tmp_path: Path, data: bytes, text: str) -> None:
         sniff(written(tmp_path / "file.pt", data))
 
 
+@pytest.mark.row(178)
 @pytest.mark.parametrize(
     ("names", "text"), [(["a.npy"], "NumPy archive"), (["notes.txt"], "without a checkpoint")]
 )
@@ -180,6 +186,7 @@ def test_other_archives_are_named(tmp_path: Path, names: list[str], text: str) -
         sniff(zipped(tmp_path / "file.pt", names))
 
 
+@pytest.mark.row(179)
 def test_compressed_records_are_refused_before_they_are_expanded(tmp_path: Path) -> None:
     path = zipped(tmp_path / "bomb.pt", ["m/data.pkl"], b"\0" * 10_000_000, zipfile.ZIP_DEFLATED)
     assert path.stat().st_size < 20_000
@@ -187,6 +194,7 @@ def test_compressed_records_are_refused_before_they_are_expanded(tmp_path: Path)
         sniff(path)
 
 
+@pytest.mark.row(179)
 def test_records_that_claim_more_than_the_file_holds_are_refused(tmp_path: Path) -> None:
     path = zipped(tmp_path / "liar.pt", ["m/data.pkl"], b"abcd")
     data = bytearray(path.read_bytes())
@@ -196,6 +204,7 @@ def test_records_that_claim_more_than_the_file_holds_are_refused(tmp_path: Path)
         sniff(written(path, bytes(data)))
 
 
+@pytest.mark.row(179)
 def test_a_zip_directory_of_a_million_records_is_not_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -231,6 +240,7 @@ def test_the_size_of_a_zip64_directory_is_believed(
         sniff(written(path, bytes(data)))
 
 
+@pytest.mark.row(178)
 def test_what_is_no_file_is_refused_without_opening_it(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(CheckpointError, match="not a plain file"):
@@ -279,6 +289,7 @@ def test_entries_that_are_not_tensors_are_left_aside_and_reported() -> None:
     assert found.notes == ("ignored 1 entries that are not tensors, such as 'epoch'",)
 
 
+@pytest.mark.row(178)
 @pytest.mark.parametrize(
     ("content", "text"),
     [
@@ -292,6 +303,7 @@ def test_a_checkpoint_without_weights_is_refused(content: object, text: str) -> 
         find_weights(content, None, where="file.pt")
 
 
+@pytest.mark.row(179)
 def test_a_view_larger_than_memory_costs_nothing(tmp_path: Path) -> None:
     """A stride of 0 makes terabytes of one number: only its shape is looked at."""
     path = save_torch({"weight": torch.zeros(1).expand(2**40)}, tmp_path / "view.pt")

@@ -70,6 +70,7 @@ def test_an_export_from_the_command_line(store: Path, project: Path) -> None:
     assert open_bundle(project / "models" / "cats" / "1").manifest.labels == ("cat", "dog", "owl")
 
 
+@pytest.mark.row(182)
 @pytest.mark.parametrize(
     ("model", "code", "text"),
     [
@@ -92,6 +93,7 @@ def test_a_failure_is_one_line_an_exit_code_and_no_bundle(
     assert not (project / "models").exists()
 
 
+@pytest.mark.row(178)
 @pytest.mark.parametrize(
     ("kind", "cut", "code", "text"),
     [
@@ -131,6 +133,7 @@ def test_trust_is_one_line_before_the_stages(store: Path, project: Path) -> None
     assert "project.Classifier" in said[0]
 
 
+@pytest.mark.row(184)
 def test_the_exporters_own_words_stay_out_of_the_terminal(store: Path, project: Path) -> None:
     done = inferctl(*flags(store, "Branching"), cwd=project)
     lines = [line for line in done.stderr.splitlines() if line.strip()]
@@ -211,6 +214,7 @@ def test_a_warning_is_one_line_on_stderr(
     assert capsys.readouterr().err == "inferctl: warning: int8 is slower\n"
 
 
+@pytest.mark.row(184)
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [

@@ -91,6 +91,7 @@ def test_a_detector_without_detections_compares_nothing() -> None:
     assert (found.compared, found.max_abs) == (0, 0.0)
 
 
+@pytest.mark.row(182)
 @pytest.mark.parametrize(
     ("answers", "text"),
     [

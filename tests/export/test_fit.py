@@ -54,6 +54,7 @@ def test_averaged_weights_fit_with_their_counter() -> None:
     assert any("n_averaged" in note for note in notes)
 
 
+@pytest.mark.row(178)
 def test_a_missing_weight_is_never_left_at_random() -> None:
     tensors = trained()
     del tensors["head.bias"], tensors["conv.weight"]
@@ -67,6 +68,7 @@ def test_only_the_batch_counter_may_be_missing() -> None:
     assert fit(tensors) == ()
 
 
+@pytest.mark.row(178)
 def test_unknown_weights_are_refused() -> None:
     with pytest.raises(
         CheckpointError, match=r"1 weights are unknown to the model, such as 'extra'"
@@ -74,6 +76,7 @@ def test_unknown_weights_are_refused() -> None:
         fit({**trained(), "extra": torch.zeros(1)})
 
 
+@pytest.mark.row(178)
 def test_shapes_are_named() -> None:
     with pytest.raises(
         CheckpointError,

@@ -33,6 +33,7 @@ def model(first: object) -> onnx.ModelProto:
     return helper.make_model(helper.make_graph([node, branch], "outer", [value], [out]))
 
 
+@pytest.mark.row(182)
 def test_an_axis_that_is_fixed_or_nameless_is_refused() -> None:
     axes = {"input_ids": ("rows", "tokens")}
     check_axes(model("rows"), axes)
@@ -50,6 +51,7 @@ def test_origins_are_stripped_in_every_subgraph() -> None:
     assert b"/home/me" not in proto.SerializeToString()
 
 
+@pytest.mark.row(184)
 @pytest.mark.parametrize("model", [tinymodels.Branching, tinymodels.NotDrawable])
 def test_a_model_that_cannot_be_drawn_says_so(
     published: dict[str, ExportResult], model: type, tmp_path: Path
@@ -60,6 +62,7 @@ def test_a_model_that_cannot_be_drawn_says_so(
     assert ("no ONNX form" in str(caught.value)) == (model is tinymodels.NotDrawable)
 
 
+@pytest.mark.row(182)
 def test_rows_that_tracing_fixed_are_found_by_running(
     published: dict[str, ExportResult], tmp_path: Path
 ) -> None:
@@ -73,6 +76,7 @@ def test_rows_that_tracing_fixed_are_found_by_running(
         verify_graph(graph, loaded, references(graph, loaded), Tolerance(1e-4, 1e-3))
 
 
+@pytest.mark.row(184)
 def test_what_the_older_exporter_cannot_write_is_refused_before_it_is_drawn(
     published: dict[str, ExportResult], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -107,6 +111,7 @@ def test_a_graph_is_written_in_the_opset_asked_for(
     assert graph.opset == opset_of(onnx.load(graph.file)) == written
 
 
+@pytest.mark.row(184)
 def test_an_opset_that_torch_cannot_convert_to_is_refused(
     load_tiny: LoadTiny, tmp_path: Path
 ) -> None:

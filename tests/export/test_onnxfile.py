@@ -50,6 +50,7 @@ def parted(tmp_path: Path) -> Path:
     return write_graph(proto(), tmp_path / "parted", weights_in=tmp_path)
 
 
+@pytest.mark.row(184)
 @pytest.mark.parametrize(("limit", "names"), [(8192, [GRAPH]), (8191, [GRAPH, DATA])])
 def test_a_graph_answers_the_same_in_one_file_and_in_two(
     parted: Path, tmp_path: Path, limit: int, names: list[str]
@@ -77,6 +78,7 @@ def test_the_hash_of_what_will_be_published_is_known_before(parted: Path, limit:
     assert told == File.of(published_files(parted, limit)[GRAPH]).sha256
 
 
+@pytest.mark.row(184)
 def test_no_file_grows_beyond_what_protobuf_reads(
     parted: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -114,6 +116,7 @@ def test_large_weights_are_aligned_and_small_ones_stay(parted: Path) -> None:
     }
 
 
+@pytest.mark.row(184)
 def test_a_graph_that_even_without_weights_is_too_large_is_refused() -> None:
     with pytest.raises(VerificationError, match="larger than the 2 GB"):
         onnxfile._serialised(TooLarge())

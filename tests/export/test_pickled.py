@@ -23,6 +23,7 @@ def pickled(tmp_path: Path) -> Path:
     return save_torch(kinds.classifier(), tmp_path / "whole.pt")
 
 
+@pytest.mark.row(177)
 @pytest.mark.parametrize("spec", [None, factory("classifier")])
 def test_a_pickled_module_is_refused_with_its_classes(
     classify: MakeRequest, pickled: Path, spec: str | None

@@ -48,6 +48,7 @@ def test_plain_tensors_list_nothing(zipped: bool) -> None:
     assert names(saved(state, _use_new_zipfile_serialization=zipped)) == ()
 
 
+@pytest.mark.row(177)
 @pytest.mark.parametrize("protocol", range(6))
 def test_every_protocol_is_read_and_nothing_run(tmp_path: Path, protocol: int) -> None:
     content = [Evil(tmp_path / "marker"), argparse.Namespace(a=1), argparse.Namespace(b=2)]

@@ -147,6 +147,7 @@ def test_stages_are_announced_in_order_and_an_old_target_is_refused(
     assert sorted(path.name for path in first.path.parent.iterdir()) == ["1", "2"]
 
 
+@pytest.mark.row(182)
 @pytest.mark.parametrize(
     ("model", "text"),
     [
@@ -171,6 +172,7 @@ def test_a_model_that_would_answer_otherwise_is_not_published(
     assert not request.output.exists()
 
 
+@pytest.mark.row(181)
 def test_an_output_that_cannot_be_written_is_found_before_loading(
     classify: MakeRequest, tmp_path: Path
 ) -> None:
@@ -261,6 +263,7 @@ def test_token_buckets_end_at_the_longest_text(max_tokens: int, buckets: tuple[i
     assert token_buckets(max_tokens) == buckets
 
 
+@pytest.mark.row(184)
 @pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
 def test_weights_over_the_limit_lie_beside_the_graph(
     classify: MakeRequest, store: Path, precision: str

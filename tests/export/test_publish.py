@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -29,6 +30,7 @@ def test_a_bundle_is_written_with_its_parents(tmp_path: Path) -> None:
     assert target.stat().st_mode & 0o777 == 0o755
 
 
+@pytest.mark.row(181)
 def test_an_existing_target_stays_as_it_is_without_force(tmp_path: Path) -> None:
     publish(tmp_path / "1", {"a": b"old"}, force=False)
     with pytest.raises(OutputError, match="the target exists"):
@@ -75,6 +77,7 @@ def test_the_exchange_reports_what_the_system_says(tmp_path: Path) -> None:
         publish_module._exchange(tmp_path / "a", tmp_path / "b")
 
 
+@pytest.mark.row(181)
 def test_a_full_disk_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(handle: int) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -85,6 +88,7 @@ def test_a_full_disk_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert tree(tmp_path) == []
 
 
+@pytest.mark.row(180)
 def test_an_interrupt_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupt(path: Path, data: bytes) -> None:
         raise KeyboardInterrupt
@@ -95,6 +99,7 @@ def test_an_interrupt_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert tree(tmp_path) == []
 
 
+@pytest.mark.row(181)
 def test_a_limit_on_file_size_leaves_nothing(tmp_path: Path) -> None:
     """The real thing, in a process of its own: the kernel refuses the write half-way."""
     # The limit is lifted again, since coverage writes its own file when the process ends.
@@ -115,6 +120,47 @@ def test_a_limit_on_file_size_leaves_nothing(tmp_path: Path) -> None:
     assert tree(tmp_path) == []
 
 
+# An export that is half done, and waits.
+HALF_DONE = """
+import sys, time
+from pathlib import Path
+from inferctl.export.publish import workshop
+with workshop(Path(sys.argv[1])) as folder:
+    (folder / "model.onnx").write_bytes(b"half of it")
+    print("begun", flush=True)
+    time.sleep(60)
+"""
+
+
+@pytest.mark.row(180)
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_an_export_that_is_ended_leaves_nothing_that_the_next_one_does_not_take_away(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    target = tmp_path / "models" / "cats" / "1"
+    with subprocess.Popen(
+        [sys.executable, "-c", HALF_DONE, str(target)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    ) as export:
+        assert export.stdout
+        assert export.stdout.readline() == b"begun\n"
+        export.send_signal(number)
+        assert export.wait(60) != 0
+    assert not target.exists()
+    # Who can clean up does.
+    assert (tree(tmp_path) == []) == (number is signal.SIGINT)
+
+    publish(target, FILES, force=False)
+    assert tree(tmp_path / "models") == [
+        "cats",
+        "cats/1",
+        "cats/1/manifest.json",
+        "cats/1/model.onnx",
+    ]
+
+
+@pytest.mark.row(180)
 def test_only_folders_of_dead_exports_are_removed(tmp_path: Path) -> None:
     dead = tmp_path / ".unfinished-dead"
     dead.mkdir()
@@ -126,6 +172,7 @@ def test_only_folders_of_dead_exports_are_removed(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["1"]
 
 
+@pytest.mark.row(181)
 def test_links_are_not_followed(tmp_path: Path) -> None:
     (tmp_path / "real").mkdir()
     (tmp_path / "1").symlink_to(tmp_path / "real")
@@ -136,6 +183,7 @@ def test_links_are_not_followed(tmp_path: Path) -> None:
     assert tree(tmp_path / "real") == []
 
 
+@pytest.mark.row(181)
 def test_targets_that_are_no_folders_are_refused(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(OutputError, match="the target is not a folder"):
@@ -144,6 +192,7 @@ def test_targets_that_are_no_folders_are_refused(tmp_path: Path) -> None:
         check_target(tmp_path / "file" / "1", force=False)
 
 
+@pytest.mark.row(181)
 def test_a_folder_that_cannot_be_written_is_refused_early(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -152,6 +201,7 @@ def test_a_folder_that_cannot_be_written_is_refused_early(
         check_target(tmp_path / "cats" / "1", force=False)
 
 
+@pytest.mark.row(181)
 def test_the_target_is_tried_out_and_nothing_is_left(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -40,6 +40,7 @@ def test_a_graph_without_the_promised_output_is_refused(tiny: LoadedModel, drawn
         verify(replace(drawn, outputs=(renamed,)), tiny)
 
 
+@pytest.mark.row(182)
 def test_a_graph_of_other_weights_is_refused(tiny: LoadedModel, drawn: Graph) -> None:
     def reference(feeds: Feeds) -> Answers:
         return {name: array[:, ::-1] for name, array in drawn.reference(feeds).items()}

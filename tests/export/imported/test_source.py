@@ -145,6 +145,7 @@ def test_weights_beside_the_file_are_taken_in(tmp_path: Path) -> None:
     assert read_onnx(path).proto == read_onnx(save(whole, tmp_path / "whole.onnx")).proto
 
 
+@pytest.mark.row(106)
 @pytest.mark.parametrize(
     "entries",
     [
