@@ -57,6 +57,8 @@ def refused() -> Iterator[tuple[str, str, object]]:
         for form in forms:
             if "minimum" in form:
                 yield section, key, form["minimum"] - 1
+            if "exclusiveMinimum" in form:
+                yield section, key, form["exclusiveMinimum"]
             if "maximum" in form:
                 yield section, key, form["maximum"] + 1
             if "minLength" in form:
@@ -136,9 +138,8 @@ def test_the_bounds_themselves_are_accepted(section: str, key: str, value: objec
 def test_every_number_has_a_lower_bound() -> None:
     for section, key, forms in fields():
         for form in forms:
-            assert form.get("type") not in {"integer", "number"} or "minimum" in form, (
-                f"{section}.{key}"
-            )
+            if form.get("type") in {"integer", "number"}:
+                assert {"minimum", "exclusiveMinimum"} & form.keys(), f"{section}.{key}"
 
 
 def test_every_field_is_described() -> None:

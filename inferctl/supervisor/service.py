@@ -26,6 +26,7 @@ from inferctl.supervisor.listen import listen, url_of
 from inferctl.supervisor.loops import LoopWatch
 from inferctl.supervisor.past import EnginePast, Past
 from inferctl.supervisor.reloader import Reloader
+from inferctl.supervisor.stock import NO_GPU
 from inferctl.supervisor.terminal import is_hung_up
 from inferctl.supervisor.watch import Watch
 from inferctl.supervisor.worker import Nursery
@@ -132,6 +133,8 @@ class Service:
             self._engine_is_ready()
             log.info("ready", url=self.url, took_s=round(time.monotonic() - begun_s, 2))
             warn(self._settings.server)
+            if self._reloader.stock.would_rather_have_a_gpu():
+                log.warning(NO_GPU)
             tasks = [asyncio.create_task(self._keep_engine())]
             tasks += [asyncio.create_task(self._keep_worker(i)) for i in range(len(self._workers))]
             self._desk.open()

@@ -12,6 +12,8 @@ from inferctl.errors import StartError
 from inferctl.settings import ModelSettings
 from inferctl.supervisor.specs import model_spec
 
+NO_GPU = "no CUDA device: the models run on the CPU"
+
 
 class Stock:
     """`of_engine` and `of_workers` are what those that are started now begin with, by place."""
@@ -58,6 +60,11 @@ class Stock:
             if spec.manifest == bundle.manifest and spec.settings == own:
                 return spec
         return None
+
+    def would_rather_have_a_gpu(self) -> bool:
+        """Whether a model runs on the CPU though its settings do not say so; once it runs."""
+        asked = {spec.settings.runtime.device for spec in self.of_engine.values()}
+        return "auto" in asked and not self._ledger.total("inferctl_engine_on_cuda")
 
     def descriptors(self, specs: dict[int, ModelSpec]) -> list[int]:
         """The arenas of these versions."""
