@@ -73,14 +73,15 @@ sums (float[rows,4] input) => (float[rows,3] logits)
 
 def write_bundles(folder: Path) -> Path:
     """`shapes`, `animals`, `mood` and `sums`, as a folder of models."""
-    _write(folder, tinybundles.detector(version=1), DETECTOR)
-    _write(folder, tinybundles.classifier(version=1), CLASSIFIER)
-    _write(folder, tinybundles.reader(version=1, labels=MOODS), READER)
-    _write(folder, tinybundles.numbers(version=1), SUMS)
+    write_bundle(folder, tinybundles.detector(version=1), DETECTOR)
+    write_bundle(folder, tinybundles.classifier(version=1), CLASSIFIER)
+    write_bundle(folder, tinybundles.reader(version=1, labels=MOODS), READER)
+    write_bundle(folder, tinybundles.numbers(version=1), SUMS)
     return folder
 
 
-def _write(folder: Path, manifest: Manifest, graph: str) -> None:
+def write_bundle(folder: Path, manifest: Manifest, graph: str) -> None:
+    """Write one with a tokenizer of WORDS beside its graph."""
     bundle = folder / manifest.name / "1"
     bundle.mkdir(parents=True)
     model = parser.parse_model(f'<ir_version: 8, opset_import: ["" : 17]>\n{graph.strip()}')

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import re
+import subprocess
+import sys
 import time
 
 import numpy as np
@@ -198,6 +200,40 @@ def test_a_palette_image_without_palette_is_unprocessable() -> None:
 @pytest.mark.parametrize("kind", OTHER_FORMATS)
 def test_other_formats_are_unsupported(kind: str) -> None:
     assert isinstance(refusal(OTHER_FORMATS[kind]), UnsupportedMedia)
+
+
+LOOK = """
+import base64, sys
+from contextlib import suppress
+from inferctl.bundles.manifest import ImageInput
+from inferctl.errors import RequestError
+from inferctl.tasks.decode import decode_base64, decode_image
+
+began = False
+def hook(event, arguments):
+    if began and event.startswith(("open", "socket.", "os.", "subprocess", "urllib")):
+        print(event, arguments)
+for text in ("http://127.0.0.1:9/a.png", "file:///etc/passwd", "/etc/passwd", "../a.png"):
+    with suppress(RequestError):
+        decode_base64(text, 10**6)
+for line in sys.stdin:
+    sys.addaudithook(hook) if not began else None
+    began = True
+    with suppress(RequestError):
+        decode_image(base64.b64decode(line), ImageInput(height=8, width=8), 10**6, "fast")
+print(*sorted(name for name in sys.modules if name.endswith("ImagePlugin")))
+"""
+
+
+@pytest.mark.row(56, 67)
+def test_no_other_decoder_is_loaded_and_no_file_opened() -> None:
+    """Whatever is sent, from the first image on."""
+    images = [data for data in OTHER_FORMATS.values() if len(data) < 10**6]
+    images += [encoded(photo(60, 40), kind) for kind in pictures.FORMATS]
+    lines = "\n".join(base64.b64encode(data).decode() for data in images)
+    command = [sys.executable, "-c", LOOK]
+    said = subprocess.run(command, input=lines, capture_output=True, text=True, check=True).stdout
+    assert said.split() == [f"PIL.{kind}ImagePlugin" for kind in ("Jpeg", "Png", "WebP")]
 
 
 SEEDS = [

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import orjson
 import pytest
+from tokenizers import Tokenizer, normalizers
 
 from inferctl.bundles.manifest import TOKENIZER_FILE
 from inferctl.errors import BundleError, EmptyText, RequestError, TooLarge, Unprocessable
@@ -67,6 +68,22 @@ def test_a_byte_order_mark_is_not_part_of_the_text(task: Task) -> None:
 def test_a_text_without_tokens_is_unprocessable(task: Task, text: str) -> None:
     with pytest.raises(EmptyText, match="no token"):
         task.preprocess(text)
+
+
+@pytest.mark.row(72)
+@pytest.mark.parametrize("text", ["\x01\x7f", "\u200b\u2060", "\u0301", "a\u0301"])
+def test_what_a_tokenizer_drops_is_no_token(tmp_path: Path, text: str) -> None:
+    """BERT's takes out control characters, and accents once they are apart."""
+    bundle = write_tokenizer(tmp_path, "a")
+    tokenizer = Tokenizer.from_file(str(bundle / TOKENIZER_FILE))
+    tokenizer.normalizer = normalizers.BertNormalizer(strip_accents=True)
+    tokenizer.save(str(bundle / TOKENIZER_FILE))
+    task = task_of(reader(), bundle)
+    if text.startswith("a"):
+        assert ids(task, text) == [CLS, GOOD, SEP]
+    else:
+        with pytest.raises(EmptyText, match="no token"):
+            task.preprocess(text)
 
 
 @pytest.mark.row(50)
