@@ -167,14 +167,12 @@ def series(exposition: Exposition) -> set[bytes]:
 @pytest.mark.parametrize("method", ["HEAD", "OPTIONS", "TRACE", "PATCH", "PROPFIND", "SOURCE"])
 async def test_a_method_that_a_path_does_not_take_is_refused(tmp_path: Path, method: str) -> None:
     async with working(tmp_path, numbers()) as worker, serving(worker) as service:
-        exposition = Exposition(worker.ledger)
-        before = series(exposition)
         for path in ROUTES:
             client = await service.connect()
             await client.send(packet(path, method=method))
             start = await client.reader.readuntil(b"\r\n\r\n")
             assert int(start.split()[1]) == (404 if path == "/none" else 405), path
-        assert series(exposition) == before
+        assert not any(method.encode() in name for name in series(Exposition(worker.ledger)))
 
 
 @pytest.mark.row(41)
@@ -194,13 +192,14 @@ async def test_a_method_that_does_not_exist_is_malformed(tmp_path: Path) -> None
 @pytest.mark.row(42)
 async def test_very_many_paths_leave_nothing_behind(tmp_path: Path) -> None:
     async with working(tmp_path, numbers()) as worker, serving(worker) as service:
-        exposition = Exposition(worker.ledger)
-        before = series(exposition)
         client = await service.connect()
+        counts = set()
         for number in range(1000):
             for path in (f"/{number}", f"/models/{number}/predict"):
                 assert (await client.ask(packet(path, b"{}", headers=HEADERS))).status == 404
-        assert series(exposition) == before
+            if number in (0, 999):
+                counts.add(len(series(Exposition(worker.ledger))))
+        assert len(counts) == 1
         assert len(worker.predict.known_heads) == 0
 
 
