@@ -189,6 +189,31 @@ def test_who_does_not_read_is_cut_off(service: Service) -> None:
     assert service.request("/livez").status == 200
 
 
+@pytest.mark.row(42)
+@pytest.mark.faults
+def test_a_hundred_thousand_paths_leave_nothing_behind(start: Start) -> None:
+    service = start("--set=server.workers=1")
+    memory = 'inferctl_process_resident_memory_bytes{role="worker"}'
+    seen = []
+    with connect(service) as client:
+        answers = client.makefile("rb")
+        for number in range(100_000):
+            client.sendall(b"GET /odd/%d HTTP/1.1\r\n%b\r\n" % (number, HOST))
+            status, size = answers.readline(), 0
+            while (line := answers.readline()) != b"\r\n":
+                if line.lower().startswith(b"content-length:"):
+                    size = int(line.split()[1])
+            answers.read(size)
+            assert status.startswith(b"HTTP/1.1 404 ")
+            if number in (10_000, 99_999):
+                series = service.request("/metrics").body.count(b"\n")
+                seen.append((series, service.metric(memory)))
+        answers.close()
+    (before, before_bytes), (after, after_bytes) = seen
+    assert after == before
+    assert after_bytes - before_bytes <= 5 * 2**20
+
+
 @pytest.mark.row(31)
 def test_who_is_idle_for_longest_makes_room(start: Start) -> None:
     service = start("--set=server.max_connections=64", "--set=server.workers=1")

@@ -214,7 +214,10 @@ async def test_a_connection_that_is_closed_is_not_waited_for_for_ever(
         serving(worker, write_timeout_s=SOON_S) as service,
     ):
         client = await stuffed(service)
-        service.only_connection.leave(close)
+        connection = service.only_connection
+        connection.leave(close)
+        connection.resume_writing()  # it took a part, and then nothing any more
+        assert connection in service.connections.unsent
         await service.connections_are_gone()
         client.writer.transport.abort()
         assert await ended(service) == {"write_stall": 1}

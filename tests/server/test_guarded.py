@@ -207,9 +207,20 @@ async def test_a_client_that_asks_whether_to_send_what_is_too_large_is_told_no(
         assert await (await service.connect()).is_refused(head(path, headers), 413)
 
 
+@pytest.mark.row(39)
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("kind", [{"Content-Type": "text/x"}, {"Content-Encoding": "gzip"}])
+async def test_a_client_that_asks_whether_to_send_what_is_not_taken_is_told_no(
+    tmp_path: Path, path: str, kind: dict[str, str]
+) -> None:
+    headers = HEADERS | kind | {"Content-Length": "40", "Expect": "100-continue"}
+    async with working(tmp_path, numbers()) as worker, serving(worker) as service:
+        assert await (await service.connect()).is_refused(head(path, headers), 415)
+
+
 async def test_very_many_requests_at_once_are_too_many(tmp_path: Path) -> None:
     """Each of them costs many times its bytes."""
-    many = b"GET /livez HTTP/1.1\r\nHost: a\r\n\r\n" * 2000
+    many = b"GET /livez HTTP/1.1\r\nHost: here\r\n\r\n" * 2000
     async with working(tmp_path, numbers(), verdict=None) as worker, serving(worker) as service:
         client = await service.connect()
         await client.send(head("/predict", CHUNKED) + chunks(ROW))

@@ -92,9 +92,10 @@ async def test_a_body_that_is_packed_on_its_way_is_not_unpacked(tmp_path: Path) 
         assert await client.is_refused(post(b"Transfer-Encoding: gzip, chunked"), 501)
 
 
-async def test_what_is_behind_a_body_says_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize("path", ["/predict", "/predic%74"])
+async def test_what_is_behind_a_body_says_nothing(tmp_path: Path, path: str) -> None:
     """The head was judged without it."""
-    data = head("/predict", HEADERS | {"Transfer-Encoding": "chunked"}) + chunks(ROW)
+    data = head(path, HEADERS | {"Transfer-Encoding": "chunked"}) + chunks(ROW)
     async with working(tmp_path, numbers()) as worker, serving(worker) as service:
         client = await service.connect()
         answer = await client.ask(data + b"0\r\nX-Request-Id: mine\r\n\r\n")
