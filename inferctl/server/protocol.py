@@ -253,10 +253,12 @@ class Protocol(AsgiProtocol):
 
     def _fail_body(self, error: InferctlError) -> None:
         """A request whose head was good has no whole body."""
-        if self._is_ours and self._prediction:
-            self._prediction.fail(error)
-        else:
+        if not self._is_ours:
             super()._fail_body(error)
+        elif self._prediction:
+            self._prediction.fail(error)
+        else:  # it was answered before
+            self._hang_up()
 
     def _respond(self, reply: Reply) -> None:
         self._prediction = None

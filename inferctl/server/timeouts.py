@@ -53,10 +53,12 @@ class Timeouts(Generic[Item]):
             if begun_s > late_s:
                 break
             late.append(item)
-        for item in late:
-            self.end(item, None)
-            self._expire(item)
-        if self._begun_s:
-            self._set_timer()
-        else:
-            self.begin = self._begin_first
+        try:
+            for item in late:
+                self.end(item, None)
+                self._expire(item)
+        finally:  # a bug in one must not keep all others for ever
+            if self._begun_s:
+                self._set_timer()
+            else:
+                self.begin = self._begin_first

@@ -152,6 +152,21 @@ def test_who_expires_may_begin_another_and_end_a_third(clock: Clock) -> None:
     assert clock.expired == [("a", 1010.0), ("b", 1011.0), ("d", 1020.0)]
 
 
+def test_a_bug_in_one_keeps_no_other(clock: Clock) -> None:
+    def expire(item: str) -> None:
+        clock.expire(item)
+        if item == "a":
+            raise ZeroDivisionError
+
+    many = Timeouts(AFTER_S, expire)
+    for item in "abc":
+        many.begin(item, clock.now_s)
+    with pytest.raises(ZeroDivisionError):
+        clock.pass_on(AFTER_S)
+    clock.pass_on(0.1)
+    assert [item for item, _ in clock.expired] == ["a", "b", "c"]
+
+
 async def test_a_real_loop_rings() -> None:
     rung: asyncio.Queue[str] = asyncio.Queue()
     Timeouts(0.01, rung.put_nowait).begin("a", asyncio.get_running_loop().time())
