@@ -31,6 +31,8 @@ BODIES: Iterator[Any] = itertools.cycle(Path(_setting("LOADTEST_BODIES")).read_b
 OUTPUT = Path(os.environ.get("LOADTEST_OUTPUT", "."))
 WARMUP_S = float(os.environ.get("LOADTEST_WARMUP_S", "0"))
 HEADERS = {"Content-Type": "application/json", "Accept": "application/json"}
+if API_KEY := os.environ.get("LOADTEST_API_KEY"):
+    HEADERS["Authorization"] = f"Bearer {API_KEY}"
 
 
 class Record:

@@ -59,7 +59,7 @@ class Generator:
 
     def __init__(
         self, url: str, path: str, *, bodies: Path, folder: Path, users: int, warmup_s: float,
-        duration_s: float,
+        duration_s: float, api_key: str | None = None,
     ) -> None:  # fmt: skip
         self._folder = folder
         self._output = folder / "output.txt"
@@ -83,6 +83,7 @@ class Generator:
             "LOADTEST_BODIES": str(bodies),
             "LOADTEST_OUTPUT": str(folder),
             "LOADTEST_WARMUP_S": str(warmup_s),
+            "LOADTEST_API_KEY": api_key or "",
         }
 
     def __enter__(self) -> Self:

@@ -32,15 +32,15 @@ def _ignore(stage: Stage, done_s: float, total_s: float) -> None:
     """Nobody watches."""
 
 
-def bench(plan: Plan, on_tick: OnTick = _ignore) -> Report:
-    """Measure the server of `plan` and return the report.
+def bench(plan: Plan, on_tick: OnTick = _ignore, api_key: str | None = None) -> Report:
+    """Measure the server of `plan`, with a key if it wants one, and return the report.
 
     Raises UsageError for what the person can correct, and BenchError when the server is not there,
     the generator fails or no request of the window was answered.
     """
     require_locust()
     check_data(plan.data)
-    target = find_target(plan.url, plan.model)
+    target = find_target(plan.url, plan.model, api_key)
     on_tick("prepare", 0.0, 0.0)
     with TemporaryDirectory(prefix="inferctl-bench-") as name:
         folder = Path(name)
@@ -48,7 +48,7 @@ def bench(plan: Plan, on_tick: OnTick = _ignore) -> Report:
         inputs = write_bodies(target.model.task, target.model.example, plan.data, bodies)
         with Generator(
             target.url, target.path, bodies=bodies, folder=folder, users=plan.users,
-            warmup_s=plan.warmup_s, duration_s=plan.duration_s,
+            warmup_s=plan.warmup_s, duration_s=plan.duration_s, api_key=api_key,
         ) as generator:  # fmt: skip
             window = _measure(generator, target, plan, on_tick)
     client = client_figures(window.requests, window.begun_s, window.begun_s + plan.duration_s)
@@ -70,10 +70,10 @@ def _measure(generator: Generator, target: Target, plan: Plan, on_tick: OnTick) 
     started_s = generator.wait_until_started()
     begun_s = started_s + plan.warmup_s
     _wait(generator, "warm-up", started_s, begun_s, on_tick)
-    before, cpu_before = scrape(target.url), _cpu(generator)
+    before, cpu_before = scrape(target.url, target.api_key), _cpu(generator)
     _wait(generator, "measure", begun_s, begun_s + plan.duration_s, on_tick)
     # The load goes on while the server is asked: its figures are of a loaded server only.
-    after, cpu_after = scrape(target.url), _cpu(generator)
+    after, cpu_after = scrape(target.url, target.api_key), _cpu(generator)
     on_tick("drain", 0.0, 0.0)
     requests = generator.stop()
     server = server_figures(before, after, target.model.name)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http.client import HTTPException
 from typing import Any
 from urllib.error import HTTPError
 from urllib.parse import quote, urlsplit
-from urllib.request import ProxyHandler, build_opener
+from urllib.request import ProxyHandler, Request, build_opener
 
 from pydantic import BaseModel, ValidationError
 
@@ -41,6 +41,7 @@ class Target:
 
     url: str
     model: Served
+    api_key: str | None = field(default=None, repr=False)
 
     @property
     def path(self) -> str:
@@ -48,25 +49,26 @@ class Target:
         return f"/models/{quote(self.model.name, safe='')}/predict"
 
 
-def find_target(url: str, model: str | None) -> Target:
+def find_target(url: str, model: str | None, api_key: str | None = None) -> Target:
     """Ask the server at `url` for `model`, or for its default or only one.
 
     Raises UsageError for a bad URL or when a choice is left open, and BenchError when the server
     cannot be reached, is not ready, or does not serve the model.
     """
     url = _clean(url)
-    served = _list(url) if model is None else _named(url, model)
-    if _get(f"{url}/readyz")[0] == 503:
+    served = _list(url, api_key) if model is None else _named(url, model, api_key)
+    if _get(f"{url}/readyz", api_key)[0] == 503:
         raise BenchError(
             "the server is not ready", where=url, hint="wait until /readyz answers 200"
         )
-    return Target(url, served if isinstance(served, Served) else _choose(url, served))
+    chosen = served if isinstance(served, Served) else _choose(url, served)
+    return Target(url, chosen, api_key)
 
 
-def scrape(url: str) -> Scrape | None:
+def scrape(url: str, api_key: str | None = None) -> Scrape | None:
     """The server's metrics now; None when it has none or cannot answer."""
     try:
-        status, body = _get(f"{url}/metrics")
+        status, body = _get(f"{url}/metrics", api_key)
         return read_metrics(body.decode("utf-8")) if status == 200 else None
     except (BenchError, ValueError):
         return None
@@ -84,20 +86,22 @@ def _clean(url: str) -> str:
     return url.rstrip("/")
 
 
-def _list(url: str) -> Sequence[Served]:
-    status, body = _get(f"{url}/models")
+def _list(url: str, api_key: str | None) -> Sequence[Served]:
+    status, body = _get(f"{url}/models", api_key)
     try:
         return _ServedList.model_validate_json(_good(url, "/models", status, body)).models
     except ValidationError:
         raise _foreign(url, "/models") from None
 
 
-def _named(url: str, model: str) -> Served:
+def _named(url: str, model: str, api_key: str | None) -> Served:
     path = f"/models/{quote(model, safe='')}"
-    status, body = _get(url + path)
+    status, body = _get(url + path, api_key)
     if status == 404:
         raise BenchError(
-            f"no model {model!r} is served", where=url, hint=f"it serves {_names(_list(url))}"
+            f"no model {model!r} is served",
+            where=url,
+            hint=f"it serves {_names(_list(url, api_key))}",
         )
     try:
         return Served.model_validate_json(_good(url, path, status, body))
@@ -125,6 +129,11 @@ def _good(url: str, path: str, status: int, body: bytes) -> bytes:
         raise BenchError(
             "the server is not ready", where=url, hint="wait until /readyz answers 200"
         )
+    if status in (401, 403):
+        raise BenchError(
+            f"{path} answered {status}", where=url,
+            hint="set INFERCTL_API_KEY to a key that may predict",
+        )  # fmt: skip
     if status != 200:
         raise BenchError(f"{path} answered {status}", where=url, hint="is it an inferctl server?")
     return body
@@ -136,10 +145,11 @@ def _foreign(url: str, path: str) -> BenchError:
     )
 
 
-def _get(url: str) -> tuple[int, bytes]:
+def _get(url: str, api_key: str | None) -> tuple[int, bytes]:
     """Status and body, whatever the status. Raises BenchError when there is no answer."""
+    headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
     try:
-        with _OPENER.open(url, timeout=TIMEOUT_S) as answer:
+        with _OPENER.open(Request(url, headers=headers), timeout=TIMEOUT_S) as answer:
             return answer.status, answer.read()
     except HTTPError as error:
         with error:

@@ -40,12 +40,16 @@ def bench(
     warmup: Annotated[str, typer.Option(help="Load before that, not measured.")] = "2s",
     json: Annotated[Path | None, typer.Option(help="Write the report to this file too.")] = None,
 ) -> None:
-    """Measure a running server: throughput, exact latencies, batches, CPU per request."""
+    """Measure a running server: throughput, exact latencies, batches, CPU per request.
+
+    The key of a server that wants one is the variable INFERCTL_API_KEY.
+    """
     from rich.console import Console
 
     from inferctl.bench import Plan, parse_duration, render, write_json
     from inferctl.bench import bench as measure
     from inferctl.bench.report import check_writable
+    from inferctl.variables import api_key
 
     duration_s = parse_duration(duration)
     if duration_s == 0:
@@ -54,7 +58,7 @@ def bench(
         check_writable(json)
     plan = Plan(url, model, users, duration_s, parse_duration(warmup), data)
     with _progress() as on_tick:
-        report = measure(plan, on_tick)
+        report = measure(plan, on_tick, api_key())
     if json is not None:
         write_json(report, json)
     Console(file=sys.stdout, highlight=False).print(render(report))

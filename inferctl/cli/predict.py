@@ -61,12 +61,15 @@ def predict(
 ) -> None:
     """Predict files, folders or lines: a JSON line for each, in order, with errors in place.
 
+    The key of a server that wants one is the variable INFERCTL_API_KEY.
+
     Exit code 8 says that an item failed or that the run ended early, 0 that all were answered.
     """
     from rich.console import Console
 
     from inferctl.client import Options
     from inferctl.predict import Plan, predict_all
+    from inferctl.variables import api_key
 
     options = Options(
         model=model, version=version, top_k=top_k, confidence_threshold=threshold, timeout_s=timeout
@@ -76,7 +79,7 @@ def predict(
     begun_s = time.monotonic()
     with _progress() as on_done:
         summary = predict_all(
-            Plan(target, tuple(inputs), options, concurrency, output, draw), on_done
+            Plan(target, tuple(inputs), options, concurrency, output, draw, api_key()), on_done
         )
     Console(file=sys.stderr, highlight=False).print(summary.table(time.monotonic() - begun_s))
     if summary.failed:

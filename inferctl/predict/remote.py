@@ -15,15 +15,15 @@ MAX_RETRIES = 10
 class Remote:
     """A model of a running server; `options` names it."""
 
-    def __init__(self, url: str, options: Options, concurrency: int) -> None:
+    def __init__(self, url: str, options: Options, concurrency: int, api_key: str | None) -> None:
         """Ask what is served. Raises PredictError, or UsageError when a choice is left open."""
         self.place = url
         self._concurrency = concurrency
         try:
             # Whether it is there at all should be known at once.
-            with Client(url, max_retries=0) as asked:
+            with Client(url, api_key=api_key, max_retries=0) as asked:
                 served = asked.models()
-            self._client = Client(url, max_retries=MAX_RETRIES)
+            self._client = Client(url, api_key=api_key, max_retries=MAX_RETRIES)
         except ClientError as error:
             raise PredictError(error.detail, where=url, hint=error.hint) from None
         model = _choose(url, served, options.get("model"))

@@ -6,7 +6,7 @@ import re
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -46,7 +46,7 @@ class Source(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What `inferctl predict` was told; `concurrency` is for a server alone."""
+    """What `inferctl predict` was told; `concurrency` and `api_key` are for a server alone."""
 
     target: str
     inputs: tuple[str, ...]
@@ -54,6 +54,7 @@ class Plan:
     concurrency: int | None = None
     output: Path | None = None
     draw: Path | None = None
+    api_key: str | None = field(default=None, repr=False)
 
 
 def predict_all(plan: Plan, on_done: OnDone = lambda done, total: None) -> Summary:
@@ -104,7 +105,7 @@ def _kept(summary: Summary, results: Results) -> str:
 def _source(plan: Plan) -> Source:
     target, path = plan.target, Path(plan.target)
     if "://" in target or (HOST_AND_PORT.fullmatch(target) and not path.exists()):
-        return Remote(target, plan.options, plan.concurrency or CONCURRENCY)
+        return Remote(target, plan.options, plan.concurrency or CONCURRENCY, plan.api_key)
     for flag, given in (
         ("--concurrency", plan.concurrency),
         ("--timeout", plan.options.get("timeout_s")),

@@ -30,7 +30,8 @@ MAX_WAITING_LINES = 10_000
 # Lines gather so long before they are written together.
 GATHER_S = 0.05
 CLOSE_TIMEOUT_S = 2.0
-FILE_MODE = 0o600
+# Paths and names of keys are nobody else's.
+FILE_MODE, FOLDER_MODE = 0o600, 0o700
 STDOUT = "-"
 
 # How many phases a request came through decides how its line is written. What stands in quotes
@@ -177,7 +178,7 @@ def _open(path: str) -> int:
     if path == STDOUT:
         return sys.stdout.fileno()
     try:
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        Path(path).parent.mkdir(FOLDER_MODE, parents=True, exist_ok=True)
         return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, FILE_MODE)
     except OSError as error:
         raise StartError(

@@ -20,11 +20,14 @@ ASSETS = {
 }
 
 
-def add_page(rest: FastAPI, *, docs: bool) -> None:
-    """Add the page and its assets, read before there are workers; leads to /docs if it is there."""
+def add_page(rest: FastAPI, *, docs: bool, keyed: bool) -> None:
+    """Add the page and its assets, read before there are workers; leads to /docs if it is there.
+
+    Where there are keys the browser asks for one; what the page shows for a terminal needs one too.
+    """
     folder = files("inferctl.ui")
     page = Template(folder.joinpath("page.html").read_text("utf-8"))
-    text = page.substitute(version=__version__, docs="" if docs else "hidden")
+    text = page.substitute(version=__version__, docs="" if docs else "hidden", keyed=keyed)
     Static(text.encode(), "text/html", STRICT).add_to(rest, "/")
     for name, media_type in ASSETS.items():
         Static(folder.joinpath(name).read_bytes(), media_type, STRICT).add_to(rest, f"/{name}")

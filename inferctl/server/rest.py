@@ -67,7 +67,7 @@ def build_rest(server: ServerSettings) -> FastAPI:
     for kind in (HTTPException, InferctlError, Exception):
         rest.add_exception_handler(kind, _answer_problem)
     if server.serves_page:
-        add_page(rest, docs=server.serves_docs)
+        add_page(rest, docs=server.serves_docs, keyed=bool(server.api_keys))
     if server.serves_docs:
         add_docs(rest)
         _add_document_route(rest)
@@ -153,4 +153,4 @@ def _as_ours(error: Exception) -> InferctlError:
     if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
         allow = (error.headers or {}).get("Allow", "GET")
         return MethodNotAllowed("this path does not take this method", allow=allow)
-    return NotFound("no such path", hint="/docs lists them")
+    return NotFound("no such path")

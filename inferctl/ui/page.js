@@ -94,7 +94,11 @@ function request() {
 function curl({ path, type, data }) {
   const url = new URL(path, document.baseURI).href;
   const lines = [["curl", "-sS", url], ["-H", `Content-Type: ${type}`], data];
-  return lines.map((words) => words.map(quoted).join(" ")).join(" \\\n  ");
+  const written = lines.map((words) => words.map(quoted).join(" "));
+  // The page does not know the key: the browser asked for it.
+  if (document.documentElement.dataset.keyed === "True")
+    written.splice(1, 0, '-H "Authorization: Bearer $INFERCTL_API_KEY"');
+  return written.join(" \\\n  ");
 }
 
 /** A word as a POSIX shell reads it back. */
