@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from tests.faults.bad import Bad
 from tests.faults.good import Good
-from tests.faults.kept import Address, Hang, Kept, NoAnswer
+from tests.faults.kept import Address, Hang, Kept, NoAnswer, Unsent
 
 THREADS = 8
 BAD_SHARE = 0.3
@@ -26,7 +26,8 @@ PROGRESS = 10_000
 class Seen:
     """What the clients saw: of the right requests, those that were waited for and answered.
 
-    `wrong` has a line for each answer that is not right.
+    `left` are requests that were sent, and count, and whose answer nobody waited for; `statuses`
+    are the answers of those that count. `wrong` has a line for each answer that is not right.
     """
 
     asked: int = 0
@@ -34,6 +35,7 @@ class Seen:
     right: int = 0
     refused: int = 0
     abandoned: int = 0
+    left: int = 0
     statuses: Counter[int] = field(default_factory=Counter)
     wrong: list[str] = field(default_factory=list)
 
@@ -43,6 +45,7 @@ class Seen:
         self.right += other.right
         self.refused += other.refused
         self.abandoned += other.abandoned
+        self.left += other.left
         self.statuses += other.statuses
         self.wrong += other.wrong
 
@@ -73,17 +76,19 @@ class Client:
         is_bad = bool(self._bads) and rng.random() < BAD_SHARE
         request: Good | Bad = rng.choice(self._bads) if is_bad else rng.choice(self._goods)
         hurry_s = max(PATIENCE_S * rng.random() ** 2, LEAST_PATIENCE_S)
+        counts = isinstance(request, Good) or request.counts
         seen.asked += 1
         try:
             reply = self._client.ask(request.request, self._patience_s or hurry_s)
         except (Hang, NoAnswer) as error:
             if isinstance(error, Hang) and not self._patience_s:
                 seen.abandoned += 1
+                seen.left += counts and not isinstance(error, Unsent)
                 return
             seen.goods += not is_bad
             seen.wrong.append(f"{request.name}: {error!r}")
             return
-        seen.statuses[reply.status] += 1
+        seen.statuses[reply.status] += counts
         if isinstance(request, Good):
             seen.goods += 1
             is_right = request.is_answered_by(reply)

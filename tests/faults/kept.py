@@ -23,6 +23,10 @@ class Hang(Exception):
     """Neither an answer nor the connection's end, in time. Its argument is what came."""
 
 
+class Unsent(Hang):
+    """Not even a connection, in time."""
+
+
 class NoAnswer(Exception):
     """The connection ended before its answer was whole. Its argument is what came."""
 
@@ -122,7 +126,7 @@ class Kept:
         try:
             self._socket = socket.create_connection(self._address, timeout_s, self._source)
         except TimeoutError:
-            raise Hang(b"") from None
+            raise Unsent(b"") from None
         except OSError as error:
             raise NoAnswer(b"") from error
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -74,8 +74,8 @@ def connect(address: Address, times: int) -> None:
 @pytest.mark.row(189)
 @pytest.mark.parametrize(
     ("connections", "requests"),
-    [(1_000, 2_000), pytest.param(100_000, 1_000_000, marks=pytest.mark.faults)],
-    ids=("1,000", "100,000"),
+    [(500, 1_000), pytest.param(100_000, 1_000_000, marks=pytest.mark.faults)],
+    ids=("500", "100,000"),
 )
 def test_connections_and_requests_leave_nothing_behind(
     abused: Service, say: Say, connections: int, requests: int
@@ -83,6 +83,7 @@ def test_connections_and_requests_leave_nothing_behind(
     address, scales = address_of(abused.url), Scales(abused.process.pid)
     connect(address, min(connections, 5_000))
     ask_again_and_again(address, ROW, 1_000)
+    assert abused.request("/livez").status == 200
     before, before_mib = scales.count(), scales.weigh_mib()
 
     connect(address, connections)
