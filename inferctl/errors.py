@@ -8,7 +8,8 @@ stable `code`.
     ├── UsageError                      -   usage                     exit 2
     │   └── SettingsError               -   settings                  exit 2
     ├── StartError                      -   start_failed              exit 3
-    │   └── BundleError                 -   bundle_invalid            exit 3
+    │   ├── BundleError                 -   bundle_invalid            exit 3
+    │   └── InsufficientMemory          -   insufficient_memory       exit 3
     ├── CheckpointError                 -   checkpoint_invalid        exit 4
     │   └── UntrustedCheckpoint         -   untrusted_checkpoint      exit 4
     ├── OutputError                     -   output_failed             exit 5
@@ -41,6 +42,7 @@ stable `code`.
 
 from __future__ import annotations
 
+import errno
 from typing import ClassVar
 
 
@@ -87,6 +89,19 @@ class BundleError(StartError):
     """A bundle that is missing, damaged or not one of ours."""
 
     code = "bundle_invalid"
+
+
+class InsufficientMemory(StartError):
+    """A model does not fit into the memory, or not beside what is there already.
+
+    Wherever it is told its text begins the same.
+    """
+
+    code = "insufficient_memory"
+    text = "insufficient memory"
+
+    def __init__(self, what: str, *, where: str = "", hint: str = "serve fewer models") -> None:
+        super().__init__(f"{self.text}: {what}", where=where, hint=hint)
 
 
 class CheckpointError(InferctlError):
@@ -295,3 +310,10 @@ class DeadlineExceeded(RequestError):
 
     status = 504
     code = "deadline_exceeded"
+
+
+def reason_of(error: InferctlError | OSError | MemoryError) -> str:
+    """Why something cannot be had, in a line."""
+    if isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOMEM:
+        return str(InsufficientMemory("an allocation failed"))
+    return str(error)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import resource
 from pathlib import Path
 
+import pytest
+
 from inferctl import heap
 
 BLOCKS = 200
@@ -26,3 +28,37 @@ def test_free_pages_between_used_ones_are_given_back() -> None:
     given_back = before - resident_bytes()
     assert len(last) == BLOCK_BYTES
     assert given_back > BLOCKS * BLOCK_BYTES * 0.8
+
+
+@pytest.fixture
+def process(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """What the system says of this process: size, resident and shared pages."""
+    statm = tmp_path / "statm"
+    monkeypatch.setattr(heap, "STATM", statm)
+    return statm
+
+
+@pytest.mark.row(190)
+def test_after_a_peak_what_is_free_is_given_back_once(
+    process: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given_back: list[int] = []
+
+    def give_back() -> None:
+        given_back.append(heap.own_bytes() // heap.PAGE_BYTES)
+        process.write_text("0 1050 900")  # some of it is in use
+
+    monkeypatch.setattr(heap, "give_back", give_back)
+    low_water = heap.LowWater()
+    for own_pages in (100, 110, 80, 90, 200, 160, 170):
+        process.write_text(f"0 {900 + own_pages} 900")
+        low_water.look()
+    assert given_back == [100, 200]
+
+
+def test_where_the_system_does_not_tell_nothing_is_given_back(
+    process: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(heap, "give_back")
+    heap.LowWater().look()
+    assert heap.own_bytes() == 0

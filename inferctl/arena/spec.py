@@ -5,6 +5,8 @@ The engine hears it as the first message on its control socket; a worker, a fork
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from pydantic import BaseModel, ConfigDict
 
 from inferctl.bundles.manifest import Manifest
@@ -47,6 +49,17 @@ class ServedVersions(BaseModel):
     places: dict[int, int]
     default: int
     labels: dict[str, int] = {}
+
+    def without(self, versions: Collection[int]) -> ServedVersions | None:
+        """Those that are left, of which the newest answers if the default is not; None if none."""
+        places = {v: place for v, place in self.places.items() if v not in versions}
+        if not places:
+            return None
+        return ServedVersions(
+            places=places,
+            default=self.default if self.default in places else max(places),
+            labels={label: v for label, v in self.labels.items() if v in places},
+        )
 
 
 class Roster(BaseModel):
@@ -91,7 +104,14 @@ class ProcessSpec(BaseModel):
 
 
 class EngineSpec(ProcessSpec):
-    """The engine needs nothing more."""
+    """`is_successor` is whether one that served died, and `deadline_s` what a usual request waits.
+
+    A successor leaves out what it cannot load. A version that is loaded while others serve must
+    answer within the deadline.
+    """
+
+    is_successor: bool
+    deadline_s: float
 
 
 class WorkerSpec(ProcessSpec):

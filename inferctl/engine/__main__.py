@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import socket
 import sys
 import threading
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,22 +26,27 @@ from inferctl.engine.loader import Loader
 from inferctl.engine.model import Model
 from inferctl.engine.occupancy import Occupancy
 from inferctl.engine.reader import Reader
+from inferctl.engine.room import check_room
 from inferctl.engine.runner import Runner, runs_inline
 from inferctl.engine.sizing import Sizing
 from inferctl.engine.trial import Trial
-from inferctl.engine.warmup import warm, widen
+from inferctl.engine.warmup import check_in_time, warm, widen
 from inferctl.engine.watchdog import WARM_UP_LIMIT_S, Stint, Watchdog
 from inferctl.engine.wide import worth_widening
-from inferctl.errors import InferctlError
-from inferctl.heap import give_back
+from inferctl.errors import InferctlError, StartError
+from inferctl.heap import give_back, share
 from inferctl.naming import name_process
 from inferctl.orphans import end_with_parent
 from inferctl.settings import RuntimeSettings
+
+# A run allocates for every node: more threads would wait for each other.
+RUNNERS_PER_HEAP = 4
 
 
 def main() -> None:
     """Load and warm every model, say so, and serve until the supervisor hangs up."""
     name_process("inferctl-engine")
+    share(max(1, available_cores() // RUNNERS_PER_HEAP))
     unblock_stderr()
     end_with_parent()
     threading.excepthook = _die
@@ -55,7 +62,7 @@ def main() -> None:
     except InferctlError as error:
         control.send({"event": "failed", "error": str(error)})
         sys.exit(error.exit_code)
-    control.send({"event": "ready", "untried": engine.untried})
+    control.send({"event": "ready", "untried": engine.untried, "lost": [*engine.lost.items()]})
     engine.serve()
 
 
@@ -85,13 +92,21 @@ class Engine:
         self._reader = Reader(control, self._order)
         self._occupancy = Occupancy()
         self._runners: dict[int, Runner] = {}
+        # What it could not load, by place, and why.
+        self.lost: dict[int, str] = {}
         self._loader = Loader(self._block)
         self._to_widen: list[tuple[Model, RuntimeSettings]] = []
 
     def load(self) -> None:
         """Load and warm every model, and start its runners. Raises InferctlError."""
         for spec in self._spec.models:
-            self._load(spec, self._known_rows[spec.place])
+            load = partial(self._load, spec, self._known_rows[spec.place])
+            if not self._spec.is_successor:
+                load()
+            elif reason := self._loader.attempt(load, spec.place):
+                self.lost[spec.place] = reason
+        if self.lost and not self._runners:
+            raise StartError(next(iter(self.lost.values())))
         for runner in self._runners.values():
             runner.hold(self._trial)
         self._block.cell("inferctl_engine_ready").set(1)
@@ -127,7 +142,8 @@ class Engine:
             self._loader.begin(lambda: self._unload(message["place"], message["id"]))
 
     def _load_beside(self, spec: ModelSpec, request: int) -> None:
-        error = self._loader.attempt(lambda: self._load(spec), spec.place)
+        load = partial(self._load, spec, limit_s=self._spec.deadline_s)
+        error = self._loader.attempt(load, spec.place)
         self._control.answer(request, error)
         self._widen()
 
@@ -144,9 +160,10 @@ class Engine:
         widen(self._to_widen, self._cores)
         self._to_widen.clear()
 
-    def _load(self, spec: ModelSpec, known_rows: int = 0) -> None:
+    def _load(self, spec: ModelSpec, known_rows: int = 0, limit_s: float = math.inf) -> None:
         place = spec.place
         memory = adopt_memory(spec.arena_fd)
+        check_room(spec.manifest)
         check_graph(Path(spec.bundle), spec.manifest)
         arena = ModelArena(spec.manifest, spec.slots, self._spec.workers, memory)
         runtime, batching = spec.settings.runtime, spec.settings.batching
@@ -156,6 +173,7 @@ class Engine:
             instances = 2  # one copies while the other computes
         self._block.cell("inferctl_engine_on_cuda").set(float(model.on_cuda))
         warmed = warm(model, batching, known_rows)
+        check_in_time(model, warmed, limit_s)
         inline = runs_inline(model, warmed, batching, runtime)
         sizing = Sizing(
             spec.name, place, self._block, warmed, batching, 1 if inline else instances,

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 
 from inferctl.arena.ledger import Block
-from inferctl.errors import InferctlError
-from inferctl.heap import give_back
+from inferctl.errors import InferctlError, reason_of
+from inferctl.heap import LowWater, give_back
+
+# A peak that is over is noticed within this.
+LOOK_EVERY_S = 5.0
 
 Job = Callable[[], None]
 
@@ -21,6 +24,7 @@ class Loader:
 
     def __init__(self, block: Block) -> None:
         self._block = block
+        self._memory = LowWater()
         self._jobs: SimpleQueue[Job | None] = SimpleQueue()
 
     def begin(self, job: Job) -> None:
@@ -32,8 +36,15 @@ class Loader:
         self._jobs.put(None)
 
     def work(self) -> None:
-        """Do what there is, and wait for more."""
-        while (job := self._jobs.get()) is not None:
+        """Do what there is, and wait for more; meanwhile give memory back after peaks."""
+        while True:
+            try:
+                job = self._jobs.get(timeout=LOOK_EVERY_S)
+            except Empty:
+                self._memory.look()
+                continue
+            if job is None:
+                return
             job()
             del job  # it holds what it loaded
 
@@ -43,7 +54,7 @@ class Loader:
             load()
         # A thread that cannot be started is a RuntimeError.
         except (InferctlError, OSError, MemoryError, RuntimeError) as error:
-            reason = str(error) or "out of memory"
+            reason = reason_of(error)
         else:
             return None
         self.forget(place)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy.typing as npt
 import onnxruntime as ort
 
-from inferctl.errors import InferctlError, StartError
+from inferctl.errors import InferctlError, InsufficientMemory, StartError
 from inferctl.settings import RuntimeSettings
 
 Array = npt.NDArray[Any]
@@ -100,6 +100,8 @@ class Session:
                 str(graph), options, providers=_providers(runtime), enable_fallback=False
             )
         except ORT_ERRORS as error:
+            if _says_no_memory(str(error)):
+                raise InsufficientMemory("the graph does not fit", where=str(graph)) from None
             raise StartError(
                 f"onnxruntime cannot load the graph: {str(error).splitlines()[0]}",
                 where=str(graph),
@@ -135,7 +137,11 @@ def _failure(message: str) -> RunFailed:
     what = next(iter(message.splitlines()), "")
     if ENDED in message:
         return Ended(what)
-    return OutOfMemory(what) if any(sign in message for sign in NO_MEMORY) else RunFailed(what)
+    return OutOfMemory(what) if _says_no_memory(message) else RunFailed(what)
+
+
+def _says_no_memory(message: str) -> bool:
+    return any(sign in message for sign in NO_MEMORY)
 
 
 def _threads() -> int:

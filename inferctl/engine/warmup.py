@@ -16,7 +16,7 @@ from inferctl.engine.costs import CostCurve, knee, still_falling
 from inferctl.engine.model import Model
 from inferctl.engine.session import Ended, OutOfMemory, RunFailed, Session
 from inferctl.engine.wide import Wide
-from inferctl.errors import StartError
+from inferctl.errors import InsufficientMemory, StartError
 from inferctl.settings import BatchingSettings, RuntimeSettings
 
 # Every size is timed in turn while there is time left; its fastest run counts.
@@ -172,6 +172,8 @@ def _row_s(model: Model, tokens: int) -> float:
 
 
 def _fails(model: Model, rows: int, error: RunFailed) -> StartError:
+    if isinstance(error, OutOfMemory):
+        return InsufficientMemory(f"{model.manifest.name} fails at {rows} rows during warm-up")
     is_slow = isinstance(error, Ended)
     what, reason = ("takes too long", "") if is_slow else ("fails", f": {error.what}")
     return StartError(
@@ -190,6 +192,17 @@ def _check_scores(model: Model, arena: ModelArena) -> None:
             f"{model.manifest.name} answers NaN or infinity during warm-up",
             where="output scores",
             hint="export the bundle again",
+        )
+
+
+def check_in_time(model: Model, warmed: Warm, limit_s: float) -> None:
+    """Raises StartError when no request would be answered in so many seconds."""
+    run_s = warmed.curve.seconds(warmed.tokens)
+    if run_s > limit_s:
+        raise StartError(
+            f"{model.manifest.name} takes {run_s:.2g} s for one row, longer than the "
+            f"{limit_s:g} s of server.request_timeout_ms",
+            hint="raise it and start the service anew, or serve a faster version",
         )
 
 

@@ -11,7 +11,7 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 
-from inferctl.errors import InferctlError, Unavailable, Unsupported
+from inferctl.errors import InferctlError, InsufficientMemory, Unavailable, Unsupported
 from inferctl.server.health import State
 from inferctl.server.served import ServedModel
 from inferctl.server.v2 import PlainError, state_of
@@ -60,7 +60,10 @@ class RepositoryVersion(BaseModel):
     reason: str
 
 
-REFUSED: dict[int | str, dict[str, Any]] = {400: {"model": PlainError, "description": "why not"}}
+REFUSED: dict[int | str, dict[str, Any]] = {
+    400: {"model": PlainError, "description": "why not"},
+    503: {"model": PlainError, "description": "there is not enough memory for it"},
+}
 OFF: dict[int | str, dict[str, Any]] = {501: {"model": PlainError, "description": "it is off"}}
 
 
@@ -138,4 +141,5 @@ async def _change(request: Request, about: Literal["load", "unload"], name: str)
     if not problems:
         return Response()
     said = "; ".join(f"{version}: {reason}" for version, reason in problems.items())
-    return JSONResponse({"error": said}, 400)
+    is_full = any(InsufficientMemory.text in reason for reason in problems.values())
+    return JSONResponse({"error": said}, 503 if is_full else 400)

@@ -12,7 +12,7 @@ from inferctl.arena.ledger import Ledger
 from inferctl.arena.memory import adopt_memory
 from inferctl.arena.slots import ModelArena
 from inferctl.arena.spec import ModelSpec, Roster, WorkerSpec
-from inferctl.errors import InferctlError
+from inferctl.errors import InferctlError, reason_of
 from inferctl.server.catalogue import Catalogue
 from inferctl.server.link import EngineLink
 from inferctl.server.offer import Offer, make_offer
@@ -51,8 +51,8 @@ class Versions:
         try:
             others = [model.offer for model in self._by_place.values()]
             self._add(spec, await asyncio.to_thread(make_offer, spec, others))
-        except (InferctlError, OSError) as error:
-            self._answer(request, str(error))
+        except (InferctlError, OSError, MemoryError) as error:
+            self._answer(request, reason_of(error))
         else:
             self._answer(request, None)
 

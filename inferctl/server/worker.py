@@ -88,7 +88,7 @@ class Prototype:
         # goes with its last reference: cycles are few, and a wave of requests is none.
         gc.freeze()
         gc.set_threshold(COLLECT_EVERY)
-        heap.share_one()
+        heap.share()
         uvloop.run(worker.serve())
         worker.log.close()
 

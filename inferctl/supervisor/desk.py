@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from typing import Any
 
 from inferctl.supervisor.child import Child, Message
@@ -38,6 +38,11 @@ class Desk:
             await self._woken.wait()
             self._woken.clear()
             await self._reloader.reload()
+
+    def lose(self, lost: Sequence[tuple[int, str]]) -> None:
+        """An engine that replaced another is ready, and these it could not load; see `Reloader`."""
+        if lost:
+            self._begin(self._reloader.lose(lost))
 
     def take(self, child: Child, message: Message) -> None:
         """A worker asks on behalf of a client; it hears of it when it is done."""

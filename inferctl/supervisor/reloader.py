@@ -6,7 +6,7 @@ A version that cannot be loaded changes nothing: the roster keeps what it had of
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from itertools import chain
 from pathlib import Path
@@ -17,19 +17,14 @@ import structlog
 from inferctl.arena.ledger import Ledger
 from inferctl.arena.spec import ModelSpec, Roster, ServedVersions
 from inferctl.bundles.manifest import DATA_FILE, GRAPH_FILE, Manifest
-from inferctl.bundles.repository import (
-    Bundle,
-    check_file,
-    check_files,
-    read_bundle,
-    version_folders,
-)
+from inferctl.bundles.repository import Bundle, check_file, check_files, read_bundle
 from inferctl.errors import BundleError, InferctlError, StartError
 from inferctl.settings import ModelSettings, Settings
 from inferctl.supervisor.child import Child
 from inferctl.supervisor.errands import Errands, Outcome
 from inferctl.supervisor.exposure import what_may_change
 from inferctl.supervisor.keyring import Keyring
+from inferctl.supervisor.listing import list_versions
 from inferctl.supervisor.specs import check_takes_over, own_settings
 from inferctl.supervisor.stock import Stock
 from inferctl.supervisor.wanted import choose, default_model, survey
@@ -133,27 +128,23 @@ class Reloader:
             log.info("unloaded", model=name)
             return {}
 
+    async def lose(self, lost: Iterable[tuple[int, str]]) -> None:
+        """An engine that replaced another could not load what was at these places, and why: it is
+        served no more until it is loaded again, and the rest is."""
+        reasons = dict(lost)
+        async with self._one_at_a_time:
+            for name, served in list(self.roster.models.items()):
+                gone = {v: reasons[place] for v, place in served.places.items() if place in reasons}
+                if gone:
+                    await self._switch(name, served.without(gone))
+                    await self._note(name, {
+                        f"{name} version {version}": f"the engine was replaced, and then {reason}"
+                        for version, reason in gone.items()
+                    })  # fmt: skip
+
     def index(self) -> list[dict[str, str]]:
         """Every version there is, and whether it is served. Raises nothing."""
-        try:
-            shelf = version_folders(Path(self._settings.models_dir))
-        except BundleError:
-            shelf = {}
-        served = {name: set(model.places) for name, model in self.roster.models.items()}
-        versions = {(name, version) for name, found in shelf.items() for version in found}
-        versions |= {(name, version) for name, numbers in served.items() for version in numbers}
-        return [
-            {"name": name, "version": str(version)} | self._state(name, version, served)
-            for name, version in sorted(versions)
-        ]
-
-    def _state(self, name: str, version: int, served: dict[str, set[int]]) -> dict[str, str]:
-        if version in served.get(name, ()):
-            return {"state": "READY", "reason": ""}
-        if (name, version) == self.loading:
-            return {"state": "LOADING", "reason": ""}
-        problem = self.roster.problems.get(f"{name} version {version}", "not asked for")
-        return {"state": "UNAVAILABLE", "reason": problem}
+        return list_versions(Path(self._settings.models_dir), self.roster, self.loading)
 
     def told(self) -> str:
         """What is served, in a line."""

@@ -88,6 +88,8 @@ class Service:
         return EngineSpec(
             models=tuple(self._reloader.stock.of_engine.values()),
             workers=len(self._sockets), ledger_fd=self._ledger_fd, process=Ledger.ENGINE,
+            is_successor=self._ledger.total("inferctl_restarts_total", value="engine") > 0,
+            deadline_s=self._settings.server.request_timeout_ms / 1000,
         )  # fmt: skip
 
     def _worker_spec(self, index: int) -> WorkerSpec:
@@ -259,6 +261,7 @@ class Service:
                 case "ready":
                     past.is_ready(message.get("untried", 0))
                     on_ready()
+                    self._desk.lose(message.get("lost", ()))
                     log.info("ready again", process=child.name, pid=child.pid)
         self._reloader.errands.lost(child)
         code = await child.death()

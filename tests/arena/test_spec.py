@@ -30,7 +30,9 @@ MODEL = ModelSpec(
 @pytest.mark.parametrize(
     "spec",
     [
-        EngineSpec(models=(MODEL,), workers=2, ledger_fd=4, process=1),
+        EngineSpec(
+            models=(MODEL,), workers=2, ledger_fd=4, process=1, is_successor=True, deadline_s=5
+        ),
         WorkerSpec(
             models=(MODEL,),
             workers=2,

@@ -18,7 +18,6 @@ pytestmark = pytest.mark.e2e
 
 ENGINE, WORKER = "inferctl-engine", "inferctl-worker"
 RELOADS = 50
-CLIENTS = 32
 MIB = 1024 * 1024
 
 Serve = Callable[..., Service]
@@ -81,9 +80,13 @@ def wait_until_unloaded(service: Service) -> None:
     raise AssertionError("a version is still in memory")
 
 
-def test_of_50_reloads_under_32_clients_nobody_notices_anything(shelf: Shelf, serve: Serve) -> None:
+@pytest.mark.row(108)
+@pytest.mark.parametrize("crowd", [32, pytest.param(64, marks=pytest.mark.faults)])
+def test_of_50_reloads_under_load_nobody_notices_anything(
+    shelf: Shelf, serve: Serve, crowd: int
+) -> None:
     service = serve("--workers", "2")
-    with asking(service, CLIENTS) as clients:
+    with asking(service, crowd) as clients:
         for count in range(1, RELOADS + 1):
             if count % 2:
                 shelf.put(2)
@@ -104,7 +107,7 @@ def test_of_50_reloads_under_32_clients_nobody_notices_anything(shelf: Shelf, se
     assert service.metric("inferctl_in_flight") == 0
 
 
-@pytest.mark.row(104, 105)
+@pytest.mark.row(104, 105, 109)
 def test_a_broken_version_never_unseats_a_good_one(shelf: Shelf, serve: Serve) -> None:
     service = serve("--workers", "2")
     with asking(service, 4) as clients:

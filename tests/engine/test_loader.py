@@ -49,7 +49,7 @@ def test_a_job_may_come_while_there_is_none(block: Block) -> None:
             FileNotFoundError(2, "No such file", "model.onnx"),
             "[Errno 2] No such file: 'model.onnx'",
         ),
-        (MemoryError(), "out of memory"),
+        (MemoryError(), "insufficient memory: an allocation failed; serve fewer models"),
     ],
 )
 def test_what_cannot_be_loaded_says_why_and_takes_its_gauges_back(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -34,9 +35,10 @@ from tests.graphs import (
 )
 
 TIMEOUT_S = 60.0
+DEADLINE_S = 5.0
 WORKERS, SLOTS = 2, 8
 IMAGES, TEXTS = 0, 1
-READY = {"event": "ready", "untried": 0}
+READY = {"event": "ready", "untried": 0, "lost": []}
 
 
 @pytest.mark.parametrize(
@@ -87,6 +89,8 @@ class Child:
             workers=WORKERS,
             ledger_fd=ledger_fd,
             process=Ledger.ENGINE,
+            is_successor=False,
+            deadline_s=DEADLINE_S,
         )
         ours, theirs = socket.socketpair()
         ours.settimeout(TIMEOUT_S)
@@ -271,6 +275,39 @@ def test_a_thread_that_dies_of_a_bug_takes_the_engine_with_it() -> None:
     )
     assert ended.returncode == 1
     assert "KeyError: 'absent'" in ended.stderr
+
+
+def test_a_successor_leaves_out_what_it_cannot_load(child: Child, tmp_path: Path) -> None:
+    """Its folder is gone; what others were served stays."""
+    shutil.rmtree(tmp_path / "texts")
+    spec = child.spec.model_copy(update={"is_successor": True})
+    child.control.send(spec.model_dump(mode="json"))
+    with child.attach(0) as worker:
+        ready = child.control.receive() or {}
+        ((place, reason),) = ready["lost"]
+        assert (place, "'model.onnx' is missing" in reason) == (TEXTS, True)
+        worker.sendall(encode_records([(2, IMAGES, 0)]))
+        assert answers(worker, 1) == [(2, IMAGES, Verdict.DONE)]
+    assert child.ledger.total("inferctl_engine_ready") == 1
+
+
+def test_a_successor_that_can_load_nothing_says_so(child: Child, tmp_path: Path) -> None:
+    for name in ("images", "texts"):
+        shutil.rmtree(tmp_path / name)
+    spec = child.spec.model_copy(update={"is_successor": True})
+    child.control.send(spec.model_dump(mode="json"))
+    message = child.control.receive() or {}
+    assert (message["event"], "'model.onnx' is missing" in message["error"]) == ("failed", True)
+
+
+@pytest.mark.row(109)
+def test_a_version_that_no_request_would_wait_for_is_refused(child: Child, tmp_path: Path) -> None:
+    spec = child.spec.model_copy(update={"deadline_s": 1e-9})
+    child.control.send(spec.model_dump(mode="json"))
+    assert child.control.receive() == READY
+    load(child, tmp_path / "new", 7)
+    answer = child.control.receive() or {}
+    assert "longer than the 1e-09 s of server.request_timeout_ms" in answer["error"]
 
 
 def test_a_successor_takes_over_the_measured_batch(child: Child) -> None:

@@ -159,7 +159,7 @@ def test_sizes_that_do_not_fit_into_the_memory_are_not_chosen(tmp_path: Path) ->
 def test_a_model_whose_single_row_does_not_fit_cannot_start(tmp_path: Path) -> None:
     model, _ = load_images(tmp_path)
     record_sizes(model, lambda rows: refuse(True))
-    with pytest.raises(StartError, match="fails at 1 rows during warm-up: out of memory"):
+    with pytest.raises(StartError, match="insufficient memory: pixels fails at 1 rows"):
         warm(model, BatchingSettings())
 
 

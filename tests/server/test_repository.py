@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from inferctl.errors import InsufficientMemory
 from inferctl.server import repository
 from inferctl.settings import ServerSettings
 from tests.tasks.tinybundles import numbers
@@ -39,10 +40,13 @@ async def test_what_a_client_wants_is_passed_on(tmp_path: Path) -> None:
             assert said == {"event": "ask", "about": about, "model": "other.one"}
 
 
-async def test_a_problem_is_a_refusal(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("reason", "status"), [("it is damaged", 400), (str(InsufficientMemory("a lot")), 503)]
+)
+async def test_a_problem_is_a_refusal(tmp_path: Path, reason: str, status: int) -> None:
     async with working(tmp_path, numbers(), server=ADMIN) as worker:
-        answer = await asked(worker, LOAD, problems={"sums version 2": "it is damaged"})
-        assert (answer.status, answer.json) == (400, {"error": "sums version 2: it is damaged"})
+        answer = await asked(worker, LOAD, problems={"sums version 2": reason})
+        assert (answer.status, answer.json) == (status, {"error": f"sums version 2: {reason}"})
 
 
 async def test_answers_find_their_requests(tmp_path: Path) -> None:
@@ -86,4 +90,4 @@ async def test_the_document_tells_of_it(tmp_path: Path) -> None:
     async with working(tmp_path, numbers(), server=ADMIN) as worker:
         paths = (await get(worker.app, "/openapi.json")).json["paths"]
         operation = paths["/v2/repository/models/{name}/load"]["post"]
-        assert set(operation["responses"]) == {"200", "400"}
+        assert set(operation["responses"]) == {"200", "400", "503"}

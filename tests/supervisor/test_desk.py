@@ -32,6 +32,9 @@ class FakeReloader:
         self.begun.append(f"unload {name}")
         return {}
 
+    async def lose(self, lost: list[tuple[int, str]]) -> None:
+        self.begun.append(f"lose {lost}")
+
     def index(self) -> list[dict[str, str]]:
         return INDEX
 
@@ -90,3 +93,11 @@ async def test_at_the_end_nobody_is_left_waiting() -> None:
     office.ask("load")
     assert (await office.answer())["problems"] == {"a": "the service ends"}
     assert office.reloader.begun == ["reload a"]
+
+
+async def test_what_an_engine_could_not_load_is_passed_on() -> None:
+    office = Office()
+    office.desk.lose([])
+    office.desk.lose([(3, "gone")])
+    await until(lambda: office.reloader.begun)
+    assert office.reloader.begun == ["lose [(3, 'gone')]"]

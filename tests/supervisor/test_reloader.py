@@ -333,3 +333,23 @@ def test_at_the_start_a_version_that_is_not_there_is_refused(tmp_path: Path) -> 
     ledger = Ledger(mmap.mmap(-1, ledger_bytes(2)), 0)
     with pytest.raises(SettingsError, match="version 2 is not there; found: 1"):
         Reloader(settings, lambda: settings, ledger, 1, cast(Nursery, FakeNursery())).begin()
+
+
+async def test_what_a_new_engine_could_not_load_is_served_no_more(tmp_path: Path) -> None:
+    async with kept(tmp_path) as it:
+        it.shelf.put(2)
+        it.own = {"versions": [1, 2], "labels": {"stable": 1, "old": 1, "new": 2}}
+        assert await it.reloader.reload() == {}
+        first = it.reloader.roster.models[NAME].places[1]
+        await it.reloader.lose([(first, "its folder is gone")])
+        await it.settle()
+        model = it.reloader.roster.models[NAME]
+        assert (list(model.places), model.default, model.labels) == ([2], 2, {"new": 2})
+        problem = it.reloader.roster.problems[f"{NAME} version 1"]
+        assert problem == "the engine was replaced, and then its folder is gone"
+
+        await it.reloader.lose([(model.places[2], "gone too")])
+        assert it.served() == []
+        await it.reloader.lose([(99, "never served")])
+        assert await it.reloader.reload() == {}
+        assert (it.served(), it.reloader.roster.problems) == ([1, 2], {})
