@@ -32,9 +32,9 @@ stable `code`.
         ├── HeadersTooLarge            431  headers_too_large
         ├── ClientGone                 499  client_gone
         ├── RowFailed                  500  row_failed
-        │   └── NonFiniteOutput        500  non_finite_output
-        ├── OutOfMemory                500  out_of_memory
-        ├── EngineCrash                500  engine_crash
+        │   ├── NonFiniteOutput        500  non_finite_output
+        │   ├── OutOfMemory            500  out_of_memory
+        │   └── EngineCrash            500  engine_crash
         ├── Unsupported                501  unsupported
         ├── Unavailable                503  unavailable
         └── DeadlineExceeded           504  deadline_exceeded
@@ -42,7 +42,6 @@ stable `code`.
 
 from __future__ import annotations
 
-import errno
 from typing import ClassVar
 
 
@@ -237,12 +236,13 @@ class Overloaded(RequestError):
 
     status = 429
     code = "overloaded"
+    reason = "queue"
 
     def __init__(
-        self, what: str, *, hint: str = "", reason: str = "queue", retry_after_s: float = 1.0
+        self, what: str, *, hint: str = "", reason: str = "", retry_after_s: float = 1.0
     ) -> None:
         super().__init__(what, hint=hint)
-        self.reason = reason
+        self.reason = reason or self.reason
         self.retry_after_s = retry_after_s
 
 
@@ -273,17 +273,15 @@ class NonFiniteOutput(RowFailed):
     code = "non_finite_output"
 
 
-class OutOfMemory(RequestError):
+class OutOfMemory(RowFailed):
     """The device's memory does not hold what the model needs for this row alone."""
 
-    status = 500
     code = "out_of_memory"
 
 
-class EngineCrash(RequestError):
+class EngineCrash(RowFailed):
     """The engine died on this row, twice: in its batch, and then alone."""
 
-    status = 500
     code = "engine_crash"
 
 
@@ -310,10 +308,3 @@ class DeadlineExceeded(RequestError):
 
     status = 504
     code = "deadline_exceeded"
-
-
-def reason_of(error: InferctlError | OSError | MemoryError) -> str:
-    """Why something cannot be had, in a line."""
-    if isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOMEM:
-        return str(InsufficientMemory("an allocation failed"))
-    return str(error)

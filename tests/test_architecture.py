@@ -33,6 +33,7 @@ ALLOWED: dict[str, set[str]] = {
     "naming": set(),
     "orphans": set(),
     "progress": set(),
+    "reasons": FOUNDATION,
     "section": set(),
     "settings": {"keys", "section"},
     "sources": FOUNDATION | {"variables"},
@@ -40,12 +41,13 @@ ALLOWED: dict[str, set[str]] = {
     "arena": FOUNDATION | {"bundles"},
     "engine": FOUNDATION
     | {"arena", "bundles", "cores", "diagnostics", "heap", "naming"}
-    | {"orphans", "progress"},
+    | {"orphans", "progress", "reasons"},
     "tasks": FOUNDATION | {"bundles"},
     "tls": FOUNDATION,
     "ui": set(),
     "variables": FOUNDATION,
-    "server": FOUNDATION | {"arena", "bundles", "cores", "heap", "tasks", "tls", "ui", ""},
+    "server": FOUNDATION
+    | {"arena", "bundles", "cores", "heap", "reasons", "tasks", "tls", "ui", ""},
     "supervisor": FOUNDATION
     | {"arena", "bundles", "cores", "heap", "naming", "server"}
     | {"progress", "tls"},

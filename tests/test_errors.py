@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import errno
 import re
 
-import pytest
-
 from inferctl import errors
-from inferctl.errors import InferctlError, Overloaded, RequestError, Unavailable, reason_of
+from inferctl.errors import InferctlError, Overloaded, RequestError, Unavailable
 
 LINE = re.compile(r"^ {4}([│├└─ ]*)(\w+) +(\d+|-) +(\w+)(?: +exit (\d+))?$")
 
@@ -66,18 +63,3 @@ def test_text_without_where_and_hint_is_what() -> None:
 def test_busy_errors_say_when_to_come_back() -> None:
     assert Overloaded("full", hint="wait", retry_after_s=3).retry_after_s == 3
     assert Unavailable("draining", hint="wait").retry_after_s == 1
-
-
-@pytest.mark.parametrize(
-    ("error", "reason"),
-    [
-        (InferctlError("no room", hint="make some"), "no room; make some"),
-        (OSError(errno.ENOENT, "No such file"), "[Errno 2] No such file"),
-        (OSError(errno.ENOMEM, "Cannot allocate memory"), "insufficient memory: an allocation"),
-        (MemoryError(), "insufficient memory: an allocation"),
-    ],
-)
-def test_a_reason_is_a_line_and_that_of_memory_is_always_the_same(
-    error: InferctlError | OSError | MemoryError, reason: str
-) -> None:
-    assert reason_of(error).startswith(reason)

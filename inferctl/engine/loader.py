@@ -7,8 +7,9 @@ from collections.abc import Callable
 from queue import Empty, SimpleQueue
 
 from inferctl.arena.ledger import Block
-from inferctl.errors import InferctlError, reason_of
+from inferctl.errors import InferctlError
 from inferctl.heap import LowWater, give_back
+from inferctl.reasons import reason_of
 
 # A peak that is over is noticed within this.
 LOOK_EVERY_S = 5.0

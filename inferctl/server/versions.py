@@ -12,7 +12,8 @@ from inferctl.arena.ledger import Ledger
 from inferctl.arena.memory import adopt_memory
 from inferctl.arena.slots import ModelArena
 from inferctl.arena.spec import ModelSpec, Roster, WorkerSpec
-from inferctl.errors import InferctlError, reason_of
+from inferctl.errors import InferctlError
+from inferctl.reasons import reason_of
 from inferctl.server.catalogue import Catalogue
 from inferctl.server.link import EngineLink
 from inferctl.server.offer import Offer, make_offer
