@@ -22,7 +22,7 @@ from tests.e2e.service import Service
 pytestmark = pytest.mark.e2e
 
 WHITE = Image.new("RGB", (100, 50), "white")
-TOO_LONG = "good " * 1000
+TOO_LONG = "good " * 2000
 
 
 @pytest.fixture
@@ -119,7 +119,7 @@ def test_many_are_answered_in_order_with_errors_in_their_places(ask: Asking) -> 
     outcomes = ask.many(texts)
 
     codes = {n: one.code for n, one in enumerate(outcomes) if isinstance(one, client.ClientError)}
-    assert codes == {40: "too_large", 41: "invalid_input", 70: "unprocessable"}
+    assert codes == {40: "too_large", 41: "invalid_input", 70: "empty_text"}
     for text, outcome in zip(texts, outcomes, strict=True):
         assert isinstance(outcome, client.ClientError) or outcome.label == text
 
@@ -142,8 +142,8 @@ def test_a_tensor_that_fails_in_the_model_fails_alone(ask: Asking) -> None:
     first, second, third = ask.many([{"input": row} for row in rows], model="sums")
 
     assert first.outputs["logits"] == [1, 0, 1]
-    assert isinstance(second, client.BadRequest)
-    assert "not a finite number" in second.detail
+    assert isinstance(second, client.PredictionFailed)
+    assert second.code == "non_finite_output"
     assert third.outputs["logits"] == [1, 1, 0]
 
 

@@ -30,6 +30,7 @@ from .wiring import few_slots, outputs_of, working
 
 IMAGE = {"image_b64": EXAMPLE_PNG_B64}
 PNG = {"Content-Type": "image/png"}
+LET_GO_WITHIN_S = 5
 
 
 async def test_a_detection_is_answered(tmp_path: Path, door: Door) -> None:
