@@ -26,11 +26,16 @@ SHAPES_EXPORT = (
 
 @pytest.fixture(scope="session")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Both demo bundles, exported by the command line."""
+    """Both demo bundles, exported by the command line, side by side."""
     folder = tmp_path_factory.mktemp("models")
-    for arguments in (SHAPES_EXPORT, (str(CHECKPOINTS / "sentiment"),)):
-        command = [sys.executable, "-m", "inferctl", "export", *arguments, "--output", str(folder)]
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    exports = [
+        subprocess.Popen(
+            [sys.executable, "-m", "inferctl", "export", *arguments, "--output", str(folder)],
+            stdout=subprocess.DEVNULL,
+        )
+        for arguments in (SHAPES_EXPORT, (str(CHECKPOINTS / "sentiment"),))
+    ]
+    assert [export.wait() for export in exports] == [0, 0]
     return folder
 
 
