@@ -5,6 +5,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# They take a third of the time, and one core; the other tests wait more than they work.
+EXPORTS := tests/export tests/check tests/demo
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
@@ -59,11 +61,13 @@ docs: $(INSTALLED)  ## write what is generated from the code
 	$(BIN)/python -m docs.generate
 
 test: check browser  ## everything: lint, types, tests with branch coverage
-	@echo "== tests, real services included"
+	@echo "== tests, real services included; those of exports beside them, and told of at the end"
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest
+	@$(BIN)/coverage run -m pytest $(EXPORTS) >.exports.txt 2>&1 & exports=$$!; \
+	$(BIN)/coverage run -m pytest $(EXPORTS:%=--ignore=%); others=$$?; \
+	wait $$exports; failed=$$?; cat .exports.txt; exit $$((failed ? failed : others))
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
 clean:  ## remove what make and the demo leave
-	rm -rf $(VENV) models reports logs .coverage* .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) models reports logs .exports.txt .coverage* .mypy_cache .pytest_cache .ruff_cache .hypothesis
