@@ -43,7 +43,7 @@ class Havoc:
         self._address = address_of(service.url)
         self._goods = goods
         self._rng = rng
-        self.incidents: dict[str, Callable[[], None]] = {
+        inside: dict[str, Callable[[], None]] = {
             "an engine dies": lambda: self._signal(ENGINE, signal.SIGKILL),
             "an engine crashes": lambda: self._signal(ENGINE, signal.SIGSEGV),
             "an engine stands still": lambda: self._stop(ENGINE),
@@ -53,13 +53,21 @@ class Havoc:
             "a row kills the engine": lambda: self._rows("divmin", LEAST, 1),
             "rows fail": lambda: self._rows("gather", VOCABULARY, 50),
             "rows ask for too much memory": lambda: self._rows("alloc", HUGE, 5),
+            "no CPU is left": self._starve,
+        }
+        outside: dict[str, Callable[[], None]] = {
             "a burst": lambda: self._burst(200),
             "clients without patience": self._hurry,
             "wrong requests": self._nonsense,
-            "no CPU is left": self._starve,
             **{name: partial(abuse, self._address, 5) for name, abuse in QUICK.items()},
             **{name: partial(abuse, self._address, 200) for name, abuse in SLOW.items()},
         }
+        self.incidents = inside | outside
+        self._kinds = (list(inside), list(outside))
+
+    def draw(self) -> str:
+        """The next incident: as often in the service as from its clients."""
+        return self._rng.choice(self._rng.choice(self._kinds))
 
     def _pid(self, name: str) -> int:
         return self._rng.choice(self._service.pids(name))
@@ -134,8 +142,8 @@ class Minutes:
 def endure(service: Service, minutes: float, load: float, seed: int, say: Say) -> Minutes:
     """An incident each minute, drawn anew, under a steady load of right requests."""
     address = address_of(service.url)
-    goods, rng = good_set(address), random.Random(seed)
-    havoc = Havoc(service, goods, rng)
+    goods = good_set(address)
+    havoc = Havoc(service, goods, random.Random(seed))
     whole = Minutes(Seen(), [])
     with Load(Mixture(address, goods, (), READY_WITHIN_S), seed) as clients:
         rate = clients.capacity() * load
@@ -144,7 +152,7 @@ def endure(service: Service, minutes: float, load: float, seed: int, say: Say) -
         while (left_s := end_s - time.monotonic()) > 1.0:
             asking = clients.begin(rate, min(left_s, MINUTE_S))
             time.sleep(min(QUIET_S, left_s / 2))
-            name = rng.choice(list(havoc.incidents))
+            name = havoc.draw()
             havoc.incidents[name]()
             seen = seen_by(asking)
             whole.seen.add(seen)
