@@ -8,8 +8,11 @@ somebody had to be refused, the queue is kept short until nobody was for a while
 
 from __future__ import annotations
 
+import asyncio
 import random
-from collections.abc import Sequence
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 from inferctl.arena.cells import Cell
@@ -36,7 +39,12 @@ KEY_SHARE = 4
 SHORTEST_RETRY_S, LONGEST_RETRY_S = 0.1, 30.0
 JITTER = 0.25
 
-TOLD = "retry after the seconds in Retry-After"
+# Refusals leave together, which wakes fewer processes, and so many a second at most: a tenth of a
+# core. What was not told in quieter times may be told at once.
+TELL_EVERY_S = 0.002
+TOLD_PER_S, MOST_TOLD = 2000, 200
+
+HINT = "retry after the seconds in Retry-After"
 WHY: dict[Reason, str] = {
     "queue": "the queue is full",
     "deadline": "the queue is too long for the deadline",
@@ -46,10 +54,12 @@ WHY: dict[Reason, str] = {
 
 
 class Shed:
-    """Counts who is refused, by reason, and says when to come back.
+    """Whoever is refused: counted by reason, told when to come back, and in groups.
 
     All who were refused at the same time would come back at the same time, when those who wait now
-    are run. So each is told a moment of its own: a row's time after the one before.
+    are run. So each is told a moment of its own: a row's time after the one before. Some ask again
+    at once, however often they are told: they hear no more than so many refusals a second, which
+    cost what the others' answers would.
     """
 
     def __init__(self, block: Block, place: int, workers: int) -> None:
@@ -57,7 +67,10 @@ class Shed:
         self._counts = {
             reason: block.cell("inferctl_shed_total", place, reason) for reason in SHED_REASONS
         }
-        self._last_told_s = 0.0
+        self._last_turn_s = 0.0
+        self._untold: deque[Callable[[], None]] = deque()
+        self._may_tell = float(MOST_TOLD)
+        self._told_s = 0.0
 
     def count(self, error: Overloaded) -> None:
         """A request was refused."""
@@ -65,10 +78,26 @@ class Shed:
 
     def refuse(self, reason: Reason, wait_s: float, row_s: float, now_s: float) -> Overloaded:
         """The error for whoever would be run after `wait_s`, in a queue that drains by `row_s`."""
-        turn_s = max(now_s + wait_s, self._last_told_s + row_s * self._workers)
-        self._last_told_s = turn_s = min(turn_s, now_s + LONGEST_RETRY_S)
+        turn_s = max(now_s + wait_s, self._last_turn_s + row_s * self._workers)
+        self._last_turn_s = turn_s = min(turn_s, now_s + LONGEST_RETRY_S)
         after_s = max(turn_s - now_s, SHORTEST_RETRY_S) * random.uniform(1 - JITTER, 1 + JITTER)
-        return Overloaded(WHY[reason], hint=TOLD, reason=reason, retry_after_s=after_s)
+        return Overloaded(WHY[reason], hint=HINT, reason=reason, retry_after_s=after_s)
+
+    def tell(self, hear: Callable[[], None]) -> None:
+        """Call `hear`, which answers a refused request, soon and in its turn."""
+        if not self._untold:
+            asyncio.get_running_loop().call_later(TELL_EVERY_S, self._tell)
+        self._untold.append(hear)
+
+    def _tell(self) -> None:
+        now_s = time.monotonic()
+        may_tell = self._may_tell + TOLD_PER_S * (now_s - self._told_s)
+        told = min(int(may_tell), MOST_TOLD, len(self._untold))
+        self._may_tell, self._told_s = min(may_tell, MOST_TOLD) - told, now_s
+        for _ in range(told):
+            self._untold.popleft()()
+        if self._untold:
+            asyncio.get_running_loop().call_later(TELL_EVERY_S, self._tell)
 
 
 class Admission:
@@ -96,7 +125,8 @@ class Admission:
         self._short_until_s = 0.0
         self.shed = Shed(ledger.blocks[Ledger.FIRST_WORKER + worker], place, workers)
         self._in_flight: Sequence[Cell] = [
-            block.cell("inferctl_in_flight", place) for block in ledger.blocks
+            block.cell("inferctl_in_flight", place)
+            for block in ledger.blocks[Ledger.FIRST_WORKER :]
         ]
         engine = ledger.blocks[Ledger.ENGINE]
         self._row_seconds = engine.cell("inferctl_row_seconds", place)

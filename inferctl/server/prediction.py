@@ -80,7 +80,7 @@ class Prediction(Run):
         try:
             self._known_form = self.dialect.form(self.call, self.model)
         except InferctlError as error:
-            self.refusal = error
+            self._refuse(error)
         else:
             self._announce(announced_bytes)
 
@@ -104,7 +104,7 @@ class Prediction(Run):
         try:
             self._admit(time.monotonic())
         except InferctlError as error:
-            self.refusal = error
+            self._refuse(error)
             return True
         self._read_on = read_on
         intake.wait(size, partial(self._receive, size))
@@ -124,9 +124,15 @@ class Prediction(Run):
                 key_rows = key.rows_beside(self.model.place, 0)
             admission.expect(size, self.deadline_s, now_s, key_rows)
         except InferctlError as error:
-            self.refusal = error
+            self._refuse(error)
         else:
             self._held_bytes = size
+
+    def _refuse(self, error: InferctlError) -> None:
+        """It will fail once its body is here, which nobody wants."""
+        # With the frames that it came through, which know this request, it would be a cycle, and
+        # the collector's work under an overload.
+        self.refusal = error.with_traceback(None)
 
     def _receive(self, size: int) -> None:
         """There is room for its body; a request that is over passes it on."""
@@ -152,7 +158,7 @@ class Prediction(Run):
         try:
             self.model.admission.hold(size, time.monotonic())
         except Overloaded as error:
-            self.refusal = error
+            self._refuse(error)
             self._parts.clear()
         else:
             self._held_bytes += size
@@ -175,7 +181,8 @@ class Prediction(Run):
         call.body_received, call.body_bytes = True, len(body)
         now_s = time.monotonic()
         if self.refusal:
-            raise self.refusal
+            self.fail(self.refusal)
+            return
         if not self._places:
             self._admit(now_s)
         self.form = form = self._known_form or self.dialect.form(call, self.model)
@@ -242,16 +249,29 @@ class Prediction(Run):
             self._shares.fail(error)
 
     def fail(self, error: InferctlError) -> None:
-        """End it with a problem, unless it is over."""
-        if isinstance(error, Overloaded) and not self.over:
-            self.model.admission.shed.count(error)
-        Run.fail(self, error)
+        """End it with a problem, unless it is over. Who is to come back later hears it soon."""
+        if not isinstance(error, Overloaded):
+            Run.fail(self, error)
+        elif not self.over:
+            self._refuse(error)
+            if self._places:  # others want what it holds
+                self._hear()
+            else:
+                self.model.admission.shed.tell(self._hear)
+
+    def _hear(self) -> None:
+        """It is refused."""
+        if isinstance(self.refusal, Overloaded) and not self.over:
+            self.model.admission.shed.count(self.refusal)
+            Run.fail(self, self.refusal)
 
     def expire(self) -> None:
         """Its time is over."""
         late = DeadlineExceeded("the deadline passed", hint="retry, or raise it")
         if self._shares:
             self._shares.fail(late)  # those that were in time are answered
+        elif self.refusal and self.call.body_received:
+            self._hear()
         elif self.call.body_received or self._read_on:
             self.fail(late)
         else:

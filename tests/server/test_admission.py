@@ -13,13 +13,16 @@ from inferctl.errors import Overloaded, TooLarge
 from inferctl.server import admission
 from inferctl.server.admission import (
     LONGEST_RETRY_S,
+    MOST_TOLD,
     OVERLOAD_S,
     SHORT_QUEUE_BATCHES,
     SHORT_QUEUE_SHARE,
+    TOLD_PER_S,
 )
 from inferctl.settings import LimitsSettings, ModelSettings
 from tests.tasks.tinybundles import classifier
 
+from .loop import until
 from .wiring import SLOTS, WORKER, ServedModel, hold, make_ledger, make_models
 
 EVER = math.inf
@@ -249,3 +252,27 @@ def test_refused_clients_do_not_all_come_back_at_once() -> None:
     told = [door.refusal().retry_after_s for _ in range(100)]
     assert len({math.ceil(seconds) for seconds in told}) >= 5
     assert 0.75 * LONGEST_RETRY_S <= min(told) < max(told) <= 1.25 * LONGEST_RETRY_S
+
+
+class Crowd:
+    """Who was refused, and has heard so."""
+
+    def __init__(self, model: ServedModel) -> None:
+        self.shed = model.admission.shed
+        self.told: list[int] = []
+
+    def refuse(self, count: int) -> None:
+        for number in range(count):
+            self.shed.tell(lambda number=number: self.told.append(number))  # type: ignore[misc]
+
+
+@pytest.mark.row(5)
+async def test_refusals_are_told_in_groups_in_their_order_and_at_a_rate() -> None:
+    crowd, begun_s = Crowd(door_of().model), time.monotonic()
+    crowd.refuse(MOST_TOLD + 100)
+    assert crowd.told == []
+    await until(lambda: crowd.told)
+    assert len(crowd.told) == MOST_TOLD, "this many were not told in quieter times"
+    await until(lambda: len(crowd.told) == MOST_TOLD + 100)
+    assert time.monotonic() - begun_s >= 99 / TOLD_PER_S
+    assert crowd.told == list(range(MOST_TOLD + 100))

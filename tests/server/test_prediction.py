@@ -244,6 +244,7 @@ async def test_a_request_that_would_be_late_is_refused_until_it_would_not(
         row_seconds.set(6.5)
         waiting = Request(worker).complete()
         refused = Request(worker).complete()
+        await until(lambda: refused.replies)
         assert (waiting.status, refused.status) == (0, 429)
         assert refused.replies[0].extra == b"retry-after: 7\r\nretry-after-ms: 6500\r\n"
         await answer(worker, await held_rows(worker, 1))
