@@ -10,7 +10,7 @@ EXPORTS := tests/export tests/check tests/demo
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install browser demo fmt check unit e2e matrix faults soak docs test clean
+.PHONY: help install browser wrk demo fmt check unit e2e matrix faults soak docs test clean
 
 help:  ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -27,6 +27,11 @@ browser:  ## Chromium and its driver, in which the page is tested
 	@which chromium chromedriver >/dev/null || { echo "== installing Chromium" && apt-get update -qq \
 	&& apt-get install -y -qq --no-install-recommends chromium chromium-driver >/dev/null; } \
 	|| { echo "the tests need chromium and chromedriver: install them, as root on Debian: make browser"; exit 1; }
+
+wrk:  ## the load generator of the overload tests
+	@which wrk >/dev/null || { echo "== installing wrk" && apt-get update -qq \
+	&& apt-get install -y -qq --no-install-recommends wrk >/dev/null; } \
+	|| echo "the tests of overload need wrk, and are skipped: install it, as root on Debian: make wrk"
 
 demo: $(INSTALLED)  ## the whole path on two small models
 	$(BIN)/inferctl demo
@@ -51,7 +56,7 @@ e2e: $(INSTALLED) browser  ## tests against real processes
 matrix: $(INSTALLED)  ## every kind of checkpoint of every family: docs/matrix.md
 	$(BIN)/pytest -m "matrix or not matrix" tests/export/matrix
 
-faults: $(INSTALLED)  ## rows of docs/reliability.md that take minutes
+faults: $(INSTALLED) wrk  ## rows of docs/reliability.md that take minutes
 	$(BIN)/pytest -m faults
 
 soak: $(INSTALLED)  ## those that take an hour or more

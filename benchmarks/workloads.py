@@ -138,7 +138,7 @@ def manifest_of(name: str, files: Mapping[str, bytes], opset: int) -> Manifest:
             "opset": opset,
             "producer": f"inferctl {__version__} benchmarks",
             "created_at": CREATED_AT,
-            "files": {file: _measured(data) for file, data in files.items()},
+            "files": {file: measured_file(data) for file, data in files.items()},
         }
     )
 
@@ -176,7 +176,8 @@ def _lines(path: Path) -> list[bytes]:
         ) from None
 
 
-def _measured(data: bytes) -> File:
+def measured_file(data: bytes) -> File:
+    """What a manifest says of a file."""
     return File(bytes=len(data), sha256=hashlib.sha256(data).hexdigest())
 
 
