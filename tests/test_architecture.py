@@ -25,7 +25,7 @@ TRUSTING = ROOT / "export" / "pickled.py"
 EVALUATING = {"eval", "exec", "compile", "__import__", "os.system", "os.popen", "yaml.load"}
 
 # Part → the parts of inferctl that it may import besides itself. Imports go one way.
-FOUNDATION = {"errors", "keys", "section", "settings"}
+FOUNDATION = {"errors", "keys", "refusals", "section", "settings"}
 ALLOWED: dict[str, set[str]] = {
     "errors": set(),
     "cores": set(),
@@ -36,6 +36,7 @@ ALLOWED: dict[str, set[str]] = {
     "orphans": set(),
     "progress": set(),
     "reasons": FOUNDATION,
+    "refusals": {"errors"},
     "section": set(),
     "settings": {"keys", "section"},
     "sources": FOUNDATION | {"variables"},

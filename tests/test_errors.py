@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 
-from inferctl import errors
-from inferctl.errors import InferctlError, Overloaded, RequestError, Unavailable
+from inferctl import errors, refusals
+from inferctl.errors import InferctlError
+from inferctl.refusals import Overloaded, RequestError, Unavailable
 
 LINE = re.compile(r"^ {4}([│├└─ ]*)(\w+) +(\d+|-) +(\w+)(?: +exit (\d+))?$")
 
@@ -29,7 +30,7 @@ def drawn() -> dict[str, Fact]:
 def written() -> dict[str, Fact]:
     """The same facts of the classes; a client sees no exit code, a person no status."""
     facts: dict[str, Fact] = {}
-    for name, error in vars(errors).items():
+    for name, error in (vars(errors) | vars(refusals)).items():
         if isinstance(error, type) and issubclass(error, InferctlError):
             is_root, is_request = error is InferctlError, issubclass(error, RequestError)
             assert error.__base__ is not None

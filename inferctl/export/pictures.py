@@ -10,8 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from inferctl.bundles.manifest import ImageInput
-from inferctl.errors import RequestError, UsageError
+from inferctl.errors import UsageError
 from inferctl.export.samples import Sample
+from inferctl.refusals import RequestError
 from inferctl.settings import LimitsSettings, RuntimeSettings
 from inferctl.tasks.decode import decode_image
 

@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from inferctl.bundles.manifest import TextInput
-from inferctl.errors import RequestError, UsageError
+from inferctl.errors import UsageError
 from inferctl.export.samples import Sample
+from inferctl.refusals import RequestError
 from inferctl.settings import LimitsSettings
 from inferctl.tasks.text import row_tokenizer, token_ids
 

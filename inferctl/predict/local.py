@@ -22,7 +22,8 @@ from inferctl.client.inputs import Input, document, is_picture, picture
 from inferctl.client.results import prediction_of
 from inferctl.cores import available_cores
 from inferctl.engine.session import CUDA, RunFailed, Session
-from inferctl.errors import RequestError, RowFailed, UsageError
+from inferctl.errors import UsageError
+from inferctl.refusals import RequestError, RowFailed
 from inferctl.settings import ModelSettings
 from inferctl.tasks.base import Prepared
 from inferctl.tasks.registry import task_for

@@ -16,7 +16,7 @@ from hmac import compare_digest
 
 from inferctl.arena.ledger import Ledger
 from inferctl.arena.spec import KeySpec
-from inferctl.errors import Forbidden, Misdirected, Unauthorized
+from inferctl.refusals import Forbidden, Misdirected, Unauthorized
 from inferctl.server.call import Headers
 from inferctl.server.quotas import Quota
 from inferctl.server.v2 import PROBES

@@ -19,7 +19,7 @@ from inferctl.arena.cells import Cell
 from inferctl.arena.ledger import Block, Ledger
 from inferctl.arena.metric import SHED_REASONS
 from inferctl.arena.slots import FreeSlots
-from inferctl.errors import Overloaded, TooLarge
+from inferctl.refusals import Overloaded, TooLarge
 from inferctl.settings import LimitsSettings
 
 Reason = Literal["queue", "deadline", "memory", "fair_share"]

@@ -13,7 +13,8 @@ import traceback
 from fastapi import FastAPI
 
 from inferctl.arena.routes import route_of
-from inferctl.errors import InferctlError, RequestError, RequestTimeout
+from inferctl.errors import InferctlError
+from inferctl.refusals import RequestError, RequestTimeout
 from inferctl.server.asgi import Message, Receive, Scope, Send
 from inferctl.server.call import Call, Headers, Reply, as_headers
 from inferctl.server.logs import RequestLog

@@ -14,8 +14,8 @@ from urllib.parse import parse_qsl
 
 import orjson
 
-from inferctl.errors import (
-    InferctlError,
+from inferctl.errors import InferctlError
+from inferctl.refusals import (
     MethodNotAllowed,
     Overloaded,
     RequestError,

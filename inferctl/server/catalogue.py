@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from inferctl.arena.spec import Roster
-from inferctl.errors import NotFound
+from inferctl.refusals import NotFound
 from inferctl.server.offer import ModelDescription
 from inferctl.server.served import ServedModel
 

@@ -19,14 +19,8 @@ from httptools import (
     HttpRequestParser,
 )
 
-from inferctl.errors import (
-    HeadersTooLarge,
-    InferctlError,
-    RequestError,
-    RequestTimeout,
-    TooLarge,
-    UriTooLong,
-)
+from inferctl.errors import InferctlError
+from inferctl.refusals import HeadersTooLarge, RequestError, RequestTimeout, TooLarge, UriTooLong
 from inferctl.server.call import BUG, Call
 from inferctl.server.closing import CLOSE, Closing
 from inferctl.server.connections import Connections

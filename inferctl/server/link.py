@@ -14,10 +14,10 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from inferctl.arena.wire import RECEIVE_BYTES, RECORD, RecordStream, Verdict
-from inferctl.errors import (
+from inferctl.errors import InferctlError
+from inferctl.refusals import (
     DeadlineExceeded,
     EngineCrash,
-    InferctlError,
     OutOfMemory,
     RequestError,
     RowFailed,

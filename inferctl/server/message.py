@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from httptools import parse_url
 
-from inferctl.errors import HeadersTooLarge, RequestError, TooLarge, Unsupported, UriTooLong
+from inferctl.refusals import HeadersTooLarge, RequestError, TooLarge, Unsupported, UriTooLong
 from inferctl.server.call import SWALLOWED_BYTES, Headers
 from inferctl.settings import ServerSettings
 

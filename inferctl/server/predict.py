@@ -10,7 +10,8 @@ from typing import ClassVar, NamedTuple
 from inferctl.arena.routes import PREDICT as PREDICT_ROUTE
 from inferctl.arena.routes import UNMATCHED
 from inferctl.arena.spec import KeySpec
-from inferctl.errors import InferctlError, MethodNotAllowed, NotFound
+from inferctl.errors import InferctlError
+from inferctl.refusals import MethodNotAllowed, NotFound
 from inferctl.server.access import Access, Key
 from inferctl.server.asgi import Receive
 from inferctl.server.call import Call, Fields, Reply, announced_bytes, query_of

@@ -12,14 +12,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from inferctl.errors import (
-    ClientGone,
-    DeadlineExceeded,
-    InferctlError,
-    Overloaded,
-    RequestTimeout,
-    Unavailable,
-)
+from inferctl.errors import InferctlError
+from inferctl.refusals import ClientGone, DeadlineExceeded, Overloaded, RequestTimeout, Unavailable
 from inferctl.server.call import SWALLOWED_BYTES, Call, Reply
 from inferctl.server.dialects.dialect import Ask, Dialect, Form
 from inferctl.server.run import Run, not_loaded, step

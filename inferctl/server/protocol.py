@@ -17,7 +17,8 @@ from typing import Any, cast
 
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
-from inferctl.errors import InferctlError, RequestError, RequestTimeout
+from inferctl.errors import InferctlError
+from inferctl.refusals import RequestError, RequestTimeout
 from inferctl.server.asgi_protocol import AsgiProtocol, StandIn
 from inferctl.server.call import Call, Reply, announced_bytes
 from inferctl.server.closing import CLOSE, KEEP

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from inferctl.arena.ledger import Ledger
 from inferctl.arena.spec import KeySpec
-from inferctl.errors import Overloaded
+from inferctl.refusals import Overloaded
 
 # A second's requests may come at once.
 BURST_S = 1.0

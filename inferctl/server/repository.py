@@ -11,7 +11,8 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 
-from inferctl.errors import InferctlError, InsufficientMemory, Unavailable, Unsupported
+from inferctl.errors import InferctlError, InsufficientMemory
+from inferctl.refusals import Unavailable, Unsupported
 from inferctl.server.health import State
 from inferctl.server.served import ServedModel
 from inferctl.server.v2 import PlainError, state_of

@@ -14,7 +14,8 @@ from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
 from inferctl import __version__
-from inferctl.errors import InferctlError, MethodNotAllowed, NotFound
+from inferctl.errors import InferctlError
+from inferctl.refusals import MethodNotAllowed, NotFound
 from inferctl.server.call import BUG, as_headers
 from inferctl.server.catalogue import Catalogue
 from inferctl.server.dialects.plain import problem_of

@@ -19,7 +19,8 @@ from concurrent.futures import Future
 from functools import wraps
 from typing import Any, TypeVar, cast
 
-from inferctl.errors import InferctlError, Unavailable
+from inferctl.errors import InferctlError
+from inferctl.refusals import Unavailable
 from inferctl.server.access import Key
 from inferctl.server.call import BUG, Call, Reply
 from inferctl.server.dialects.dialect import Dialect, Form

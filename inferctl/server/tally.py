@@ -3,13 +3,8 @@
 from __future__ import annotations
 
 from inferctl.arena.ledger import Block
-from inferctl.errors import (
-    InferctlError,
-    NotFound,
-    RequestError,
-    Unavailable,
-    Unsupported,
-)
+from inferctl.errors import InferctlError
+from inferctl.refusals import NotFound, RequestError, Unavailable, Unsupported
 from inferctl.server.call import OK
 
 # Of answers that are no problems of ours: a route said their status alone.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-from inferctl.errors import RequestError
+from inferctl.refusals import RequestError
 from inferctl.server.call import Fields
 
 TIMEOUT_MS = b"x-request-timeout-ms"

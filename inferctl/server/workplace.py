@@ -7,7 +7,8 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
-from inferctl.errors import StartError, TooLarge
+from inferctl.errors import StartError
+from inferctl.refusals import TooLarge
 from inferctl.server.intake import Intake
 from inferctl.server.link import EngineLink
 from inferctl.server.logs import RequestLog

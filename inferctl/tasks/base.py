@@ -19,7 +19,7 @@ from pydantic import (
     model_validator,
 )
 
-from inferctl.errors import (
+from inferctl.refusals import (
     EmptyText,
     NonFiniteOutput,
     RequestError,

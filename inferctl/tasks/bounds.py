@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from inferctl.errors import TooLarge, Unprocessable
+from inferctl.refusals import TooLarge, Unprocessable
 
 # Bodies of no more than this take no time, whatever they hold.
 FEW_BYTES = 4096

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from inferctl.errors import RequestError, TooLarge, Unprocessable, UnsupportedMedia
+from inferctl.refusals import RequestError, TooLarge, Unprocessable, UnsupportedMedia
 from inferctl.tasks.base import Body
 
 MAX_SIDE = 16_384

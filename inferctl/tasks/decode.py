@@ -24,7 +24,7 @@ from PIL.PngImagePlugin import PngImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from inferctl.bundles.manifest import ImageInput
-from inferctl.errors import RequestError, TooLarge, Unprocessable, UnsupportedMedia
+from inferctl.refusals import RequestError, TooLarge, Unprocessable, UnsupportedMedia
 from inferctl.tasks import jpeg, png, webp
 from inferctl.tasks.base import Body
 from inferctl.tasks.container import Container, check_size, damaged

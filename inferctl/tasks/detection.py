@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 from pydantic import BaseModel, Field, create_model
 
-from inferctl.errors import NonFiniteOutput, RowFailed
+from inferctl.refusals import NonFiniteOutput, RowFailed
 from inferctl.tasks.base import Answer, Array, Request, Timed, label_type, rounded
 from inferctl.tasks.framing import placed
 from inferctl.tasks.images import ImageContext, ImageTask

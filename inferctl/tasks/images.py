@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from pydantic import BaseModel, create_model
 
 from inferctl.bundles.manifest import Manifest
-from inferctl.errors import RequestError
+from inferctl.refusals import RequestError
 from inferctl.settings import LimitsSettings, RuntimeSettings
 from inferctl.tasks.base import (
     Body,

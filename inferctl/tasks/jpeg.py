@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from inferctl.errors import Unprocessable, UnsupportedMedia
+from inferctl.refusals import Unprocessable, UnsupportedMedia
 from inferctl.tasks.base import Body
 from inferctl.tasks.container import Container, Pieces, damaged
 from inferctl.tasks.orientation import IDENTIFIER, UPRIGHT, orientation_of

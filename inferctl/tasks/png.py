@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from struct import Struct
 
-from inferctl.errors import Unprocessable
+from inferctl.refusals import Unprocessable
 from inferctl.tasks.base import Body
 from inferctl.tasks.container import Container, Pieces, animated, damaged
 from inferctl.tasks.orientation import UPRIGHT, orientation_of

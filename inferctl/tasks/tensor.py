@@ -11,7 +11,7 @@ import numpy as np
 from pydantic import BaseModel, Field, Tag, ValidationError, create_model
 
 from inferctl.bundles.manifest import Manifest, Tensor
-from inferctl.errors import (
+from inferctl.refusals import (
     NonFiniteOutput,
     RequestError,
     TooLarge,

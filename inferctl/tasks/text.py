@@ -11,7 +11,8 @@ from pydantic import BaseModel, Field, create_model
 from tokenizers import Tokenizer
 
 from inferctl.bundles.manifest import TOKENIZER_FILE, Manifest
-from inferctl.errors import BundleError, EmptyText, RequestError, TooLarge, Unprocessable
+from inferctl.errors import BundleError
+from inferctl.refusals import EmptyText, RequestError, TooLarge, Unprocessable
 from inferctl.settings import LimitsSettings
 from inferctl.tasks.base import (
     ITEMS,

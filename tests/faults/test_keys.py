@@ -1,4 +1,4 @@
-"""Keys under load, and under a clock: who floods does not drown the others, nor is a key guessed."""
+"""Keys under load and under a clock: who floods drowns nobody, and no key can be guessed."""
 
 from __future__ import annotations
 

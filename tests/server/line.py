@@ -8,7 +8,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from inferctl.errors import InferctlError, Overloaded
+from inferctl.errors import InferctlError
+from inferctl.refusals import Overloaded
 from inferctl.server.link import EngineLink
 from inferctl.server.served import ServedModel
 from tests.tasks.tinybundles import classifier, detector

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from inferctl.errors import Forbidden, Misdirected, RequestError, Unauthorized
+from inferctl.refusals import Forbidden, Misdirected, RequestError, Unauthorized
 from inferctl.server import access
 from inferctl.server.access import OPEN, Access, Key
 from inferctl.server.call import Headers

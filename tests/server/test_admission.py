@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import pytest
 
 from inferctl.arena.ledger import Ledger
-from inferctl.errors import Overloaded, TooLarge
+from inferctl.refusals import Overloaded, TooLarge
 from inferctl.server import admission
 from inferctl.server.admission import (
     LONGEST_RETRY_S,

@@ -11,14 +11,8 @@ import orjson
 import pytest
 
 from inferctl.arena.metric import OUTCOMES
-from inferctl.errors import (
-    InferctlError,
-    Overloaded,
-    RequestError,
-    Unavailable,
-    Unprocessable,
-    UnsupportedMedia,
-)
+from inferctl.errors import InferctlError
+from inferctl.refusals import Overloaded, RequestError, Unavailable, Unprocessable, UnsupportedMedia
 from inferctl.server.call import PHASES, Reply, announced_bytes, as_headers, problem
 
 from .asgi import make_call

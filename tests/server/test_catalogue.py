@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from inferctl.errors import NotFound
+from inferctl.refusals import NotFound
 from inferctl.server.catalogue import Catalogue
 from tests.tasks.tinybundles import classifier, detector
 

@@ -8,7 +8,7 @@ import random
 import pytest
 
 from inferctl.arena.wire import Verdict, encode_records
-from inferctl.errors import DeadlineExceeded, EngineCrash, OutOfMemory, RequestError, RowFailed
+from inferctl.refusals import DeadlineExceeded, EngineCrash, OutOfMemory, RequestError, RowFailed
 
 from .line import line, rows
 from .loop import look_once

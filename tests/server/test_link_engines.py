@@ -8,7 +8,7 @@ import time
 import pytest
 
 from inferctl.arena.wire import Verdict
-from inferctl.errors import (
+from inferctl.refusals import (
     DeadlineExceeded,
     EngineCrash,
     OutOfMemory,

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from inferctl.errors import HeadersTooLarge, RequestError, TooLarge, Unsupported, UriTooLong
+from inferctl.refusals import HeadersTooLarge, RequestError, TooLarge, Unsupported, UriTooLong
 from inferctl.server.call import SWALLOWED_BYTES, Headers
 from inferctl.server.message import Message
 from inferctl.settings import ServerSettings

@@ -14,7 +14,7 @@ import pytest
 
 from inferctl.arena.ledger import Ledger
 from inferctl.arena.wire import Verdict
-from inferctl.errors import Unprocessable
+from inferctl.refusals import Unprocessable
 from inferctl.server import admission
 from inferctl.server.call import Call, Reply
 from inferctl.server.dialects.native import Native

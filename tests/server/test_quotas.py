@@ -6,7 +6,7 @@ import pytest
 
 from inferctl.arena.ledger import Ledger
 from inferctl.arena.spec import KeySpec
-from inferctl.errors import Overloaded
+from inferctl.refusals import Overloaded
 from inferctl.server.quotas import Quota
 
 from .wiring import make_ledger

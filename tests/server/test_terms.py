@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from inferctl.arena.wire import Verdict
-from inferctl.errors import RequestError
+from inferctl.refusals import RequestError
 from inferctl.server.terms import USUAL, Terms, terms_of
 from inferctl.settings import ServerSettings
 from tests.tasks.tinybundles import numbers

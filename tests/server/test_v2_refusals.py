@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from inferctl.errors import RequestError
+from inferctl.refusals import RequestError
 from inferctl.server.dialects.v2.envelope import bodies
 from inferctl.server.dialects.v2.signature import Signature
 from inferctl.settings import LimitsSettings, ModelSettings

@@ -13,7 +13,7 @@ from inferctl.arena.ledger import Ledger
 from inferctl.arena.memory import create_memory
 from inferctl.arena.spec import ModelSpec, Roster, ServedVersions, WorkerSpec
 from inferctl.bundles.manifest import Manifest
-from inferctl.errors import NotFound
+from inferctl.refusals import NotFound
 from inferctl.server.catalogue import Catalogue
 from inferctl.server.link import EngineLink
 from inferctl.server.offer import Offer

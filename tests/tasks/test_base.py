@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import Field, create_model
 
-from inferctl.errors import EmptyText, RequestError, RowFailed, TooLarge, Unprocessable
+from inferctl.refusals import EmptyText, RequestError, RowFailed, TooLarge, Unprocessable
 from inferctl.tasks.base import (
     MAX_ENUMERATED_LABELS,
     MAX_LISTED_CHARS,

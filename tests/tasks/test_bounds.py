@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inferctl.errors import RequestError, TooLarge, Unprocessable
+from inferctl.refusals import RequestError, TooLarge, Unprocessable
 from inferctl.settings import LimitsSettings
 from inferctl.tasks.base import Task
 from inferctl.tasks.bounds import NAMES, VALUES, Bounds

@@ -8,7 +8,7 @@ import numpy as np
 import orjson
 import pytest
 
-from inferctl.errors import RowFailed
+from inferctl.refusals import RowFailed
 from inferctl.tasks.classification import ClassificationOptions
 from inferctl.tasks.images import ImageContext
 

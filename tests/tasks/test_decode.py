@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from inferctl.bundles.manifest import ImageInput
-from inferctl.errors import UnsupportedMedia
+from inferctl.refusals import UnsupportedMedia
 from inferctl.tasks import decode as decode_module
 from inferctl.tasks.decode import Pixels, decode_image
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from inferctl.bundles.manifest import ImageInput
-from inferctl.errors import RequestError, TooLarge, Unprocessable, UnsupportedMedia
+from inferctl.refusals import RequestError, TooLarge, Unprocessable, UnsupportedMedia
 from inferctl.tasks.container import MAX_ASPECT, MAX_SIDE
 from inferctl.tasks.decode import decode_base64, decode_image
 from inferctl.tasks.jpeg import MAX_SCANS
@@ -206,7 +206,7 @@ LOOK = """
 import base64, sys
 from contextlib import suppress
 from inferctl.bundles.manifest import ImageInput
-from inferctl.errors import RequestError
+from inferctl.refusals import RequestError
 from inferctl.tasks.decode import decode_base64, decode_image
 
 began = False

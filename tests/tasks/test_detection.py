@@ -10,7 +10,7 @@ import orjson
 import pytest
 
 from inferctl.bundles.manifest import ImageInput
-from inferctl.errors import RowFailed
+from inferctl.refusals import RowFailed
 from inferctl.tasks.detection import DetectionOptions
 from inferctl.tasks.images import ImageContext
 

@@ -10,7 +10,7 @@ import orjson
 import pytest
 
 from inferctl.bundles.manifest import Manifest
-from inferctl.errors import RequestError, TooLarge, Unprocessable, UnsupportedMedia
+from inferctl.refusals import RequestError, TooLarge, Unprocessable, UnsupportedMedia
 from inferctl.settings import LimitsSettings, RuntimeSettings
 from inferctl.tasks.base import parse_json
 from inferctl.tasks.images import EXAMPLE_PNG_B64, ImageTask

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from inferctl.errors import RequestError, Unprocessable, UnsupportedMedia
+from inferctl.refusals import RequestError, Unprocessable, UnsupportedMedia
 from inferctl.tasks.jpeg import IDENTIFIER, MAX_SCANS, MAX_SEGMENTS, read_jpeg
 from inferctl.tasks.orientation import ORIENTATION_TAG, SHORT
 

@@ -7,7 +7,7 @@ import zlib
 
 import pytest
 
-from inferctl.errors import RequestError, Unprocessable, UnsupportedMedia
+from inferctl.refusals import RequestError, Unprocessable, UnsupportedMedia
 from inferctl.tasks.orientation import ORIENTATION_TAG, SHORT
 from inferctl.tasks.png import (
     DESCRIPTIONS,

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inferctl.errors import RequestError, TooLarge, Unprocessable, UnsupportedMedia
+from inferctl.refusals import RequestError, TooLarge, Unprocessable, UnsupportedMedia
 from inferctl.tasks.base import Task
 from inferctl.tasks.tensor import TensorTask
 

@@ -9,7 +9,7 @@ import numpy as np
 import orjson
 import pytest
 
-from inferctl.errors import NonFiniteOutput
+from inferctl.refusals import NonFiniteOutput
 from inferctl.tasks.base import Task
 
 from .tensors import GRID, MAX_ROWS, ONE, ROW, TWO, prepared

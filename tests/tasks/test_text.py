@@ -12,7 +12,8 @@ import pytest
 from tokenizers import Tokenizer, normalizers
 
 from inferctl.bundles.manifest import TOKENIZER_FILE
-from inferctl.errors import BundleError, EmptyText, RequestError, TooLarge, Unprocessable
+from inferctl.errors import BundleError
+from inferctl.refusals import EmptyText, RequestError, TooLarge, Unprocessable
 from inferctl.settings import LimitsSettings
 from inferctl.tasks.base import Task, parse_json
 from inferctl.tasks.text import TextTask

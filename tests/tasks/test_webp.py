@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from inferctl.errors import RequestError, Unprocessable, UnsupportedMedia
+from inferctl.refusals import RequestError, Unprocessable, UnsupportedMedia
 from inferctl.tasks.orientation import ORIENTATION_TAG
 from inferctl.tasks.webp import HEADER_BYTES, read_webp
 

@@ -8,11 +8,8 @@ from typing import ClassVar
 
 import orjson
 
-from inferctl.errors import (
-    InferctlError,
-    Unprocessable,
-    UnsupportedMedia,
-)
+from inferctl.errors import InferctlError
+from inferctl.refusals import Unprocessable, UnsupportedMedia
 from inferctl.server.call import OK, Call, Reply, as_ms, problem
 from inferctl.server.dialects.dialect import Dialect, Form
 from inferctl.server.served import ServedModel

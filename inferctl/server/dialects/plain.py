@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import orjson
 
-from inferctl.errors import InferctlError, TooLarge, Unprocessable, UnsupportedMedia
+from inferctl.errors import InferctlError
+from inferctl.refusals import TooLarge, Unprocessable, UnsupportedMedia
 from inferctl.server.call import Call, Reply, advice, problem
 
 PLAIN_PATHS = ("/v1", "/v2")

@@ -13,7 +13,8 @@ import numpy as np
 import orjson
 from pydantic import ValidationError
 
-from inferctl.errors import InferctlError, NonFiniteOutput, RequestError, TooLarge, Unprocessable
+from inferctl.errors import InferctlError
+from inferctl.refusals import NonFiniteOutput, RequestError, TooLarge, Unprocessable
 from inferctl.server.call import OK, Call, Reply
 from inferctl.server.dialects.dialect import Dialect, Form
 from inferctl.server.dialects.plain import plain_error, plain_row

@@ -10,7 +10,7 @@ import numpy as np
 import orjson
 
 from inferctl.bundles.manifest import Tensor
-from inferctl.errors import NonFiniteOutput
+from inferctl.refusals import NonFiniteOutput
 from inferctl.server.call import OK, Reply
 from inferctl.server.dialects.v2.signature import (
     BYTES,

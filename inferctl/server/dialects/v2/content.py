@@ -5,7 +5,8 @@ from __future__ import annotations
 from math import prod
 from typing import Any
 
-from inferctl.errors import InferctlError, RequestError, TooLarge, Unprocessable
+from inferctl.errors import InferctlError
+from inferctl.refusals import RequestError, TooLarge, Unprocessable
 from inferctl.server.dialects.dialect import Ask
 from inferctl.server.dialects.v2.answer import Output, Writer
 from inferctl.server.dialects.v2.inference import Encoded, Given, Inference

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from typing import ClassVar
 
-from inferctl.errors import InferctlError, RequestError
+from inferctl.errors import InferctlError
+from inferctl.refusals import RequestError
 from inferctl.server.call import Call, Reply
 from inferctl.server.dialects.dialect import Dialect, Form
 from inferctl.server.dialects.plain import plain_error

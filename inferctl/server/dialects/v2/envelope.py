@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 
-from inferctl.errors import RequestError, TooLarge, Unprocessable
+from inferctl.refusals import RequestError, TooLarge, Unprocessable
 from inferctl.server.dialects.dialect import Ask, Form
 from inferctl.server.dialects.v2.answer import Output, Writer
 from inferctl.server.dialects.v2.content import Content

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from inferctl.errors import Unprocessable
+from inferctl.refusals import Unprocessable
 from inferctl.server.dialects.v2.signature import Port
 from inferctl.tasks.base import Array, Body
 
