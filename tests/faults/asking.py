@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 import time
 import urllib.error
@@ -63,3 +64,10 @@ def together(service: Service, model: str, numbers: Sequence[int], **terms: Any)
     for thread in clients:
         thread.join()
     return [told[place] for place in range(len(numbers))]
+
+
+def slowness(service: Service) -> float:
+    """How much longer things take on this machine just now than where a start takes a second."""
+    took = re.search(r"took_s=(\S+)", service.wait_for_line(" ready "))
+    assert took
+    return max(1.0, float(took.group(1)))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import resource
 import signal
 import socket
@@ -18,7 +17,7 @@ import pytest
 from tests.e2e.conftest import Start
 from tests.e2e.service import Service
 
-from .asking import BATCHES_OF_EIGHT, Told, ask, together
+from .asking import BATCHES_OF_EIGHT, Told, ask, slowness, together
 from .kit import ENDLESS, HUGE, LEAST, LONG, VOCABULARY, write_kit
 
 pytestmark = pytest.mark.e2e
@@ -66,13 +65,6 @@ def bad_one(told: list[Told], sign: int = 1) -> Told:
 
 def restarts(service: Service, reason: str) -> float:
     return service.metric(f'inferctl_engine_restarts_total{{reason="{reason}"}}')
-
-
-def slowness(service: Service) -> float:
-    """How much longer things take on this machine just now than where a start takes a second."""
-    took = re.search(r"took_s=(\S+)", service.wait_for_line(" ready "))
-    assert took
-    return max(1.0, float(took.group(1)))
 
 
 @pytest.mark.row(80)
