@@ -30,7 +30,7 @@ def test_lines_from_standard_input_become_json_lines(bundles: Path) -> None:
 
 def test_an_item_that_failed_is_exit_code_8(bundles: Path, tmp_path: Path) -> None:
     output = tmp_path / "r.jsonl"
-    done = inferctl(bundles / "mood", "-", "-o", output, stdin="good\n" + "x" * 3000 + "\n")
+    done = inferctl(bundles / "mood", "-", "-o", output, stdin="good\n" + "x" * 9000 + "\n")
 
     assert done.returncode == 8
     assert done.stdout == ""

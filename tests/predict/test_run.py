@@ -41,7 +41,7 @@ def texts(tmp_path: Path) -> Path:
     """Texts of many lengths, of which two cannot be predicted."""
     path = tmp_path / "texts.txt"
     lines = [" ".join(["good" if n % 3 else "bad", *["a"] * (n % 6)]) for n in range(100)]
-    lines[30] = "good " * 1000
+    lines[30] = "good " * 2000
     path.write_bytes("\n".join(lines).encode() + b"\n\xff\n")
     return path
 
