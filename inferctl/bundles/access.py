@@ -21,6 +21,13 @@ def check_access(bundle: Bundle) -> tuple[str, ...]:
     """
     try:
         return tuple(dict.fromkeys(_warnings(bundle)))
+    except FileNotFoundError as error:
+        name = Path(error.filename).name
+        raise BundleError(
+            f"the bundle's file {name!r} is missing or not a plain file",
+            where=str(bundle.path),
+            hint="export the bundle again",
+        ) from None
     except OSError as error:
         raise BundleError(
             f"cannot see who may change the bundle: {error.strerror}", where=str(bundle.path)
