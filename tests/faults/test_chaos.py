@@ -56,7 +56,9 @@ def test_everybody_gets_his_own_answer_though_rows_fail_and_engines_die(
     tmp_path: Path, say: Say, requests: int, deaths: int
 ) -> None:
     write_echoes(tmp_path / "models")
-    settings = ("batching.max_wait_ms=2", "batching.max_batch_rows=16")
+    # Rows wait for the engine's successor as long as a busy machine takes to start it.
+    waits = ("server.request_timeout_ms=30000", "server.max_request_timeout_ms=30000")
+    settings = ("batching.max_wait_ms=2", "batching.max_batch_rows=16", *waits)
     options = [part for setting in settings for part in ("--set", setting)]
     service = Service([str(tmp_path / "models"), "--port", "0", *options], tmp_path)
     service.wait_until_ready()
