@@ -27,7 +27,14 @@ function request()
 end
 
 if tonumber(os.getenv("PAUSE_MS")) > 0 then
+  -- The first time it is asked for each connection, before its first request: they shall not begin
+  -- all together.
+  local unasked = tonumber(os.getenv("CONNECTIONS"))
   function delay()
+    if unasked > 0 then
+      unasked = unasked - 1
+      return pause_ms * math.random()
+    end
     return pause_ms * (0.5 + math.random())
   end
 end

@@ -78,6 +78,7 @@ class Flooding:
             "BODY_BYTES": str(crowd.body_bytes),
             "TIMEOUT_MS": str(crowd.timeout_ms),
             "PAUSE_MS": str(crowd.pause_ms),
+            "CONNECTIONS": str(crowd.connections),
         }
         command = [*pinned(core), "wrk", "-t", "1", "-c", str(crowd.connections)]
         command += ["-d", f"{seconds:g}s", "--timeout", f"{TIMEOUT_S}s", "-s", str(SCRIPT), url]
