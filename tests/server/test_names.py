@@ -57,8 +57,8 @@ async def test_a_name_that_is_none_is_not_found_and_no_file_is_opened(tmp_path: 
                 client = await service.connect()
                 with files_that_are_opened() as files:
                     answer = await client.ask(
-                        f"{method} {path.format(name)} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n"
-                        "Content-Type: application/json\r\n\r\n{}".encode()
+                        f"{method} {path.format(name)} HTTP/1.1\r\nHost: localhost\r\n"
+                        "Content-Length: 2\r\nContent-Type: application/json\r\n\r\n{}".encode()
                     )
                 assert answer.status in (400, 404, 405), (path, name)
                 assert files == []
