@@ -43,3 +43,12 @@ def test_the_map_names_every_folder_and_file_it_should() -> None:
 
     for name in re.findall(r"`(inferctl/[\w/.]+)`", text):
         assert (REPOSITORY / name).exists(), name
+
+
+def test_every_claim_about_security_has_its_test() -> None:
+    text = (REPOSITORY / "docs" / "security.md").read_text(encoding="utf-8")
+    named = re.findall(r"`(tests/[\w/.]+)::(\w+)`", text)
+
+    assert len(named) > 30
+    for path, test in named:
+        assert f"def {test}(" in (REPOSITORY / path).read_text(encoding="utf-8"), test

@@ -22,6 +22,7 @@ from inferctl.demo.scenes import scene_series
 from tests.e2e.browser import Browser
 from tests.e2e.formulas import write_formulas
 from tests.e2e.service import Service
+from tests.faults.guarded import make_key
 
 pytestmark = pytest.mark.e2e
 
@@ -293,3 +294,26 @@ def test_the_documentation_answers_its_own_examples(page: Page) -> None:
         page.browser.one(f"{operation} .try-out__btn").click()
         page.browser.one(f"{operation} .execute").click()
         page.browser.wait_for_text(f"{operation} .live-responses-table tbody", "200")
+
+
+def test_whoever_has_a_key_may_use_the_page(models: Path, tmp_path: Path, browser: Browser) -> None:
+    """The browser asks for it by itself: here it is told before."""
+    config = tmp_path / "serve.toml"
+    key = make_key(config, "me")
+    flags = ["--port", "0", "--workers", "1", "--config", str(config)]
+    running = Service([str(models), *flags], tmp_path)
+    try:
+        running.wait_until_ready()
+        assert running.request("/").status == 401
+        browser.open(running.url.replace("://", f"://any:{key}@") + "/models")
+
+        page = Page(browser, running)
+        page.open("sentiment")
+        page.ask("text", POSITIVE)
+
+        browser.wait_for_text("#verdict", "positive")
+        shown = browser.one("#curl-line").text
+        assert '-H "Authorization: Bearer $INFERCTL_API_KEY"' in shown
+        assert key not in shown
+    finally:
+        running.stop()

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -43,6 +44,18 @@ class Guarded(NamedTuple):
     @property
     def log(self) -> Path:
         return self.folder / "logs" / "requests.log"
+
+
+@contextmanager
+def running(arguments: list[str], folder: Path) -> Iterator[Service]:
+    """A service that ends with what it is for."""
+    service = Service(arguments, folder)
+    try:
+        service.wait_until_ready()
+        yield service
+    finally:
+        code = service.stop()
+    assert code == 0
 
 
 @pytest.fixture(scope="module")
@@ -96,10 +109,8 @@ def test_a_service_for_all_the_world_says_so_or_does_not_start(
     assert result.returncode == 2
     assert "--insecure" in the_one_line(result)
     assert not (tmp_path / "logs").exists()
-    service = Service([*everywhere[1:], "--insecure", "--workers", "1"], tmp_path)
-    service.wait_until_ready()
-    assert "there are no API keys" in service.wait_for_line("warning")
-    assert service.stop() == 0
+    with running([*everywhere[1:], "--insecure", "--workers", "1"], tmp_path) as service:
+        assert service.wait_for_line("there are no API keys")
 
 
 def paths() -> list[str]:
@@ -210,7 +221,7 @@ def test_nor_of_what_the_supervisor_says(guarded: Guarded) -> None:
     (folder / "1" / "manifest.json").write_text("{}")
     try:
         guarded.service.process.send_signal(1)  # SIGHUP
-        guarded.service.wait_for_line("reloaded")
+        guarded.service.wait_for_line("not served")
         asked = bearer(guarded.ops)
         answer = guarded.service.request("/v2/repository/index", b"", asked)
     finally:
@@ -265,22 +276,20 @@ def test_keys_come_and_go_while_it_runs(tiny_models: Path, tmp_path: Path) -> No
     old = make_key(config, "old")
     flags = ["--port", "0", "--workers", "2", "--config", str(config)]
     flags += ["--set", "models.mood.default=true"]
-    service = Service([str(tiny_models), *flags], tmp_path)
-    service.wait_until_ready()
-    assert predicted(service, old) == 200
-    config.unlink()
-    new = make_key(config, "new")
+    with running([str(tiny_models), *flags], tmp_path) as service:
+        assert predicted(service, old) == 200
+        config.unlink()
+        new = make_key(config, "new")
 
-    service.process.send_signal(1)  # SIGHUP
+        service.process.send_signal(1)  # SIGHUP
 
-    service.wait_for_line("keys renewed")
-    while predicted(service, new) != 200:
-        pass
-    while predicted(service, old) != 401:
-        pass
-    assert {predicted(service, old) for _ in range(20)} == {401}
-    assert {predicted(service, new) for _ in range(20)} == {200}
-    assert service.stop() == 0
+        service.wait_for_line("keys renewed")
+        while predicted(service, new) != 200:
+            pass
+        while predicted(service, old) != 401:
+            pass
+        assert {predicted(service, old) for _ in range(20)} == {401}
+        assert {predicted(service, new) for _ in range(20)} == {200}
 
 
 @pytest.fixture(scope="module")
