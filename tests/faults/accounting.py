@@ -20,6 +20,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from inferctl.server.app import UNLOGGED
 from tests.e2e.service import Service
+from tests.faults.memory import COUNTED
 
 ENGINE, WORKER = "inferctl-engine", "inferctl-worker"
 MIB = 1024 * 1024
@@ -123,11 +124,12 @@ def vitals(service: Service) -> Vitals:
 
 def _vitals_of(pid: int) -> Vitals:
     folder = Path(f"/proc/{pid}")
-    memory = (folder / "smaps_rollup").read_text().split("Pss:")[1].split()[0]
+    lines = (folder / "smaps_rollup").read_text().splitlines()
     return Vitals(
         descriptors=len(list((folder / "fd").iterdir())),
         threads=len(list((folder / "task").iterdir())),
-        memory_bytes=int(memory) * 1024,
+        # Not the pages of files: their share grows when another program that has them ends.
+        memory_bytes=sum(int(line.split()[1]) for line in lines if line.startswith(COUNTED)) * 1024,
     )
 
 

@@ -32,18 +32,23 @@ def readiness(service: Service) -> int:
         return 0
 
 
+def is_told_of(service: Service, pid: int) -> bool:
+    return any(
+        "its event loop is blocked" in line and f"pid={pid}" in line for line in service.lines
+    )
+
+
 @pytest.mark.row(103)
 def test_a_blocked_loop_is_told_of_and_makes_the_service_not_ready(start: Start) -> None:
     service = start("--workers", "2")
     blocked, _ = service.pids(WORKER)
     os.kill(blocked, signal.SIGSTOP)
     try:
-        line = service.wait_for_line("its event loop is blocked")
-        assert f"pid={blocked}" in line
-        until(lambda: readiness(service) == 503, 10, lambda: "still ready")
+        until(lambda: is_told_of(service, blocked), 10, lambda: service.lines)
+        until(lambda: readiness(service) == 503, 20, lambda: "still ready")
     finally:
         os.kill(blocked, signal.SIGCONT)
-    until(lambda: readiness(service) == 200, 5, lambda: "not ready again")
+    until(lambda: readiness(service) == 200, 20, lambda: "not ready again")
     service.wait_for_line('File "')
-    assert service.metric("inferctl_loop_stalls_total") == 1
+    assert service.metric("inferctl_loop_stalls_total") >= 1
     assert service.pids(WORKER)[0] == blocked
