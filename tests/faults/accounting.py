@@ -12,7 +12,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -70,6 +70,8 @@ def survives(service: Service, *, spare_bytes: int = SPARE_BYTES) -> Iterator[Se
 def accounted(service: Service) -> Iterator[Seen]:
     """The accounts alone: counted is logged is seen."""
     seen = Seen()
+    with suppress(AssertionError):  # a worker that was killed took its lines along
+        until(lambda: is_written(service), SETTLED_WITHIN_S, lambda: "the log is behind")
     counted, log = outcomes(service), RequestLines(service)
     dropped = service.metric("inferctl_log_dropped_total")
     yield seen
@@ -90,6 +92,13 @@ def accounted(service: Service) -> Iterator[Seen]:
     until(lambda: not differences(), SETTLED_WITHIN_S, differences)
 
 
+def is_written(service: Service) -> bool:
+    """Whether the log has every request that was counted: it is written a little later."""
+    lost = service.metric("inferctl_log_dropped_total")
+    logged, _ = RequestLines(service, 0).read()
+    return logged.total() + lost >= outcomes(service).total()
+
+
 def outcomes(service: Service) -> Counter[str]:
     """The requests that the service has counted, by outcome; probes and scrapes are none."""
     text = service.request("/metrics").body.decode()
@@ -102,11 +111,11 @@ def outcomes(service: Service) -> Counter[str]:
 
 
 class RequestLines:
-    """The lines that the request log gets from now on."""
+    """The lines that the request log gets from now on, or has from a place on."""
 
-    def __init__(self, service: Service) -> None:
+    def __init__(self, service: Service, begin: int | None = None) -> None:
         self._path = service.folder / "logs" / "requests.log"
-        self._begin = self._path.stat().st_size
+        self._begin = self._path.stat().st_size if begin is None else begin
 
     def read(self) -> tuple[Counter[str], Counter[int]]:
         """Their outcomes, and the statuses of the answers; the same outcome may have several."""

@@ -221,7 +221,7 @@ def test_nor_of_what_the_supervisor_says(guarded: Guarded) -> None:
     (folder / "1" / "manifest.json").write_text("{}")
     try:
         guarded.service.process.send_signal(1)  # SIGHUP
-        guarded.service.wait_for_line("not served")
+        guarded.service.wait_for_line("forged")
         asked = bearer(guarded.ops)
         answer = guarded.service.request("/v2/repository/index", b"", asked)
     finally:

@@ -197,7 +197,8 @@ async def test_what_is_refused_is_let_go_at_once(tmp_path: Path, door: Door) -> 
                 assert 400 <= (await way.post_json(content)).status < 500
             # A thread or a task of it may just be about to end.
             await until(
-                lambda: not any(isinstance(one, Run | ImageItem) for one in gc.get_objects())
+                # Their types: some of torch's objects, where other tests have it, warn when asked.
+                lambda: not any(issubclass(type(o), Run | ImageItem) for o in gc.get_objects())
             )
         finally:
             gc.enable()

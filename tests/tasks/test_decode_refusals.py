@@ -221,6 +221,7 @@ for line in sys.stdin:
     began = True
     with suppress(RequestError):
         decode_image(base64.b64decode(line), ImageInput(height=8, width=8), 10**6, "fast")
+began = False  # what measures coverage writes it down at the end
 print(*sorted(name for name in sys.modules if name.endswith("ImagePlugin")))
 """
 
