@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from ..export.conftest import load_tiny, published, store
+from ..export.conftest import load_tiny, published, store, untraced_exporter
 
-__all__ = ["load_tiny", "published", "store"]
+__all__ = ["load_tiny", "published", "store", "untraced_exporter"]

@@ -12,6 +12,7 @@ import pytest
 
 from inferctl.demo.scenes import LABELS
 from tests.e2e.service import Service
+from tests.unmeasured import without_coverage
 
 CHECKPOINTS = Path(str(files("inferctl.demo").joinpath("checkpoints")))
 
@@ -31,6 +32,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     exports = [
         subprocess.Popen(
             [sys.executable, "-m", "inferctl", "export", *arguments, "--output", str(folder)],
+            env=without_coverage(),
             stdout=subprocess.DEVNULL,
         )
         for arguments in (SHAPES_EXPORT, (str(CHECKPOINTS / "sentiment"),))

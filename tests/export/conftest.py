@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from dataclasses import replace
-from functools import cache
+from functools import cache, wraps
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -25,6 +27,26 @@ MakeRequest = Callable[..., ExportRequest]
 LoadTiny = Callable[[str], LoadedModel]
 Saved = Callable[[str], Path]
 Exported = Callable[[str], ExportResult]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def untraced_exporter() -> Iterator[None]:
+    """torch's exporter without coverage: of its hundreds of thousands of calls none is ours, and to
+    look at each takes a quarter of the time that all exports take."""
+    export = torch.onnx.export
+
+    @wraps(export)
+    def untraced(*arguments: Any, **options: Any) -> Any:
+        trace = sys.gettrace()
+        sys.settrace(None)
+        try:
+            return export(*arguments, **options)
+        finally:
+            sys.settrace(trace)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch.onnx, "export", untraced)
+        yield
 
 
 def settle(module: nn.Module) -> nn.Module:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
 import subprocess
 import sys
@@ -14,6 +13,7 @@ import pytest
 
 from inferctl.bundles.manifest import MANIFEST_FILE
 from inferctl.export import ExportRequest, ExportResult, export_bundle
+from tests.unmeasured import without_coverage
 
 from . import kinds, tinymodels
 from .conftest import MakeRequest, factory, requests
@@ -51,7 +51,7 @@ def elsewhere(store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     subprocess.run(
         [sys.executable, "-c", REPEAT, str(copied), "models"],
         cwd=folder,
-        env={**os.environ, "PYTHONHASHSEED": "4711", "PYTHONPATH": str(REPOSITORY)},
+        env={**without_coverage(), "PYTHONHASHSEED": "4711", "PYTHONPATH": str(REPOSITORY)},
         check=True,
     )
     return folder / "models"
