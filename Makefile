@@ -68,7 +68,7 @@ docs: $(INSTALLED)  ## write what is generated from the code
 test: check browser  ## everything: lint, types, tests with branch coverage
 	@echo "== tests, real services included; those of exports beside them, and told of at the end"
 	$(BIN)/coverage erase
-	@$(BIN)/coverage run -m pytest $(EXPORTS) >.exports.txt 2>&1 & exports=$$!; \
+	@env --default-signal=INT $(BIN)/coverage run -m pytest $(EXPORTS) >.exports.txt 2>&1 & exports=$$!; \
 	$(BIN)/coverage run -m pytest $(EXPORTS:%=--ignore=%); others=$$?; \
 	wait $$exports; failed=$$?; cat .exports.txt; exit $$((failed ? failed : others))
 	$(BIN)/coverage combine --quiet
