@@ -29,7 +29,7 @@ from inferctl.export.loaded import file_sha256, name_from
         ({"max_tokens": 9000}, "--max-tokens"),
         ({"atol": -1}, "--atol"),
         ({"rtol": float("inf")}, "--rtol"),
-        ({"precision": "bf16"}, "no graph whose Conv is in bfloat16.*use fp16"),
+        ({"precision": "bf16"}, "no MatMul, Gemm or Conv in bfloat16.*use fp16"),
         ({"precision": "int4"}, "--precision.*one of fp32, fp16, int8, auto"),
         ({"target": "tpu"}, "--target"),
         ({"calibration_data": Path()}, "fp32 needs no calibration.*--calibration-data"),
