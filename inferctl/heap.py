@@ -10,8 +10,8 @@ from pathlib import Path
 M_ARENA_MAX = -8
 STATM = Path("/proc/self/statm")
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
-# So much more than at its least a process may have before free pages are looked for.
-SPARE = 0.15
+# Free pages are looked for when a process has so much more than they left the last time, or less.
+SPARE = 0.1
 
 _libc = ctypes.CDLL(None)
 
@@ -36,19 +36,18 @@ def give_back() -> None:
 class LowWater:
     """Gives back what a peak took and nothing needs any more: the heaps of threads keep it.
 
-    Nobody need say that there was a peak: the process has grown.
+    Nobody need say that there was a peak: the process has grown. Nor that it is over: the process
+    has shrunk, but not to the least that it can.
     """
 
     def __init__(self) -> None:
-        self._least_bytes = 0
+        self._left_bytes = 0
 
     def look(self) -> None:
-        """Look, now and then: microseconds, and milliseconds after a peak."""
-        if own_bytes() > self._least_bytes * (1 + SPARE):
+        """Look, now and then: microseconds, and milliseconds after a change."""
+        if abs(own_bytes() - self._left_bytes) > SPARE * self._left_bytes:
             give_back()
-            self._least_bytes = own_bytes()
-        else:
-            self._least_bytes = min(self._least_bytes, own_bytes())
+            self._left_bytes = own_bytes()
 
 
 def own_bytes() -> int:

@@ -39,21 +39,30 @@ def process(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
 
 @pytest.mark.row(190)
-def test_after_a_peak_what_is_free_is_given_back_once(
+def test_what_is_free_is_given_back_once_in_a_peak_and_once_after_it(
     process: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     given_back: list[int] = []
 
     def give_back() -> None:
         given_back.append(heap.own_bytes() // heap.PAGE_BYTES)
-        process.write_text("0 1050 900")  # some of it is in use
+        process.write_text(f"0 {900 + in_use_pages} 900")
 
     monkeypatch.setattr(heap, "give_back", give_back)
     low_water = heap.LowWater()
-    for own_pages in (100, 110, 80, 90, 200, 160, 170):
+    in_use_pages = 100
+    for own_pages in (150, 110, 95, 105):
         process.write_text(f"0 {900 + own_pages} 900")
         low_water.look()
-    assert given_back == [100, 200]
+    assert given_back == [150]
+    in_use_pages = 300  # the peak is not over
+    process.write_text("0 1250 900")
+    low_water.look()
+    in_use_pages = 100
+    for own_pages in (200, 100, 109):
+        process.write_text(f"0 {900 + own_pages} 900")
+        low_water.look()
+    assert given_back == [150, 350, 200]
 
 
 def test_where_the_system_does_not_tell_nothing_is_given_back(
