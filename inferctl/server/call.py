@@ -23,6 +23,7 @@ from inferctl.refusals import (
     Unavailable,
     UnsupportedMedia,
 )
+from inferctl.server.traceparent import Trace, trace_of
 
 if TYPE_CHECKING:
     from inferctl.server.access import Key
@@ -79,7 +80,8 @@ _ids = RequestIds()
 class Call:
     """A request: what came in, and what the log and the metrics need to know of it.
 
-    `key` is the API key that it came with, where keys are asked for. `outcome` is the code of the
+    `key` is the API key that it came with, where keys are asked for, and `trace` the caller's
+    trace, if it names one. `outcome` is the code of the
     problem that was sent, if one was. `phases_ms` are the durations of
     the PHASES it came through. Once it was answered, at `ended_s` on the monotonic clock,
     `total_ms` is its own duration, and `timings` are all of these as they are written.
@@ -91,6 +93,7 @@ class Call:
     model = ""
     version = 0
     key: Key | None = None
+    trace: Trace | None = None
     outcome = InferctlError.code
     ended_s = 0.0
     total_ms = 0.0
@@ -108,6 +111,9 @@ class Call:
             self.request_id = given
         else:
             self.request_id = _ids.next()
+        traceparent = fields.get(b"traceparent")
+        if traceparent is not None:
+            self.trace = trace_of(traceparent)
 
     def part(self) -> Call:
         """A call for a part of it: the same request, with durations of its own."""
