@@ -63,6 +63,10 @@ METRICS: tuple[Metric, ...] = (
         "From the body to the row's tensors", buckets=LATENCY_BUCKETS_S,
     ),
     Metric(
+        "inferctl_postprocess_seconds", "histogram",
+        "From a request's outputs to what its answer says", buckets=LATENCY_BUCKETS_S,
+    ),
+    Metric(
         "inferctl_shed_total", "counter", "Predict requests refused with 429, by reason",
         label="reason", values=SHED_REASONS,
     ),

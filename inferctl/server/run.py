@@ -188,7 +188,9 @@ class Run(ABC):
         answer = form.postprocess(self._context, model.outputs(self._slots))
         model.queue_seconds.observe(queue_s)
         now_s = time.monotonic()
-        call.phases_ms += (queue_s * 1000, run_s * 1000, (now_s - begun_s) * 1000)
+        took_s = now_s - begun_s
+        model.postprocess_seconds.observe(took_s)
+        call.phases_ms += (queue_s * 1000, run_s * 1000, took_s * 1000)
         self._finish(form.reply(answer, call, run_s, now_s), now_s)
 
     # It ends without an answer.

@@ -55,6 +55,7 @@ class ServedModel:
         self.version = manifest.version
         self.queue_seconds = block.histogram("inferctl_queue_seconds", place)
         self.decode_seconds = block.histogram("inferctl_decode_seconds", place)
+        self.postprocess_seconds = block.histogram("inferctl_postprocess_seconds", place)
         self._failed_seconds = block.cell("inferctl_failed_seconds_total", place)
         self._latency_seconds = block.histogram("inference_latency_seconds", place)
         self._requests = {

@@ -27,7 +27,7 @@ class Duration(BaseModel):
 
 
 class InferenceStatistics(BaseModel):
-    """`compute_infer` counts batches and holds `compute_output`, the rest counts requests."""
+    """`compute_infer` counts batches, from gather to scatter; the rest counts requests."""
 
     success: Duration
     fail: Duration
@@ -90,7 +90,7 @@ def statistics_of(ledger: Ledger, model: ServedModel) -> ModelStatistics:
             queue=_duration(ledger, "inferctl_queue_seconds", place),
             compute_input=_duration(ledger, "inferctl_decode_seconds", place),
             compute_infer=run,
-            compute_output=NOTHING,
+            compute_output=_duration(ledger, "inferctl_postprocess_seconds", place),
             cache_hit=NOTHING,
             cache_miss=NOTHING,
         ),

@@ -151,6 +151,7 @@ async def test_the_exposition_matches_what_was_sent(tmp_path: Path) -> None:
     decoding_s = value(samples, "inferctl_decode_seconds_sum", model="shapes")
     assert 0 < decoding_s < value(samples, "inference_latency_seconds_sum", model="shapes")
     assert value(samples, "inferctl_queue_seconds_count", model="shapes") == 3
+    assert value(samples, "inferctl_postprocess_seconds_count", model="shapes") == 3
     assert value(samples, "inference_latency_seconds_count", model="animals") == 0
     assert value(samples, "inferctl_in_flight", model="shapes") == 0
     assert value(samples, "inferctl_engine_ready") == 1

@@ -147,9 +147,9 @@ async def test_statistics_are_the_ledgers(tmp_path: Path) -> None:
         counts = {name: part["count"] for name, part in found["inference_stats"].items()}
         assert counts == {
             "success": 2, "fail": 1, "queue": 2, "compute_input": 2, "compute_infer": 2,
-            "compute_output": 0, "cache_hit": 0, "cache_miss": 0,
+            "compute_output": 2, "cache_hit": 0, "cache_miss": 0,
         }  # fmt: skip
-        for name in ("success", "fail", "compute_input", "compute_infer"):
+        for name in ("success", "fail", "compute_input", "compute_infer", "compute_output"):
             assert found["inference_stats"][name]["ns"] > 0
         nothing = {"count": 0, "ns": 0}
         assert found["batch_stats"] == [
