@@ -16,10 +16,13 @@ from pydantic import TypeAdapter
 from pydantic.fields import FieldInfo
 
 from docs.reliability import reliability_page
-from inferctl.arena.ledger import METRICS
+from inferctl.arena.metrics import METRICS
+from inferctl.arena.places import EARLIER_LABEL
 from inferctl.keys import KeySettings
 from inferctl.section import Section
+from inferctl.server.metrics import SCRAPED
 from inferctl.settings import Settings
+from inferctl.supervisor.stock import KEPT_VERSIONS
 from inferctl.variables import ENV_DELIMITER, ENV_PREFIX
 from tests.export.matrix.cells import FAMILIES, KINDS, REFUSALS, Cell, is_usual, refusal_of
 
@@ -129,11 +132,12 @@ def _default(field: FieldInfo) -> object:
 def metrics_page() -> str:
     """docs/metrics.md."""
     rows = []
-    for metric in METRICS:
-        labels = ["model"] * metric.per_model + metric.label.split()
+    for metric in (*METRICS, *SCRAPED):
+        labels = ["model", "version"] * metric.per_model + metric.label.split()
         values = " ".join(str(value) for value in metric.buckets or metric.values).strip()
-        if len(labels) > 1 + metric.per_model:  # their products are many
-            labels, values = ["model", *labels], "routes are path templates, `predict`, `unmatched`"
+        if metric.name == "inferctl_requests_total":  # their products are many
+            labels = ["model", "version", *labels]
+            values = "routes are path templates, `predict`, `unmatched`"
         rows.append(
             f"| `{metric.name}` | {metric.kind} | {', '.join(labels)} | {metric.help} | {values} |"
         )
@@ -141,9 +145,12 @@ def metrics_page() -> str:
         "# Metrics\n\n"
         + GENERATED
         + "`GET /metrics` on any worker answers for all processes; counters go on when a process\n"
-        "is replaced, and when another version of a model takes over. Two more come from the\n"
-        "system, by `role` (supervisor, worker, engine): `inferctl_process_cpu_seconds_total` and\n"
-        "`inferctl_process_resident_memory_bytes`, where what processes share counts in each.\n\n"
+        "is replaced. They never go back.\n\n"
+        "`version` is a number. A version that is gone keeps its counters, and goes on with them\n"
+        f"when it comes back; of a model the last {KEPT_VERSIONS} do, and what those before them\n"
+        f'counted is added up in `version="{EARLIER_LABEL}"`: `sum without (version)` never goes\n'
+        "back. Gauges are of versions that are in memory. What processes share counts in the\n"
+        "resident memory of each.\n\n"
         "| name | kind | labels | meaning | buckets or label values |\n|---|---|---|---|---|\n"
         + "\n".join(rows)
         + "\n"

@@ -5,144 +5,24 @@ back when a worker or the engine is replaced. Counting costs one memory write; a
 a file per process costs microseconds per count and forgets or accumulates files on restarts.
 
 A version of a model has a place, whose number is the same in every process, and its series lie
-there. Another version of the model may run beside it in a place of its own; a place that is free
-again goes to the next version of the same model, whose counters go on in it. So the sum over a
-model's places never goes back. Places that were never taken cost no memory.
+there. Once it is gone they stay, and go on when it comes back. What many of a model have left is
+added up in a place that is of no version, see `add_up`. So the sum over a model's places never goes
+back. Places that were never taken cost no memory.
 """
 
 from __future__ import annotations
 
 import mmap
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TypeVar
 
 from inferctl.arena.cells import Cell, Histogram
-from inferctl.arena.metric import (
-    BATCH_BUCKETS,
-    CLOSE_REASONS,
-    DEATH_REASONS,
-    DROP_REASONS,
-    LATENCY_BUCKETS_S,
-    OUTCOMES,
-    SHED_REASONS,
-    Metric,
-)
-from inferctl.arena.routes import ROUTES
+from inferctl.arena.metric import Metric
+from inferctl.arena.metrics import METRICS, metric_of
+from inferctl.arena.places import EARLIER, PLACES, PLACES_BYTES, Place, Places
 from inferctl.keys import MAX_KEYS
 
-METRICS: tuple[Metric, ...] = (
-    Metric(
-        "inferctl_requests_total", "counter",
-        "Every HTTP request whose head was complete, once: by model, if it was for one that is "
-        "served, route and outcome",
-        per_model=False, label="route outcome",
-        values=tuple(f"{route} {outcome}" for route in ROUTES for outcome in OUTCOMES),
-    ),
-    Metric(
-        "inference_requests_total", "counter", "Predict requests answered, by outcome",
-        label="outcome", values=OUTCOMES,
-    ),
-    Metric(
-        "inference_latency_seconds", "histogram",
-        "From the request's headers to its answer", buckets=LATENCY_BUCKETS_S,
-    ),
-    Metric(
-        "inferctl_failed_seconds_total", "counter",
-        "Seconds of inference_latency_seconds of requests that failed",
-    ),
-    Metric("inference_batch_size", "histogram", "Rows run together", buckets=BATCH_BUCKETS),
-    Metric(
-        "inferctl_queue_seconds", "histogram",
-        "From a row's submission to its run", buckets=LATENCY_BUCKETS_S,
-    ),
-    Metric(
-        "inferctl_run_seconds", "histogram",
-        "Gather, run and scatter of a batch", buckets=LATENCY_BUCKETS_S,
-    ),
-    Metric(
-        "inferctl_decode_seconds", "histogram",
-        "From the body to the row's tensors", buckets=LATENCY_BUCKETS_S,
-    ),
-    Metric(
-        "inferctl_postprocess_seconds", "histogram",
-        "From a request's outputs to what its answer says", buckets=LATENCY_BUCKETS_S,
-    ),
-    Metric(
-        "inferctl_shed_total", "counter", "Predict requests refused with 429, by reason",
-        label="reason", values=SHED_REASONS,
-    ),
-    Metric(
-        "inferctl_dropped_total", "counter", "Rows dropped before running, by reason",
-        label="reason", values=DROP_REASONS,
-    ),
-    Metric("inferctl_rows_total", "counter", "Rows run"),
-    Metric("inferctl_bisects_total", "counter", "Batches that failed and were run in parts"),
-    Metric("inferctl_poisoned_rows_total", "counter", "Rows that failed alone"),
-    Metric("inferctl_tokens_total", "counter", "Tokens of the rows run; texts only"),
-    Metric(
-        "inferctl_padding_tokens_total", "counter",
-        "Tokens run besides them to make the rows of a batch alike",
-    ),
-    Metric("inferctl_queue_rows", "gauge", "Rows waiting in the engine"),
-    Metric("inferctl_in_flight", "gauge", "Slots in use"),
-    Metric(
-        "inferctl_max_batch_rows", "gauge", "Largest batch the engine forms", of_model="largest"
-    ),
-    Metric("inferctl_instances", "gauge", "Batches run side by side", of_model="largest"),
-    Metric(
-        "inferctl_batch_cap_rows", "gauge",
-        "Rows of a batch that the memory holds; 0 while none was too large", of_model="largest",
-    ),
-    Metric(
-        "inferctl_row_seconds", "gauge", "Seconds per row at which the queue drains",
-        of_model="largest",
-    ),
-    Metric(
-        "inferctl_engine_ready", "gauge", "1 when every model is loaded and warm", per_model=False
-    ),
-    Metric(
-        "inferctl_engine_on_cuda", "gauge", "1 when the engine's sessions run on CUDA",
-        per_model=False,
-    ),
-    Metric(
-        "inferctl_draining", "gauge", "Above 0 once the service ends, or one of its processes",
-        per_model=False,
-    ),
-    Metric(
-        "inferctl_restarts_total", "counter", "Processes started again after they died",
-        per_model=False, label="role", values=("engine", "worker"),
-    ),
-    Metric(
-        "inferctl_engine_restarts_total", "counter",
-        "Engines started again, by how the last one ended",
-        per_model=False, label="reason", values=DEATH_REASONS,
-    ),
-    Metric(
-        "inferctl_engine_timeouts_total", "counter",
-        "Runs that took longer than runtime.max_run_ms allows, and were told to end",
-        per_model=False,
-    ),
-    Metric(
-        "inferctl_reloads_total", "counter",
-        "Versions that were to be loaded into the running service, by what became of them",
-        per_model=False, label="outcome", values=("ok", "failed"),
-    ),
-    Metric("inferctl_connections", "gauge", "Connections that are open", per_model=False),
-    Metric(
-        "inferctl_connections_closed_total", "counter", "Connections that ended, by reason",
-        per_model=False, label="reason", values=CLOSE_REASONS,
-    ),
-    Metric(
-        "inferctl_loop_lag_seconds", "histogram",
-        "How late the workers' event loops were, ten times a second each",
-        per_model=False, buckets=LATENCY_BUCKETS_S,
-    ),
-    Metric(
-        "inferctl_loop_stalls_total", "counter",
-        "Times that a worker's event loop was blocked for 2 s; its stack is in the service's log",
-        per_model=False,
-    ),
-    Metric("inferctl_log_dropped_total", "counter", "Request log lines lost", per_model=False),
-)  # fmt: skip
+Read = TypeVar("Read")
 
 # Cells at the start of each block that are not metrics of their own.
 # An engine says when its watchdog looked last, since when a run is overdue or 0, and whether it
@@ -151,10 +31,6 @@ METRICS: tuple[Metric, ...] = (
 PID, CPU_BASE_S, LOOKED_S, OVERDUE_S, TRYING, BEAT_S = range(6)
 STATE_CELLS = 6
 CELL_BYTES = 8
-# Versions that may be in memory at a time, those included that are on their way in or out.
-PLACES = 256
-# As long as a name may be; one that is not full ends with zeros.
-NAME_BYTES = 64
 
 
 def _offsets(metrics: Iterable[Metric], start: int) -> tuple[dict[tuple[str, str], int], int]:
@@ -167,21 +43,21 @@ def _offsets(metrics: Iterable[Metric], start: int) -> tuple[dict[tuple[str, str
     return found, start
 
 
-_BY_NAME = {metric.name: metric for metric in METRICS}
 _IN_PROCESS, _PLACES_START = _offsets((m for m in METRICS if not m.per_model), STATE_CELLS)
 _IN_PLACE, _PLACE_CELLS = _offsets((m for m in METRICS if m.per_model), 0)
 _BLOCK_CELLS = _PLACES_START + PLACES * _PLACE_CELLS
 
 
-def metric_of(name: str) -> Metric:
-    """The metric of a name."""
-    return _BY_NAME[name]
+def cells_of(metric: Metric) -> range:
+    """The cells of a metric, in the order of its values, within `Block.at` or `Block.own`."""
+    start = (_IN_PLACE if metric.per_model else _IN_PROCESS)[metric.name, metric.values[0]]
+    return range(start, start + metric.width * len(metric.values))
 
 
 def ledger_bytes(processes: int) -> int:
     """Bytes of shared memory for the places' names, the blocks of `processes` processes, and what
     API keys have used in each."""
-    return PLACES * NAME_BYTES + (_BLOCK_CELLS + MAX_KEYS) * processes * CELL_BYTES
+    return PLACES_BYTES + (_BLOCK_CELLS + MAX_KEYS) * processes * CELL_BYTES
 
 
 class Block:
@@ -196,17 +72,12 @@ class Block:
 
     def histogram(self, name: str, place: int) -> Histogram:
         """A histogram series."""
-        return Histogram(self._cells, self._start(name, place, ""), _BY_NAME[name].buckets)
+        return Histogram(self._cells, self._start(name, place, ""), metric_of(name).buckets)
 
     def read(self, metric: Metric, place: int = 0, value: str = "") -> list[float]:
         """Every cell of a series."""
         start = self._start(metric.name, place, value)
         return list(self._cells[start : start + metric.width])
-
-    def read_all(self, metric: Metric, place: int = 0) -> list[float]:
-        """Every cell of a metric, in the order of its values."""
-        start = self._start(metric.name, place, metric.values[0])
-        return list(self._cells[start : start + metric.width * len(metric.values)])
 
     def _start(self, name: str, place: int, value: str) -> int:
         if (name, value) in _IN_PROCESS:
@@ -229,9 +100,25 @@ class Block:
 
     def clear(self, place: int) -> None:
         """Forget what was counted at a place that nobody uses."""
+        cells = self.at(place)
+        for cell in range(len(cells)):
+            cells[cell] = 0.0
+
+    def own(self) -> memoryview[float]:
+        """Every cell that is of no place."""
+        return self._cells[:_PLACES_START]
+
+    def at(self, place: int) -> memoryview[float]:
+        """Every cell of a place: of each metric of models, of each of its values."""
         start = _PLACES_START + place * _PLACE_CELLS
-        for cell in range(start, start + _PLACE_CELLS):
-            self._cells[cell] = 0.0
+        return self._cells[start : start + _PLACE_CELLS]
+
+    def add_up(self, at: int, others: Iterable[tuple[Block, int]]) -> None:
+        """Count at a place what these blocks did at these places, and forget what it had."""
+        columns = zip(*(block.at(place) for block, place in others), strict=True)
+        for cell, counted in enumerate(columns, _PLACES_START + at * _PLACE_CELLS):
+            self._cells[cell] = sum(counted)
+        self.reset_gauges_at(at)
 
     def state(self, cell: int) -> Cell:
         """The PID cell, or another one that is no metric."""
@@ -244,8 +131,9 @@ class Ledger:
     SUPERVISOR, ENGINE, FIRST_WORKER = 0, 1, 2
 
     def __init__(self, memory: mmap.mmap, workers: int) -> None:
-        self._names = memoryview(memory)[: PLACES * NAME_BYTES]
-        cells = memoryview(memory)[PLACES * NAME_BYTES :].cast("d")
+        view = memoryview(memory)
+        self._places = Places(view)
+        cells = view[PLACES_BYTES:].cast("d")
         self.blocks = [
             Block(cells[i * _BLOCK_CELLS : (i + 1) * _BLOCK_CELLS])
             for i in range(self.FIRST_WORKER + workers)
@@ -261,35 +149,51 @@ class Ledger:
         """The role of the process that writes a block."""
         return {cls.SUPERVISOR: "supervisor", cls.ENGINE: "engine"}.get(process, "worker")
 
-    def give_place(self, place: int, model: str) -> None:
-        """Let a model have a place from now on; what another one counted there is forgotten.
+    def give_place(self, place: int, model: str, version: int) -> None:
+        """Let a version have a place from now on; what another one counted there is forgotten.
 
-        For the supervisor alone, and while nobody uses the place.
+        For the supervisor alone, as all that changes places, and while nobody uses the place.
         """
-        if self.places().get(place) == model:
-            return
-        name = self._names[place * NAME_BYTES : (place + 1) * NAME_BYTES]
-        name[:] = bytes(NAME_BYTES)
-        for block in self.blocks:
-            block.clear(place)
-        name[:] = model.encode("ascii").ljust(NAME_BYTES, b"\0")
+        places = self.places()
+        before = places.pop(place, None)
+        if not before or (before.model, before.version) != (model, version):
+            if before:
+                self._places.write(places)
+            for block in self.blocks:
+                block.clear(place)
+        self._places.write(places | {place: Place(model, version)})
 
-    def places(self) -> dict[int, str]:
-        """The places that have a model, also those that are free since, and its name."""
-        names = bytes(self._names)
-        found = {}
-        for place in range(PLACES):
-            name = names[place * NAME_BYTES : (place + 1) * NAME_BYTES].rstrip(b"\0")
-            if name:
-                found[place] = name.decode("ascii")
-        return found
+    def leave_place(self, place: int) -> None:
+        """A version is no longer in memory; what it counted stays, and is its own."""
+        places = self.places()
+        self._places.write(places | {place: places[place]._replace(is_taken=False)})
+
+    def add_up(self, left: Sequence[int], at: int) -> None:
+        """What was counted at places that versions of one model have left is at another one, which
+        was nobody's, as what earlier ones counted; they are nobody's now."""
+        places = self.places()
+        model = places[left[0]].model
+        self.blocks[self.SUPERVISOR].add_up(
+            at, [(block, place) for block in self.blocks for place in left]
+        )
+        kept = {place: owner for place, owner in places.items() if place not in left}
+        self._places.write(kept | {at: Place(model, EARLIER, is_taken=False)})
+        for block in self.blocks:
+            for place in left:
+                block.clear(place)
+
+    def places(self) -> dict[int, Place]:
+        """The places that a version has, or has left."""
+        return self._places.read()
+
+    def of_one_moment(self, read: Callable[[Mapping[int, Place]], Read]) -> Read:
+        """What is read of the places and of what was counted there, none of it moved meanwhile."""
+        while True:
+            changes = self._places.changes
+            found = read(self.places())
+            if self._places.changes == changes:
+                return found
 
     def total(self, name: str, place: int = 0, value: str = "") -> float:
         """Sum of a counter or gauge over all processes."""
         return sum(block.cell(name, place, value).get() for block in self.blocks)
-
-    def histogram(self, name: str, place: int) -> list[float]:
-        """A histogram over all processes: its buckets, what is above them, and its sum."""
-        metric = _BY_NAME[name]
-        cells = (block.read(metric, place) for block in self.blocks)
-        return [sum(same) for same in zip(*cells, strict=True)]

@@ -158,19 +158,19 @@ class _Change:
         self._after = after if after and before is not None else {}
 
     def of(self, name: str, **labels: str) -> float | None:
-        """The growth of one series."""
-        key = (name, tuple(sorted(labels.items())))
-        if key not in self._after:
+        """The growth of the series that have these labels, of whatever versions, together."""
+        now = _having(self._after, name, labels)
+        if not now:
             return None
-        growth = self._after[key] - self._before.get(key, 0.0)
+        growth = sum(now) - sum(_having(self._before, name, labels))
         return growth if growth >= 0 else None
 
     def by_label(self, name: str, label: str, **labels: str) -> dict[str, float] | None:
         """The growth of each series of a name, by the value of one label; None without any."""
         found = {}
-        for series, pairs in self._after:
-            value = dict(pairs).get(label)
-            if series == name and value is not None:
+        values = [dict(pairs).get(label) for series, pairs in self._after if series == name]
+        for value in dict.fromkeys(values):
+            if value is not None:
                 growth = self.of(name, **labels, **{label: value})
                 if growth is not None:
                     found[value] = growth
@@ -181,6 +181,16 @@ class _Change:
         total = self.of(f"{histogram}_sum", model=model)
         count = self.of(f"{histogram}_count", model=model)
         return total / count if total is not None and count else None
+
+
+def _having(scrape: Scrape, name: str, labels: dict[str, str]) -> list[float]:
+    """The values of a name's series that have these labels."""
+    wanted = labels.items()
+    return [
+        value
+        for (series, pairs), value in scrape.items()
+        if series == name and wanted <= dict(pairs).items()
+    ]
 
 
 def _histogram(change: _Change, model: str) -> list[BatchBucket] | None:

@@ -2,145 +2,86 @@
 
 from __future__ import annotations
 
-import os
-from collections import defaultdict
-from collections.abc import Iterable, Iterator
-from itertools import accumulate
+from collections.abc import Sequence
 from pathlib import Path
 
-from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.core import (
-    CounterMetricFamily,
-    GaugeMetricFamily,
-    HistogramMetricFamily,
-    Metric,
-)
-from prometheus_client.registry import Collector
-
-from inferctl.arena.ledger import CPU_BASE_S, METRICS, PID, Ledger, metric_of
-from inferctl.arena.metric import Metric as LedgerMetric
+from inferctl.arena.ledger import Ledger
+from inferctl.arena.metric import Metric
+from inferctl.arena.metrics import METRICS, metric_of
 from inferctl.arena.routes import PREDICT
+from inferctl.server.processes import PROC, Processes
+from inferctl.server.sums import OfVersion, Sums, of_service, of_versions
+from inferctl.server.text import Text, labels_of
 
-CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
-
-TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
-PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+CPU = Metric(
+    "inferctl_process_cpu_seconds_total", "counter", "User and system CPU",
+    per_model=False, label="role",
+)  # fmt: skip
+MEMORY = Metric(
+    "inferctl_process_resident_memory_bytes", "gauge", "Resident memory",
+    per_model=False, label="role",
+)  # fmt: skip
+# What no ledger has.
+SCRAPED = (CPU, MEMORY)
 
 REQUESTS, OF_MODELS = metric_of("inferctl_requests_total"), metric_of("inference_requests_total")
 
-FAMILIES: dict[
-    str, type[CounterMetricFamily] | type[GaugeMetricFamily] | type[HistogramMetricFamily]
-] = {
-    "counter": CounterMetricFamily,
-    "gauge": GaugeMetricFamily,
-    "histogram": HistogramMetricFamily,
-}
-
-
-class LedgerCollector(Collector):
-    """Sums the blocks of all processes, and reads what the system knows of each."""
-
-    def __init__(self, ledger: Ledger, proc: Path = Path("/proc")) -> None:
-        self._ledger = ledger
-        self._proc = proc
-        # A process may die between its last reading and the supervisor's account of it.
-        self._cpu_seen_s: dict[str, float] = {}
-
-    def collect(self) -> Iterator[Metric]:
-        """One family per metric of the ledger, then the processes'."""
-        places: dict[str, list[int]] = defaultdict(list)
-        for place, model in self._ledger.places().items():
-            places[model].append(place)
-        for metric in METRICS:
-            if metric is REQUESTS:
-                yield self._requests(places)
-            else:
-                yield self._family(metric, places if metric.per_model else {"": [0]})
-        yield from self._processes()
-
-    def _family(self, metric: LedgerMetric, places: dict[str, list[int]]) -> Metric:
-        labels = ["model"] * metric.per_model + [metric.label] * bool(metric.label)
-        family = FAMILIES[metric.kind](metric.name, metric.help, labels=labels)
-        for model, own in places.items():
-            for value in metric.values:
-                cells = self._cells(metric, own, value)
-                values = [model] * metric.per_model + [value] * bool(metric.label)
-                if isinstance(family, HistogramMetricFamily):
-                    bounds = [*(f"{bound:g}" for bound in metric.buckets), "+Inf"]
-                    counts = accumulate(cells[:-1])
-                    family.add_metric(values, list(zip(bounds, counts, strict=True)), cells[-1])
-                else:
-                    family.add_metric(values, cells[0])
-        return family
-
-    def _requests(self, places: dict[str, list[int]]) -> Metric:
-        """What models count and what no model does; of so many series only those that count."""
-        family = CounterMetricFamily(
-            REQUESTS.name, REQUESTS.help, labels=["model", *REQUESTS.label.split()]
-        )
-        for model, own in places.items():
-            for outcome in OF_MODELS.values:
-                (count,) = self._cells(OF_MODELS, own, outcome)
-                if count:
-                    family.add_metric([model, PREDICT, outcome], count)
-        blocks = (block.read_all(REQUESTS) for block in self._ledger.blocks)
-        for value, counts in zip(REQUESTS.values, zip(*blocks, strict=True), strict=True):
-            if count := sum(counts):
-                family.add_metric(["", *value.split()], count)
-        return family
-
-    def _cells(self, metric: LedgerMetric, places: list[int], value: str) -> list[float]:
-        """A model's series: over all processes, and over all its places."""
-        blocks = self._ledger.blocks
-        of_places = [
-            [sum(cells) for cells in zip(*(b.read(metric, p, value) for b in blocks), strict=True)]
-            for p in places
-        ]
-        of_model = max if metric.of_model == "largest" else sum
-        return [of_model(cells) for cells in zip(*of_places, strict=True)]
-
-    def _processes(self) -> Iterable[Metric]:
-        cpu_s: dict[str, float] = defaultdict(float)
-        resident: dict[str, float] = defaultdict(float)
-        for number, block in enumerate(self._ledger.blocks):
-            role = self._ledger.role(number)
-            cpu_s[role] += block.state(CPU_BASE_S).get()
-            if stat := self._stat(int(block.state(PID).get())):
-                cpu_s[role] += stat[0]
-                resident[role] += stat[1]
-        cpu = CounterMetricFamily(
-            "inferctl_process_cpu_seconds_total", "User and system CPU", labels=["role"]
-        )
-        memory = GaugeMetricFamily(
-            "inferctl_process_resident_memory_bytes", "Resident memory", labels=["role"]
-        )
-        for role, seconds in cpu_s.items():
-            self._cpu_seen_s[role] = max(seconds, self._cpu_seen_s.get(role, 0.0))
-            cpu.add_metric([role], self._cpu_seen_s[role])
-            memory.add_metric([role], resident[role])
-        return (cpu, memory)
-
-    def _stat(self, pid: int) -> tuple[float, float] | None:
-        """CPU seconds and resident bytes of a live process; None where /proc does not tell."""
-        try:
-            text = (self._proc / str(pid) / "stat").read_text(encoding="ascii", errors="replace")
-        except OSError:
-            return None
-        # The command name is in parentheses and may hold spaces: fields count from behind it.
-        fields = text.rpartition(")")[2].split()
-        return (
-            (int(fields[11]) + int(fields[12])) / TICKS_PER_SECOND,
-            float(int(fields[21]) * PAGE_BYTES),
-        )
-
 
 class Exposition:
-    """Renders the ledger as Prometheus text."""
+    """Sums the blocks of all processes, and writes what they say."""
 
-    def __init__(self, ledger: Ledger) -> None:
-        self._registry = CollectorRegistry()
-        self._registry.register(LedgerCollector(ledger))
+    def __init__(self, ledger: Ledger, proc: Path = PROC) -> None:
+        self._ledger = ledger
+        self._processes = Processes(ledger, proc)
 
     def render(self) -> bytes:
-        """The text exposition of every series."""
-        return generate_latest(self._registry)
+        """Every series, as text."""
+        text = Text()
+        versions, service = of_versions(self._ledger), of_service(self._ledger)
+        for metric in METRICS:
+            text.begin(metric)
+            if metric is REQUESTS:
+                _write_requests(text, versions, service)
+            elif metric.per_model:
+                for one in versions:
+                    if metric.kind != "gauge" or one.is_taken:
+                        labels = labels_of(model=one.model, version=one.label)
+                        _write(text, metric, labels, one.sums)
+            else:
+                _write(text, metric, "", service)
+        self._write_processes(text)
+        return text.written()
+
+    def _write_processes(self, text: Text) -> None:
+        usage = self._processes.usage()
+        for metric, column in ((CPU, 0), (MEMORY, 1)):
+            text.begin(metric)
+            for role, used in usage.items():
+                text.add(metric.name, labels_of(role=role), used[column])
+
+
+def _write(text: Text, metric: Metric, labels: str, sums: Sums) -> None:
+    """The series of a metric, which has these labels besides its own."""
+    cells = sums.of(metric)
+    if metric.buckets:
+        text.add_histogram(metric, labels, cells)
+        return
+    for value, cell in zip(metric.values, cells, strict=True):
+        own = labels_of(**{metric.label: value}) if value else ""
+        text.add(metric.name, ",".join(filter(None, (labels, own))), cell)
+
+
+def _write_requests(text: Text, versions: Sequence[OfVersion], service: Sums) -> None:
+    """What models count and what no model does; of so many series only those that count."""
+    for one in versions:
+        for outcome, count in zip(OF_MODELS.values, one.sums.of(OF_MODELS), strict=True):
+            if count:
+                labels = labels_of(
+                    model=one.model, version=one.label, route=PREDICT, outcome=outcome
+                )
+                text.add(REQUESTS.name, labels, count)
+    for value, count in zip(REQUESTS.values, service.of(REQUESTS), strict=True):
+        if count:
+            route, outcome = value.split()
+            labels = labels_of(model="", version="", route=route, outcome=outcome)
+            text.add(REQUESTS.name, labels, count)

@@ -22,11 +22,12 @@ from inferctl.server.dialects.plain import problem_of
 from inferctl.server.docs import add_docs
 from inferctl.server.documentation import Documentation
 from inferctl.server.health import Health, Live, Ready, State
-from inferctl.server.metrics import CONTENT_TYPE, Exposition
+from inferctl.server.metrics import Exposition
 from inferctl.server.offer import ModelDescription
 from inferctl.server.openapi import PROBLEM
 from inferctl.server.page import add_page
 from inferctl.server.repository import Repository, repository_routes
+from inferctl.server.text import CONTENT_TYPE
 from inferctl.server.v1 import v1_routes
 from inferctl.server.v2 import v2_routes
 from inferctl.settings import ServerSettings

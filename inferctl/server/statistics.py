@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 
 from pydantic import BaseModel, Field
 
@@ -10,6 +11,7 @@ from inferctl.arena.ledger import Ledger
 from inferctl.arena.metric import BATCH_BUCKETS, OUTCOMES
 from inferctl.server.call import OK
 from inferctl.server.served import ServedModel
+from inferctl.server.sums import Sums, of_version
 
 # A bucket of the batch sizes holds one size alone while no size lies between it and the last.
 EXACT_SIZES = tuple(
@@ -72,25 +74,22 @@ NOTHING = Duration(count=0, ns=0)
 
 
 def statistics_of(ledger: Ledger, model: ServedModel) -> ModelStatistics:
-    """What all workers and the engine have counted at a version's place.
-
-    Versions of its model that had the place before are counted too: counters never go back.
-    """
-    place = model.place
-    sizes = ledger.histogram("inference_batch_size", place)
-    run = _duration(ledger, "inferctl_run_seconds", place)
+    """What all workers and the engine have counted for a version, also when it was there before."""
+    sums = of_version(ledger, model.name, model.version)
+    sizes = sums.histogram("inference_batch_size")
+    run = _duration(sums, "inferctl_run_seconds")
     return ModelStatistics(
         name=model.name,
         version=str(model.version),
         last_inference=_last_inference_ms(model),
-        inference_count=int(ledger.total("inferctl_rows_total", place)),
+        inference_count=int(sums.total("inferctl_rows_total")),
         execution_count=int(sum(sizes[:-1])),
         inference_stats=InferenceStatistics(
-            **_requests(ledger, place),
-            queue=_duration(ledger, "inferctl_queue_seconds", place),
-            compute_input=_duration(ledger, "inferctl_decode_seconds", place),
+            **_requests(sums),
+            queue=_duration(sums, "inferctl_queue_seconds"),
+            compute_input=_duration(sums, "inferctl_decode_seconds"),
             compute_infer=run,
-            compute_output=_duration(ledger, "inferctl_postprocess_seconds", place),
+            compute_output=_duration(sums, "inferctl_postprocess_seconds"),
             cache_hit=NOTHING,
             cache_miss=NOTHING,
         ),
@@ -98,10 +97,10 @@ def statistics_of(ledger: Ledger, model: ServedModel) -> ModelStatistics:
     )
 
 
-def _requests(ledger: Ledger, place: int) -> dict[str, Duration]:
-    counts = {value: ledger.total("inference_requests_total", place, value) for value in OUTCOMES}
-    all_s = ledger.histogram("inference_latency_seconds", place)[-1]
-    failed_s = ledger.total("inferctl_failed_seconds_total", place)
+def _requests(sums: Sums) -> dict[str, Duration]:
+    counts = {value: sums.total("inference_requests_total", value) for value in OUTCOMES}
+    all_s = sums.histogram("inference_latency_seconds")[-1]
+    failed_s = sums.total("inferctl_failed_seconds_total")
     good = int(counts.pop(OK))
     return {
         "success": Duration(count=good, ns=_ns(max(0.0, all_s - failed_s)) if good else 0),
@@ -109,12 +108,12 @@ def _requests(ledger: Ledger, place: int) -> dict[str, Duration]:
     }
 
 
-def _duration(ledger: Ledger, histogram: str, place: int) -> Duration:
-    *counts, seconds = ledger.histogram(histogram, place)
+def _duration(sums: Sums, histogram: str) -> Duration:
+    *counts, seconds = sums.histogram(histogram)
     return Duration(count=int(sum(counts)), ns=_ns(seconds))
 
 
-def _batches(counts: list[float], run: Duration) -> list[BatchStatistics]:
+def _batches(counts: Sequence[float], run: Duration) -> list[BatchStatistics]:
     """The run's sum belongs to one size when there was no other."""
     used = [bucket for bucket, count in enumerate(counts) if count]
     if len(used) != 1 or used[0] >= len(BATCH_BUCKETS):

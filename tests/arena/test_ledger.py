@@ -4,27 +4,23 @@ from __future__ import annotations
 
 import mmap
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 import pytest
 
-from inferctl.arena.ledger import (
+from inferctl.arena.ledger import CELL_BYTES, CPU_BASE_S, PID, Block, Ledger, ledger_bytes
+from inferctl.arena.metric import (
     BATCH_BUCKETS,
-    CELL_BYTES,
-    CPU_BASE_S,
     DROP_REASONS,
     LATENCY_BUCKETS_S,
-    METRICS,
     OUTCOMES,
-    PID,
-    PLACES,
-    Block,
-    Ledger,
     Metric,
-    ledger_bytes,
 )
+from inferctl.arena.metrics import METRICS, metric_of
+from inferctl.arena.places import PLACES, Place
 from inferctl.errors import InferctlError
 from inferctl.keys import MAX_KEYS
+from inferctl.refusals import RequestError
 
 SHAPES, WORDS = 0, 1
 MODELS = ("shapes", "words")
@@ -35,7 +31,7 @@ def new_ledger() -> Ledger:
     processes = Ledger.FIRST_WORKER + WORKERS
     ledger = Ledger(mmap.mmap(-1, ledger_bytes(processes)), WORKERS)
     for place, model in enumerate(MODELS):
-        ledger.give_place(place, model)
+        ledger.give_place(place, model, 1)
     return ledger
 
 
@@ -48,8 +44,7 @@ def series(places: Iterable[int] = (SHAPES, WORDS)) -> Iterator[tuple[Metric, in
 
 
 def cells_of(block: Block, name: str, place: int) -> list[float]:
-    (metric,) = (metric for metric in METRICS if metric.name == name)
-    return block.read(metric, place)
+    return block.read(metric_of(name), place)
 
 
 def write(block: Block, metric: Metric, place: int, label: str, value: float) -> None:
@@ -80,7 +75,7 @@ def test_series_of_processes_models_and_labels_never_share_a_cell() -> None:
         read += [block.state(PID).get(), block.state(CPU_BASE_S).get()]
         read += [block.read(*one)[-1] for one in series((SHAPES, WORDS, PLACES - 1))]
     assert read == written
-    assert list(ledger.places().values()) == list(MODELS), "nor with the places' names"
+    assert [owner.model for owner in ledger.places().values()] == [*MODELS], "nor with the places"
 
 
 def test_the_blocks_fill_their_memory_exactly() -> None:
@@ -183,19 +178,8 @@ def test_every_error_a_client_may_get_is_an_outcome() -> None:
     def codes(error: type[InferctlError]) -> set[str]:
         return {error.code}.union(*(codes(child) for child in error.__subclasses__()))
 
-    (request_error,) = (e for e in InferctlError.__subclasses__() if e.__name__ == "RequestError")
-    assert set(OUTCOMES) == codes(request_error) | {"ok", "internal_error"}
+    assert set(OUTCOMES) == codes(RequestError) | {"ok", "internal_error"}
     assert len(set(DROP_REASONS)) == len(DROP_REASONS)
-
-
-def test_a_histogram_is_summed_over_all_processes() -> None:
-    ledger = new_ledger()
-    for block, seconds in zip(ledger.blocks, (0.002, 0.2, 90), strict=False):
-        block.histogram("inferctl_run_seconds", SHAPES).observe(seconds)
-    *counts, total_s = ledger.histogram("inferctl_run_seconds", SHAPES)
-    assert sum(counts) == 3
-    assert counts[-1] == 1
-    assert total_s == pytest.approx(90.202)
 
 
 def test_a_place_that_is_given_to_another_model_starts_anew() -> None:
@@ -204,8 +188,8 @@ def test_a_place_that_is_given_to_another_model_starts_anew() -> None:
         for metric, place, label in series():
             write(block, metric, place, label, 5)
         block.state(PID).set(42)
-    ledger.give_place(SHAPES, "x" * 64)
-    assert ledger.places() == {SHAPES: "x" * 64, WORDS: "words"}
+    ledger.give_place(SHAPES, "x" * 64, 2**40)
+    assert ledger.places() == {SHAPES: Place("x" * 64, 2**40), WORDS: Place("words", 1)}
     for block in ledger.blocks:
         for metric, place, label in series():
             cleared = metric.per_model and place == SHAPES
@@ -213,8 +197,49 @@ def test_a_place_that_is_given_to_another_model_starts_anew() -> None:
         assert block.state(PID).get() == 42
 
 
-def test_a_place_that_is_given_to_its_own_model_again_counts_on() -> None:
+@pytest.mark.parametrize(("version", "counted"), [(1, 3), (2, 0)])
+def test_a_place_that_is_given_to_its_own_version_again_counts_on(
+    version: int, counted: int
+) -> None:
     ledger = new_ledger()
     ledger.blocks[2].cell("inferctl_rows_total", WORDS).add(3)
-    ledger.give_place(WORDS, "words")
-    assert ledger.total("inferctl_rows_total", WORDS) == 3
+    ledger.leave_place(WORDS)
+    assert ledger.places()[WORDS] == Place("words", 1, is_taken=False)
+    ledger.give_place(WORDS, "words", version)
+    assert ledger.places()[WORDS] == Place("words", version)
+    assert ledger.total("inferctl_rows_total", WORDS) == counted
+
+
+def test_what_versions_left_is_added_up_without_their_gauges() -> None:
+    ledger = new_ledger()
+    ledger.give_place(2, "words", 2)
+    for block in ledger.blocks:
+        for metric, place, label in series((SHAPES, WORDS, 2)):
+            write(block, metric, place, label, 5)
+    ledger.add_up([WORDS, 2], at=7)
+    assert ledger.places() == {SHAPES: Place("shapes", 1), 7: Place("words", 0, is_taken=False)}
+    assert ledger.places()[7].label == "earlier"
+    for metric, place, label in series((SHAPES, WORDS, 2, 7)):
+        last = sum(block.read(metric, place, label)[-1] for block in ledger.blocks)
+        if not metric.per_model or place == SHAPES:
+            assert last == 5 * len(ledger.blocks), metric.name
+        elif place == 7 and metric.kind != "gauge":
+            assert last == 2 * 5 * len(ledger.blocks), metric.name
+        else:
+            assert last == 0, metric.name
+
+
+def test_who_reads_while_places_change_reads_again() -> None:
+    ledger = new_ledger()
+    ledger.blocks[2].cell("inferctl_rows_total", WORDS).add(3)
+    looks = []
+
+    def read(places: Mapping[int, Place]) -> float:
+        looks.append(places)
+        if len(looks) == 1:
+            ledger.add_up([WORDS], at=7)
+        (place,) = (place for place, owner in places.items() if owner.model == "words")
+        return ledger.total("inferctl_rows_total", place)
+
+    assert ledger.of_one_moment(read) == 3
+    assert [*map(list, looks)] == [[SHAPES, WORDS], [SHAPES, 7]]

@@ -128,6 +128,21 @@ def test_a_series_that_came_to_life_began_at_zero() -> None:
     assert figures.requests_by_outcome == {"ok": 100, "overloaded": 7}
 
 
+def test_versions_of_a_model_are_one() -> None:
+    """Another one took over within the window, and an old one was added to the earlier ones."""
+    before, after = (
+        read_metrics(
+            "\n".join(
+                f'inference_requests_total{{model="m",version="{version}",outcome="ok"}} {count}'
+                for version, count in counts.items()
+            )
+            + "\n"
+        )
+        for counts in ({"1": 10, "2": 20}, {"earlier": 15, "2": 22, "3": 3})
+    )
+    assert server_figures(before, after, "m").requests_by_outcome == {"ok": 10}
+
+
 def test_a_counter_that_went_back_is_no_figure() -> None:
     """A server that was started again within the window."""
     figures = server_figures(read_metrics(AFTER), read_metrics(BEFORE), "m")

@@ -113,11 +113,17 @@ class Service:
         return self.request(path, json.dumps(body).encode(), {"Content-Type": "application/json"})
 
     def metric(self, series: str) -> float:
-        """The value of a series, written as in the exposition."""
-        text = self.request("/metrics").body.decode()
-        return float(
-            next(line.split()[-1] for line in text.splitlines() if line.startswith(series))
-        )
+        """The sum of the series, written as in the exposition, that have these labels and maybe
+        more: `version` is one, where it does not matter."""
+        name, _, labels = series.rstrip("}").partition("{")
+        wanted = labels.split(",") if labels else []
+        values = [
+            float(line.split()[-1])
+            for line in self.request("/metrics").body.decode().splitlines()
+            if re.split("[{ ]", line)[0] == name and all(label in line for label in wanted)
+        ]
+        assert values, series
+        return sum(values)
 
     def wait_for_metric(self, series: str, value: float) -> None:
         """Ask until a series has reached a value."""

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from queue import SimpleQueue
 from typing import cast
 
-from inferctl.arena.ledger import METRICS, Block, Ledger, ledger_bytes
+from inferctl.arena.ledger import Block, Ledger, ledger_bytes
 from inferctl.arena.memory import create_memory, map_memory
+from inferctl.arena.metrics import metric_of
 from inferctl.arena.slots import ModelArena
 from inferctl.arena.wire import Verdict
 from inferctl.engine.costs import CostCurve
@@ -141,8 +142,7 @@ class Bench:
 
     def cells(self, name: str) -> list[float]:
         """The cells of a histogram of the model."""
-        (metric,) = (metric for metric in METRICS if metric.name == name)
-        return self.block.read(metric, PLACE)
+        return self.block.read(metric_of(name), PLACE)
 
     def hold(self, slot: int) -> None:
         """Occupy a runner with a row, until `model.open` is set."""

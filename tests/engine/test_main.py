@@ -78,7 +78,7 @@ class Child:
         ledger_fd = create_memory("ledger", ledger_bytes(Ledger.FIRST_WORKER + WORKERS))
         self.ledger = Ledger(map_memory(ledger_fd), WORKERS)
         for place, manifest in enumerate(self.manifests):
-            self.ledger.give_place(place, manifest.name)
+            self.ledger.give_place(place, manifest.name, manifest.version)
         self.spec = EngineSpec(
             models=tuple(
                 _model_spec(place, manifest, folder / name, fd)

@@ -7,17 +7,13 @@ import os
 from pathlib import Path
 
 import pytest
-from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from inferctl.arena.ledger import CPU_BASE_S, METRICS, PID, Ledger
-from inferctl.server.metrics import (
-    CONTENT_TYPE,
-    PAGE_BYTES,
-    TICKS_PER_SECOND,
-    Exposition,
-    LedgerCollector,
-)
+from inferctl.arena.ledger import CPU_BASE_S, PID, Ledger
+from inferctl.arena.metrics import METRICS
+from inferctl.server.metrics import SCRAPED, Exposition
+from inferctl.server.processes import PAGE_BYTES, TICKS_PER_SECOND
+from inferctl.server.text import CONTENT_TYPE
 from inferctl.tasks.images import EXAMPLE_PNG_B64
 from tests.tasks.tinybundles import classifier, detector
 
@@ -38,7 +34,13 @@ def parsed(text: bytes) -> Samples:
 
 
 def value(samples: Samples, name: str, **labels: str) -> float:
-    return samples[name, tuple(sorted(labels.items()))]
+    """The sum of the series that have these labels, and maybe more."""
+    found = [
+        one for (sample, own), one in samples.items()
+        if sample == name and labels.items() <= dict(own).items()
+    ]  # fmt: skip
+    assert found, name
+    return sum(found)
 
 
 def test_the_blocks_of_all_processes_are_summed() -> None:
@@ -60,16 +62,16 @@ def test_a_histogram_counts_upwards_over_all_processes() -> None:
     samples = parsed(Exposition(ledger).render())
     counts = {
         bound: value(samples, "inference_batch_size_bucket", model="a", le=bound)
-        for bound in ("1", "2", "4", "128", "+Inf")
+        for bound in ("1.0", "2.0", "4.0", "512.0", "+Inf")
     }
-    assert counts == {"1": 1, "2": 3, "4": 4, "128": 4, "+Inf": 5}
+    assert counts == {"1.0": 1, "2.0": 3, "4.0": 4, "512.0": 4, "+Inf": 5}
     assert value(samples, "inference_batch_size_count", model="a") == 5
     assert value(samples, "inference_batch_size_sum", model="a") == 1007
 
 
 def test_every_metric_has_its_help_and_type() -> None:
     text = Exposition(make_ledger("a")).render().decode()
-    for metric in METRICS:
+    for metric in (*METRICS, *SCRAPED):
         assert f"# HELP {metric.name} {metric.help}\n" in text
         assert f"# TYPE {metric.name} {metric.kind}\n" in text
 
@@ -91,11 +93,10 @@ class System:
         self.ledger = make_ledger()
         self.worker = self.ledger.blocks[Ledger.FIRST_WORKER]
         self.worker.state(PID).set(42)
-        self._registry = CollectorRegistry()
-        self._registry.register(LedgerCollector(self.ledger, proc))
+        self._exposition = Exposition(self.ledger, proc)
 
     def read(self, name: str, role: str = "worker") -> float:
-        return value(parsed(generate_latest(self._registry)), name, role=role)
+        return value(parsed(self._exposition.render()), name, role=role)
 
 
 def test_the_system_s_account_of_a_process_is_read(tmp_path: Path) -> None:
@@ -158,15 +159,45 @@ async def test_the_exposition_matches_what_was_sent(tmp_path: Path) -> None:
     assert all(math.isfinite(number) for number in samples.values())
 
 
-def test_the_versions_of_a_model_are_summed_and_their_sizes_are_not() -> None:
-    """A place that is free again keeps what was counted there."""
-    ledger = make_ledger("a", "b", "a")
-    for place, count in enumerate((3, 5, 4)):
+def test_each_version_has_series_of_its_own(ledger_of_versions: Ledger) -> None:
+    samples = parsed(Exposition(ledger_of_versions).render())
+    ok = {
+        labels["version"]: count
+        for (name, pairs), count in samples.items()
+        if name == "inference_requests_total"
+        and (labels := dict(pairs))["outcome"] == "ok"
+        and labels["model"] == "a"
+    }
+    assert ok == {"1": 3, "2": 5}
+    assert value(samples, "inferctl_requests_total", model="a", version="2", route="predict") == 5
+
+
+def test_places_of_the_same_version_are_one(ledger_of_versions: Ledger) -> None:
+    """It is loaded anew with other settings, beside itself."""
+    ledger_of_versions.give_place(2, "a", 2)
+    ledger_of_versions.blocks[2].cell("inference_requests_total", 2, "ok").add(4)
+    ledger_of_versions.blocks[1].cell("inferctl_max_batch_rows", 2).set(4)
+    samples = parsed(Exposition(ledger_of_versions).render())
+    assert value(samples, "inference_requests_total", model="a", version="2", outcome="ok") == 9
+    assert value(samples, "inferctl_max_batch_rows", model="a", version="2") == 5
+
+
+def test_a_version_that_is_gone_keeps_its_counters_and_has_no_gauges(
+    ledger_of_versions: Ledger,
+) -> None:
+    ledger_of_versions.leave_place(0)
+    samples = parsed(Exposition(ledger_of_versions).render())
+    assert value(samples, "inference_requests_total", model="a", version="1", outcome="ok") == 3
+    versions = {dict(labels)["version"] for name, labels in samples if name.endswith("batch_rows")}
+    assert versions == {"2"}
+
+
+@pytest.fixture
+def ledger_of_versions() -> Ledger:
+    """Two versions of a model, which differ in what they counted."""
+    ledger = make_ledger("a")
+    ledger.give_place(1, "a", 2)
+    for place, count in enumerate((3, 5)):
         ledger.blocks[2].cell("inference_requests_total", place, "ok").add(count)
-        ledger.blocks[2].histogram("inference_batch_size", place).observe(count)
         ledger.blocks[1].cell("inferctl_max_batch_rows", place).set(count)
-    samples = parsed(Exposition(ledger).render())
-    assert value(samples, "inference_requests_total", model="a", outcome="ok") == 7
-    assert value(samples, "inference_batch_size_sum", model="a") == 7
-    assert value(samples, "inferctl_max_batch_rows", model="a") == 4
-    assert value(samples, "inferctl_max_batch_rows", model="b") == 5
+    return ledger

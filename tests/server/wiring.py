@@ -45,11 +45,12 @@ WORKER = Ledger.FIRST_WORKER
 SLOTS = 8
 
 
-def make_ledger(*names: str, workers: int = 1) -> Ledger:
-    """The n-th name has the n-th place."""
+def make_ledger(*versions: str | Manifest, workers: int = 1) -> Ledger:
+    """The n-th has the n-th place; of a mere name version 1."""
     ledger = Ledger(mmap.mmap(-1, ledger_bytes(Ledger.FIRST_WORKER + workers)), workers)
-    for place, name in enumerate(names):
-        ledger.give_place(place, name)
+    for place, one in enumerate(versions):
+        name, version = (one, 1) if isinstance(one, str) else (one.name, one.version)
+        ledger.give_place(place, name, version)
     return ledger
 
 
@@ -65,7 +66,7 @@ def make_models(
 
     The queue holds as many rows as it has slots.
     """
-    ledger = ledger or make_ledger(*(manifest.name for manifest in manifests))
+    ledger = ledger or make_ledger(*manifests)
     models = []
     for number, manifest in enumerate(manifests):
         own = settings.get(manifest.name) if isinstance(settings, dict) else settings
@@ -272,7 +273,7 @@ async def working(
 ) -> AsyncIterator[Worker]:
     """A worker whose engine is there and ready; `options` go to `make_models`."""
     server = server or ServerSettings()
-    ledger = make_ledger(*(manifest.name for manifest in manifests))
+    ledger = make_ledger(*manifests)
     if len(manifests) == 1:  # the supervisor marks the only model
         own = options.pop("settings", ModelSettings())
         options["settings"] = own.model_copy(update={"default": True})

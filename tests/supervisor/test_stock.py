@@ -13,7 +13,7 @@ from inferctl.bundles.repository import Bundle
 from inferctl.errors import StartError
 from inferctl.settings import LimitsSettings, ModelSettings
 from inferctl.supervisor import stock as module
-from inferctl.supervisor.stock import Stock
+from inferctl.supervisor.stock import KEPT_VERSIONS, Stock
 from tests.tasks.tinybundles import laid_down, numbers
 
 OWN = ModelSettings(limits=LimitsSettings(max_queue_rows=4))
@@ -34,25 +34,71 @@ def stock(ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> St
     return Stock(ledger, 1)
 
 
-def take(stock: Stock, name: str) -> int:
-    return stock.take(bundle(name), OWN).place
+def take(stock: Stock, name: str, version: int = 1) -> int:
+    return stock.take(bundle(name, version), OWN).place
+
+
+def rows_of(ledger: Ledger, model: str) -> dict[str, float]:
+    """What was counted of a model, by version."""
+    return {
+        owner.label: ledger.total("inferctl_rows_total", place)
+        for place, owner in ledger.places().items()
+        if owner.model == model
+    }
 
 
 def test_versions_in_memory_have_places_of_their_own(stock: Stock) -> None:
     assert len({take(stock, name) for name in ("a", "a", "b", "a")}) == 4
 
 
-def test_a_model_comes_back_to_its_own_places_first(stock: Stock) -> None:
-    a, b = take(stock, "a"), take(stock, "b")
-    stock.free(a)
-    stock.free(b)
-    assert (take(stock, "b"), take(stock, "a")) == (b, a)
+def test_a_version_comes_back_to_its_own_place(stock: Stock) -> None:
+    a, newer, b = take(stock, "a"), take(stock, "a", 2), take(stock, "b")
+    for place in (a, newer, b):
+        stock.free(place)
+    assert (take(stock, "b"), take(stock, "a", 2), take(stock, "a")) == (b, newer, a)
+
+
+def test_of_many_versions_the_last_keep_their_series_and_none_loses_a_count(
+    stock: Stock, ledger: Ledger
+) -> None:
+    kept = take(stock, "kept")
+    ledger.blocks[2].cell("inferctl_rows_total", kept).add(7)
+    counted, before = 0, 0.0
+    for version in range(1, 40):
+        place = take(stock, "a", version)
+        ledger.blocks[2].cell("inferctl_rows_total", place).add(version)
+        counted += version
+        stock.free(place)
+        found = rows_of(ledger, "a")
+        assert sum(found.values()) == counted
+        assert found.get("earlier", 0) >= before
+        before = found.get("earlier", 0)
+        own = range(max(1, version - KEPT_VERSIONS + 1), version + 1)
+        assert {name: rows for name, rows in found.items() if name != "earlier"} == {
+            str(one): one for one in own
+        }
+    again = take(stock, "a", 1)
+    assert ledger.total("inferctl_rows_total", again) == 0, "it is among the earlier ones"
+    assert rows_of(ledger, "kept") == {"1": 7}
+
+
+def test_when_places_run_out_versions_that_left_are_added_up(
+    stock: Stock, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "PLACES", 4)
+    places = [take(stock, "a", version) for version in (1, 2, 3)]
+    for place, rows in zip(places, (10, 20, 30), strict=True):
+        ledger.blocks[1].cell("inferctl_rows_total", place).add(rows)
+    for place in places[:2]:
+        stock.free(place)
+    take(stock, "b")
+    assert rows_of(ledger, "a") == {"earlier": 30, "3": 30}
 
 
 def test_places_of_models_that_are_gone_are_the_last_to_be_taken(
     stock: Stock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "PLACES", 3)
+    monkeypatch.setattr(module, "PLACES", 4)
     gone, kept = take(stock, "gone"), take(stock, "kept")
     stock.free(gone)
     assert take(stock, "new") not in (gone, kept)
@@ -62,7 +108,7 @@ def test_places_of_models_that_are_gone_are_the_last_to_be_taken(
 def test_the_counters_of_a_model_that_is_there_are_not_forgotten(
     stock: Stock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "PLACES", 2)
+    monkeypatch.setattr(module, "PLACES", 3)
     first, _ = take(stock, "a"), take(stock, "a")
     stock.free(first)
     with pytest.raises(StartError, match="more than 2 versions in memory"):
