@@ -41,8 +41,14 @@ def warn(server: ServerSettings) -> None:
 def what_may_change(started: Settings, settings: Settings) -> Settings:
     """What a running service takes over, models and API keys; the rest is as it was started with.
 
-    Raises SettingsError when it would be open to more than that says.
+    Raises SettingsError when it would be open to more than that says, or all keys are gone: a file
+    that somebody empties or is about to write is not to open what was closed, on loopback neither.
     """
+    if started.server.api_keys and not settings.server.api_keys:
+        raise SettingsError(
+            "server.api_keys names none any more, and those of before stay",
+            hint="leave one, or start the service anew without keys",
+        )
     keys = {"api_keys": settings.server.api_keys}
     server = started.server.model_copy(update=keys)
     if (settings.server, settings.logs) != (server, started.logs):

@@ -79,7 +79,18 @@ def test_a_running_service_takes_over_keys_and_models_alone() -> None:
 
 
 @pytest.mark.row(119)
-def test_a_reload_opens_nothing() -> None:
-    started = Settings(server=ServerSettings(host="0.0.0.0", api_keys=KEY))
-    with pytest.raises(SettingsError, match="without a key"):
-        what_may_change(started, Settings(server=ServerSettings(insecure=True)))
+@pytest.mark.parametrize("host", ["0.0.0.0", "127.0.0.1"])
+@pytest.mark.parametrize("asked", [{}, {"insecure": True}, {"admin": False}])
+def test_a_reload_opens_nothing(host: str, asked: dict[str, Any]) -> None:
+    started = Settings(server=ServerSettings(host=host, api_keys=KEY | ADMIN, admin=True))
+    with pytest.raises(SettingsError, match="names none any more"):
+        what_may_change(started, Settings(server=ServerSettings(**asked)))
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "127.0.0.1"])
+def test_a_reload_leaves_a_key_for_whoever_administers(host: str) -> None:
+    started = Settings(server=ServerSettings(host=host, api_keys=KEY | ADMIN, admin=True))
+    with pytest.raises(SettingsError, match="--scope admin"):
+        what_may_change(started, Settings(server=ServerSettings(api_keys=KEY)))
+    taken = what_may_change(started, Settings(server=ServerSettings(api_keys=ADMIN)))
+    assert taken.server.api_keys == ADMIN

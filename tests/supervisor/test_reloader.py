@@ -13,11 +13,13 @@ import pytest
 
 from inferctl.arena.ledger import Ledger, ledger_bytes
 from inferctl.errors import BundleError, SettingsError
+from inferctl.keys import KeySettings
 from inferctl.settings import Settings
 from inferctl.supervisor import reloader as module
 from inferctl.supervisor.reloader import Reloader
 from inferctl.supervisor.worker import Nursery
 from tests.e2e.multiples import NAME, Shelf, flipped, missing, other_inputs
+from tests.server.keyed import key_settings
 from tests.server.loop import look_once, until
 
 from .children import SILENT, FakeChild
@@ -46,6 +48,7 @@ class Kept:
         self.shelf = Shelf(folder)
         self.shelf.put(1)
         self.own: dict[str, Any] = {}
+        self.keys: dict[str, KeySettings] = {}
         self.ledger = Ledger(mmap.mmap(-1, ledger_bytes(4)), 2)
         self.nursery = FakeNursery()
         self.reloader = Reloader(
@@ -60,7 +63,14 @@ class Kept:
 
     def settings(self) -> Settings:
         tree = {"models_dir": str(self.shelf.models), "limits": {"max_queue_rows": 4}}
+        tree |= {"server": {"api_keys": self.keys}}
         return Settings.model_validate(tree | ({"models": {NAME: self.own}} if self.own else {}))
+
+    def key_names(self) -> list[list[str]]:
+        """What the ring has, and what each worker was told last of keys, if anything."""
+        told = [[m["keys"] for m in worker.told if m["do"] == "keys"] for worker in self.workers]
+        ring = [key.name for key in self.reloader.keyring.keys]
+        return [ring, *([key["name"] for key in keys[-1]] for keys in told if keys)]
 
     def served(self) -> list[int]:
         """The versions on the roster."""
@@ -298,6 +308,19 @@ async def test_an_empty_folder_or_wrong_settings_change_nothing(tmp_path: Path) 
         it.own = {"versions": [1]}
         assert "no bundle found" in (await it.reloader.reload())["what changed"]
         assert list(it.reloader.roster.problems) == ["what changed"]
+
+
+async def test_the_last_key_is_not_taken_by_a_reload(tmp_path: Path) -> None:
+    async with kept(tmp_path) as it:
+        it.keys = {"app": key_settings("app"), "ops": key_settings("ops")}
+        assert await it.reloader.reload() == {}
+        assert it.key_names() == [["app", "ops"]] * 3
+        it.keys = {}
+        assert "names none any more" in (await it.reloader.reload())["what changed"]
+        assert it.key_names() == [["app", "ops"]] * 3
+        it.keys = {"ops": key_settings("ops")}
+        assert await it.reloader.reload() == {}
+        assert it.key_names() == [["ops"]] * 3
 
 
 async def test_the_index_tells_of_every_version(tmp_path: Path) -> None:
