@@ -68,7 +68,7 @@ class Shed:
             reason: block.cell("inferctl_shed_total", place, reason) for reason in SHED_REASONS
         }
         self._last_turn_s = 0.0
-        self._untold: deque[Callable[[], None]] = deque()
+        self._untold: deque[Callable[[], bool]] = deque()
         self._may_tell = float(MOST_TOLD)
         self._told_s = 0.0
 
@@ -83,19 +83,21 @@ class Shed:
         after_s = max(turn_s - now_s, SHORTEST_RETRY_S) * random.uniform(1 - JITTER, 1 + JITTER)
         return Overloaded(WHY[reason], hint=HINT, reason=reason, retry_after_s=after_s)
 
-    def tell(self, hear: Callable[[], None]) -> None:
-        """Call `hear`, which answers a refused request, soon and in its turn."""
+    def tell(self, hear: Callable[[], bool]) -> None:
+        """Call `hear`, which answers a refused request, soon and in its turn.
+
+        It says whether it did: one that is over meanwhile, its client gone, takes nobody's turn.
+        """
         if not self._untold:
             asyncio.get_running_loop().call_later(TELL_EVERY_S, self._tell)
         self._untold.append(hear)
 
     def _tell(self) -> None:
         now_s = time.monotonic()
-        may_tell = self._may_tell + TOLD_PER_S * (now_s - self._told_s)
-        told = min(int(may_tell), MOST_TOLD, len(self._untold))
-        self._may_tell, self._told_s = min(may_tell, MOST_TOLD) - told, now_s
-        for _ in range(told):
-            self._untold.popleft()()
+        may_tell = min(self._may_tell + TOLD_PER_S * (now_s - self._told_s), MOST_TOLD)
+        while self._untold and may_tell >= 1:
+            may_tell -= self._untold.popleft()()
+        self._may_tell, self._told_s = may_tell, now_s
         if self._untold:
             asyncio.get_running_loop().call_later(TELL_EVERY_S, self._tell)
 

@@ -123,10 +123,13 @@ class Prediction(Run):
             self._held_bytes = size
 
     def _refuse(self, error: InferctlError) -> None:
-        """It will fail once its body is here, which nobody wants."""
+        """It will fail once its body is here, which nobody wants: what came of it takes no room."""
         # With the frames that it came through, which know this request, it would be a cycle, and
         # the collector's work under an overload.
         self.refusal = error.with_traceback(None)
+        self._parts.clear()
+        if self._held_bytes:
+            self._drop_body()
 
     def _receive(self, size: int) -> None:
         """There is room for its body; a request that is over passes it on."""
@@ -153,7 +156,6 @@ class Prediction(Run):
             self.model.admission.hold(size, time.monotonic())
         except Overloaded as error:
             self._refuse(error)
-            self._parts.clear()
         else:
             self._held_bytes += size
 
@@ -253,11 +255,13 @@ class Prediction(Run):
             else:
                 self.model.admission.shed.tell(self._hear)
 
-    def _hear(self) -> None:
-        """It is refused."""
-        if isinstance(self.refusal, Overloaded) and not self.over:
-            self.model.admission.shed.count(self.refusal)
-            Run.fail(self, self.refusal)
+    def _hear(self) -> bool:
+        """It is refused; whether it had not ended before."""
+        if self.over or not isinstance(self.refusal, Overloaded):
+            return False
+        self.model.admission.shed.count(self.refusal)
+        Run.fail(self, self.refusal)
+        return True
 
     def expire(self) -> None:
         """Its time is over."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 import time
 from dataclasses import dataclass
+from types import SimpleNamespace
 
 import pytest
 
@@ -17,12 +19,12 @@ from inferctl.server.admission import (
     OVERLOAD_S,
     SHORT_QUEUE_BATCHES,
     SHORT_QUEUE_SHARE,
+    TELL_EVERY_S,
     TOLD_PER_S,
 )
 from inferctl.settings import LimitsSettings, ModelSettings
 from tests.tasks.tinybundles import classifier
 
-from .loop import until
 from .wiring import SLOTS, WORKER, ServedModel, hold, make_ledger, make_models
 
 EVER = math.inf
@@ -255,24 +257,63 @@ def test_refused_clients_do_not_all_come_back_at_once() -> None:
 
 
 class Crowd:
-    """Who was refused, and has heard so."""
+    """Who was refused, and has heard so, by a clock that stands still."""
 
-    def __init__(self, model: ServedModel) -> None:
-        self.shed = model.admission.shed
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.shed = door_of().model.admission.shed
         self.told: list[int] = []
+        self.refused = 0
+        self.now_s = 1000.0
+        clock = SimpleNamespace(monotonic=lambda: self.now_s)
+        monkeypatch.setattr(admission, "time", clock)
 
     def refuse(self, count: int) -> None:
-        for number in range(count):
-            self.shed.tell(lambda number=number: self.told.append(number))  # type: ignore[misc]
+        for number in range(self.refused, self.refused + count):
+            self.shed.tell(lambda number=number: self._hear(number))  # type: ignore[misc]
+        self.refused += count
+
+    def leave(self, count: int) -> None:
+        """So many are refused who do not wait for it."""
+        for _ in range(count):
+            self.shed.tell(lambda: False)
+
+    def _hear(self, number: int) -> bool:
+        self.told.append(number)
+        return True
+
+    async def hears(self) -> int:
+        """How many have heard after some time in which the clock stands still."""
+        for _ in range(3):
+            asked: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            asyncio.get_running_loop().call_later(TELL_EVERY_S, asked.set_result, None)
+            await asked
+        return len(self.told)
 
 
 @pytest.mark.row(5)
-async def test_refusals_are_told_in_groups_in_their_order_and_at_a_rate() -> None:
-    crowd, begun_s = Crowd(door_of().model), time.monotonic()
+async def test_refusals_are_told_in_groups_in_their_order_and_at_a_rate(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    crowd = Crowd(monkeypatch)
     crowd.refuse(MOST_TOLD + 100)
     assert crowd.told == []
-    await until(lambda: crowd.told)
-    assert len(crowd.told) == MOST_TOLD, "this many were not told in quieter times"
-    await until(lambda: len(crowd.told) == MOST_TOLD + 100)
-    assert time.monotonic() - begun_s >= 99 / TOLD_PER_S
+    assert await crowd.hears() == MOST_TOLD, "this many were not told in quieter times"
+    crowd.now_s += 50.5 / TOLD_PER_S
+    assert await crowd.hears() == MOST_TOLD + 50
+    crowd.now_s += 3600
+    assert await crowd.hears() == MOST_TOLD + 100
     assert crowd.told == list(range(MOST_TOLD + 100))
+
+
+@pytest.mark.row(5)
+async def test_who_left_takes_no_turn_of_those_who_wait_to_be_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    crowd = Crowd(monkeypatch)
+    crowd.leave(10 * MOST_TOLD)
+    crowd.refuse(MOST_TOLD)
+    crowd.leave(10 * MOST_TOLD)
+    crowd.refuse(1)
+    assert await crowd.hears() == MOST_TOLD
+    crowd.now_s += 1.5 / TOLD_PER_S
+    assert await crowd.hears() == MOST_TOLD + 1

@@ -251,6 +251,34 @@ async def test_a_request_that_would_be_late_is_refused_until_it_would_not(
         assert Request(worker).complete().status == 0
 
 
+@pytest.mark.parametrize("is_chunked", [False, True])
+async def test_a_refused_request_holds_no_body_until_it_is_told(
+    tmp_path: Path, is_chunked: bool
+) -> None:
+    async with working(tmp_path, numbers(), slots=1, verdict=None) as worker:
+        admission = worker.models[0].admission
+        refused = Request(worker)
+        refused.prediction.begin(0 if is_chunked else len(refused.body))
+        refused.prediction.feed(refused.body)
+        assert admission.body_bytes == len(refused.body)
+        Request(worker).complete()
+        refused.prediction.complete()
+        assert (refused.status, admission.body_bytes) == (0, 0)
+        await until(lambda: refused.replies)
+        assert (refused.status, admission.body_bytes) == (429, 0)
+
+
+async def test_a_refused_request_whose_client_left_is_not_told(tmp_path: Path) -> None:
+    async with working(tmp_path, numbers(), slots=1, verdict=None) as worker:
+        Request(worker).complete()
+        gone, waiting = (Request(worker).complete() for _ in range(2))
+        gone.prediction.abandon()
+        assert gone.prediction._hear() is False
+        await until(lambda: waiting.replies)
+        assert (gone.status, waiting.status) == (499, 429)
+        assert worker.ledger.total("inferctl_shed_total", 0, "queue") == 1
+
+
 async def test_a_request_is_answered_once_whatever_comes_after(tmp_path: Path) -> None:
     async with working(tmp_path, numbers(), verdict=None) as worker:
         request = Request(worker).complete()
