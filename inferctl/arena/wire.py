@@ -33,6 +33,7 @@ class Verdict(IntEnum):
     TIMED_OUT = 5
     OUT_OF_MEMORY = 6
     CRASHED = 7
+    UNLOADED = 8
 
 
 Record = tuple[int, int, int]

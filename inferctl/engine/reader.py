@@ -176,9 +176,12 @@ class Reader:
             for runner in list(self._runners.values()):
                 runner.discard(link.worker)
             return
-        submitted = self._submitted
+        submitted, runners = self._submitted, self._runners
         for slot, place, _ in link.records.feed(data):
-            submitted[place].append(slot)
+            if place in runners:
+                submitted[place].append(slot)
+            else:  # a successor could not load what its predecessor had
+                self.deliver(place, link.worker, [slot], Verdict.UNLOADED)
 
     def _submit(self) -> None:
         for place, slots in self._submitted.items():

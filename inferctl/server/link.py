@@ -33,6 +33,7 @@ FAILURES: dict[int, tuple[type[RequestError], str]] = {
     Verdict.TIMED_OUT: (DeadlineExceeded, "the model took too long on this input"),
     Verdict.OUT_OF_MEMORY: (OutOfMemory, "this input needs more memory than there is"),
     Verdict.CRASHED: (EngineCrash, "the model crashed on this input"),
+    Verdict.UNLOADED: (Unavailable, "the engine has this version no more"),
 }
 
 

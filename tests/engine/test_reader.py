@@ -121,6 +121,15 @@ def test_submissions_reach_the_runner_of_their_model(engine: Engine) -> None:
         assert engine.hear() == (0, "submit", [8])
 
 
+def test_rows_of_a_model_that_is_not_loaded_are_told_so(engine: Engine) -> None:
+    engine.serve()
+    with engine.attach(0) as worker:
+        assert engine.evicted(0)
+        submit(worker, (7, 5), (8, 0), (9, 5))
+        assert engine.hear() == (0, "submit", [8])
+        assert answers(worker, 2) == [(7, 5, Verdict.UNLOADED), (9, 5, Verdict.UNLOADED)]
+
+
 def test_a_submission_cut_in_two_is_one_row(engine: Engine) -> None:
     engine.serve()
     with engine.attach(0) as worker:

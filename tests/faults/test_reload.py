@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import resource
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from tests.graphs import PIXELS, image_fields, image_graph, write_bundle
 pytestmark = pytest.mark.e2e
 
 ROW = {"inputs": [1, 2, 3, 4]}
+IN_FLIGHT = f'inferctl_in_flight{{model="{NAME}"}}'
 DEADLINE_MS = 500
 # The rounds of a loop that takes several times as long.
 ROUNDS = 1_500_000
@@ -185,3 +187,22 @@ def test_an_engine_is_replaced_though_the_folder_of_a_version_is_gone(
     shelf.put(2)
     assert load(service).status == 200
     assert answering(service) == 2
+
+
+def test_a_row_of_a_version_that_is_gone_with_its_engine_is_told_so_at_once(
+    serve: Serve, shelf: Shelf
+) -> None:
+    service = serve("--set", "server.request_timeout_ms=30000")
+    (engine,) = service.pids(ENGINE)
+    told: list[Answer] = []
+    path = f"/models/{NAME}/predict"
+    client = threading.Thread(target=lambda: told.append(service.post_json(path, ROW)))
+    os.kill(engine, signal.SIGSTOP)
+    client.start()
+    service.wait_for_metric(IN_FLIGHT, 1)
+    shelf.take(1)
+    os.kill(engine, signal.SIGKILL)
+    client.join()
+
+    assert (told[0].status, told[0].json["code"]) == (503, "unavailable")
+    assert service.metric(IN_FLIGHT) == 0

@@ -8,7 +8,14 @@ import random
 import pytest
 
 from inferctl.arena.wire import Verdict, encode_records
-from inferctl.refusals import DeadlineExceeded, EngineCrash, OutOfMemory, RequestError, RowFailed
+from inferctl.refusals import (
+    DeadlineExceeded,
+    EngineCrash,
+    OutOfMemory,
+    RequestError,
+    RowFailed,
+    Unavailable,
+)
 
 from .line import line, rows
 from .loop import look_once
@@ -34,6 +41,7 @@ async def test_a_row_that_is_done_is_told() -> None:
         (Verdict.TIMED_OUT, DeadlineExceeded),
         (Verdict.OUT_OF_MEMORY, OutOfMemory),
         (Verdict.CRASHED, EngineCrash),
+        (Verdict.UNLOADED, Unavailable),
     ],
 )
 async def test_other_verdicts_fail_the_request(verdict: Verdict, error: type[RequestError]) -> None:
