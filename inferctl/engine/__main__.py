@@ -85,7 +85,7 @@ class Engine:
         overdue.set(0.0)
         self._watchdog = Watchdog(self._block)
         # What this thread runs, which loads the models.
-        self._rehearsal = Stint(lambda rows: WARM_UP_LIMIT_S)
+        self._rehearsal = Stint(lambda rows, patience: WARM_UP_LIMIT_S)
         self._watchdog.watch(self._rehearsal)
         self._watchdog.start()
         self._cores = available_cores()

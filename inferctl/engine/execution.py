@@ -63,9 +63,9 @@ class Execution:
         """What a thread needs to run batches; one each."""
         return Stint(self._limit_s, self._is_wanted)
 
-    def _limit_s(self, rows: Sequence[Row]) -> float:
+    def _limit_s(self, rows: Sequence[Row], patience: float) -> float:
         with self._counting:
-            return self._sizing.limit_s(len(rows) * max(row.tokens for row in rows))
+            return self._sizing.limit_s(len(rows) * max(row.tokens for row in rows), patience)
 
     def _is_wanted(self, rows: Sequence[Row], now_s: float) -> bool:
         return any(row.deadline_s > now_s and not self._is_cancelled(row.slot) for row in rows)

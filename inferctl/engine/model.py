@@ -44,7 +44,7 @@ class Model:
         self.session = Session(self.graph, runtime, threads)
         self.wide: Wide | None = None
         self.warmed: list[int] = []
-        self.rehearsal = rehearsal or Stint(lambda rows: WARM_UP_LIMIT_S)
+        self.rehearsal = rehearsal or Stint(lambda rows, patience: WARM_UP_LIMIT_S)
         self.on_cuda = self.session.provider == CUDA
         # One thread's CPU time says what a run costs however busy the machine is.
         self.clock: Callable[[], float] = (

@@ -9,7 +9,7 @@ from inferctl.arena.ledger import Block
 from inferctl.engine.batcher import Batcher
 from inferctl.engine.costs import NEWS
 from inferctl.engine.warmup import Warm
-from inferctl.engine.watchdog import limit_s
+from inferctl.engine.watchdog import TIMES_AT_LEAST, limit_s
 from inferctl.settings import BatchingSettings
 
 # Runs between two looks at the curve: it moves slower than that.
@@ -58,11 +58,11 @@ class Sizing:
             self.batcher.max_batch_rows = min(self.batcher.max_batch_rows, warmed.fits)
             self._publish()
 
-    def limit_s(self, work: int) -> float:
-        """How long a run of so much work may take."""
-        if self._max_run_ms == "auto":
-            return limit_s(self._curve.seconds(work))
-        return self._max_run_ms / 1000
+    def limit_s(self, work: int, patience: float = 1.0) -> float:
+        """How long a run of so much work may take; with less patience, unless it needs longer."""
+        expected_s = self._curve.seconds(work)
+        usual_s = limit_s(expected_s) if self._max_run_ms == "auto" else self._max_run_ms / 1000
+        return max(patience * usual_s, min(usual_s, TIMES_AT_LEAST * expected_s))
 
     def expected_s(self, work: int) -> float:
         """What a run of so much work is expected to cost."""

@@ -41,8 +41,9 @@ def limit_s(expected_s: float) -> float:
 class Stint:
     """What one thread runs just now, where the watchdog sees it: nothing while `begun_s` is 0.
 
-    `limit_s` is asked how long a run of these rows may take, and `is_wanted` whether anybody waits
-    for one of them at a moment; both by the watchdog, and of runs alone that it sees twice.
+    `limit_s` is asked how long a run of these rows may take, given `patience`, and `is_wanted`
+    whether anybody waits for one of them at a moment; both by the watchdog, and of runs alone that
+    it sees twice.
     """
 
     __slots__ = (
@@ -51,7 +52,7 @@ class Stint:
 
     def __init__(
         self,
-        limit_s: Callable[[Rows], float],
+        limit_s: Callable[[Rows, float], float],
         is_wanted: Callable[[Rows, float], bool] = lambda rows, now_s: True,
     ) -> None:
         self.limit_s, self.is_wanted = limit_s, is_wanted
@@ -59,7 +60,7 @@ class Stint:
         self.begun_s = self._ended_s = 0.0
         self.is_overdue = False
         self.options = new_options()
-        # The share of the limit that its runs have.
+        # The share of the limit that its runs have, unless they need more.
         self.patience = 1.0
 
     def begin(self, rows: Rows, begun_s: float) -> None:
@@ -100,7 +101,7 @@ class Watched:
         rows = stint.rows
         if not begun_s or self.overdue_s or stint.begun_s != begun_s:
             return
-        if self._is_overdue(stint.patience * stint.limit_s(rows), cpu_s):
+        if self._is_overdue(stint.limit_s(rows, stint.patience), cpu_s):
             self.overdue_s = now_s
         elif self._is_told or stint.is_wanted(rows, now_s):
             return

@@ -148,7 +148,18 @@ def test_a_cap_is_raised_again_and_later_each_time_it_was_too_early(sizes: tuple
         assert sized.batcher.max_batch_rows == 8
 
 
+def by_hand(seconds: float, max_run_ms: int) -> Sizing:
+    """Of runs that take so long per row, and may take so long."""
+    return Sizing("pixels", 0, new_block(), warmed(8, seconds), BatchingSettings(), 1, max_run_ms)
+
+
 def test_a_run_may_take_as_long_as_is_set_or_as_follows_from_its_work() -> None:
     assert Sized(warmed(8, 0.1)).sizing.limit_s(8) == 8.0
-    sizing = Sizing("pixels", 0, new_block(), warmed(8, 0.1), BatchingSettings(), 1, 300)
-    assert sizing.limit_s(8) == 0.3
+    assert by_hand(0.1, 300).limit_s(8) == 0.3
+
+
+def test_a_row_alone_has_less_time_but_never_less_than_it_needs() -> None:
+    assert Sized(warmed(8, 0.1)).sizing.limit_s(1, patience=0.25) == 0.5
+    assert Sized(warmed(8, 3.0)).sizing.limit_s(1, patience=0.25) == 6.0
+    assert by_hand(0.1, 300).limit_s(1, patience=0.25) == 0.2
+    assert by_hand(0.2, 300).limit_s(1, patience=0.25) == 0.3, "and never more than is allowed"

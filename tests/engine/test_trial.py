@@ -54,7 +54,7 @@ class Scene:
         """The next engine's trial."""
         self.ran.clear()
         trial = Trial(self.block, was_overdue)
-        trial.hold(cast(Model, self), self.arena, Stint(lambda rows: 1.0))
+        trial.hold(cast(Model, self), self.arena, Stint(lambda rows, patience: 1.0))
         return trial
 
     def verdicts(self) -> dict[int, Verdict]:

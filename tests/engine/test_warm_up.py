@@ -211,7 +211,7 @@ def test_a_model_whose_first_run_does_not_end_is_not_served(tmp_path: Path) -> N
     """It would hold up all that are loaded after it."""
     manifest = write_bundle(tmp_path / "bundle", loop(), fields_of("loop"))
     block = Ledger(mmap.mmap(-1, ledger_bytes(2)), 0).blocks[Ledger.ENGINE]
-    watchdog, rehearsal = Watchdog(block), Stint(lambda rows: 0.1)
+    watchdog, rehearsal = Watchdog(block), Stint(lambda rows, patience: 0.1)
     watchdog.watch(rehearsal)
     watchdog.start()
     runtime = RuntimeSettings(device="cpu")

@@ -20,7 +20,7 @@ class Watching:
         self.block = Ledger(mmap.mmap(-1, ledger_bytes(2)), 0).blocks[Ledger.ENGINE]
         self.watchdog = Watchdog(self.block)
         self.wanted = True
-        self.stint = Stint(lambda rows: LIMIT_S, self._is_wanted)
+        self.stint = Stint(lambda rows, patience: patience * LIMIT_S, self._is_wanted)
         self.watchdog.watch(self.stint)
         self.now_s = self.watchdog._looked_s
         self.cpu_s = 0.0
