@@ -60,7 +60,8 @@ class Sizing:
 
     def limit_s(self, work: int, patience: float = 1.0) -> float:
         """How long a run of so much work may take; with less patience, unless it needs longer."""
-        expected_s = self._curve.seconds(work)
+        # Many busy models on few cores get less than one each, and none of them hangs.
+        expected_s = self._curve.seconds(work) * max(1.0, self._stretch)
         usual_s = limit_s(expected_s) if self._max_run_ms == "auto" else self._max_run_ms / 1000
         return max(patience * usual_s, min(usual_s, TIMES_AT_LEAST * expected_s))
 

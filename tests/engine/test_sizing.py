@@ -158,6 +158,16 @@ def test_a_run_may_take_as_long_as_is_set_or_as_follows_from_its_work() -> None:
     assert by_hand(0.1, 300).limit_s(8) == 0.3
 
 
+def test_a_run_whose_core_has_other_things_to_do_may_take_longer() -> None:
+    sized = Sized(warmed(8, 0.1))
+    for _ in range(5 * RECONSIDER_RUNS):
+        sized.sizing.observe(1, 1, 0.1, 2.0)
+    assert sized.sizing.limit_s(8) == pytest.approx(2 * 20 * 0.8, rel=0.01)
+    for _ in range(5 * RECONSIDER_RUNS):
+        sized.sizing.observe(1, 1, 0.1, 0.01)
+    assert sized.sizing.limit_s(8) == pytest.approx(8.0), "and no less than its CPU seconds"
+
+
 def test_a_row_alone_has_less_time_but_never_less_than_it_needs() -> None:
     assert Sized(warmed(8, 0.1)).sizing.limit_s(1, patience=0.25) == 0.5
     assert Sized(warmed(8, 3.0)).sizing.limit_s(1, patience=0.25) == 6.0
