@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from inferctl.progress import cpu_seconds, wants_cpu
+from inferctl.progress import LONGEST_LOOK_S, Allowance, cpu_seconds, wants_cpu
 
 
 @pytest.fixture
@@ -53,3 +53,24 @@ def test_the_thread_that_asks_need_not_count() -> None:
 def test_of_a_process_that_is_gone_nothing_is_known(tmp_path: Path) -> None:
     assert not wants_cpu(1, proc=tmp_path)
     assert cpu_seconds(1, proc=tmp_path) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("cpu_s", "wants", "is_over"), [(0.4, True, False), (0.6, True, True), (0.0, False, True)]
+)
+def test_who_wants_a_core_and_has_none_has_not_had_its_time(
+    cpu_s: float, wants: bool, is_over: bool
+) -> None:
+    allowance = Allowance()
+    allowance.begin(7.0, 7.0, 3.0)
+    looks = [
+        allowance.is_over(1.0, 7.0 + look / 16, 3.0 + cpu_s, lambda: wants) for look in range(1, 17)
+    ]
+    assert looks == [*[False] * 15, is_over]
+
+
+def test_what_passes_unseen_counts_little() -> None:
+    allowance = Allowance()
+    allowance.begin(0.0, 60.0, 0.0)
+    assert not allowance.is_over(2 * LONGEST_LOOK_S, 60.0, 60.0, lambda: False)
+    assert allowance.is_over(2 * LONGEST_LOOK_S, 120.0, 60.0, lambda: False)

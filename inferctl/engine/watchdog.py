@@ -15,17 +15,13 @@ from collections.abc import Callable, Sequence
 from inferctl.arena.ledger import LOOKED_S, OVERDUE_S, Block
 from inferctl.engine.batcher import Row
 from inferctl.engine.session import new_options
-from inferctl.progress import wants_cpu
+from inferctl.progress import Allowance, wants_cpu
 
 LOOK_S = 0.04
-# What passes between two looks counts up to this: whoever looked late was not running either.
-LONGEST_LOOK_S = 0.25
 
 SHORTEST_LIMIT_S, LONGEST_LIMIT_S = 2.0, 10.0
 # A run may take so many times as long as expected, and so many times in any case.
 TIMES_EXPECTED, TIMES_AT_LEAST = 10, 2
-# Whose CPU is less than this share of the time, and who wants more, is starved and does not hang.
-STARVED = 0.5
 # The first runs of a shape, on a GPU, are known to take tens of seconds.
 WARM_UP_LIMIT_S = 120.0
 
@@ -87,34 +83,27 @@ class Watched:
     def __init__(self, stint: Stint) -> None:
         self.stint = stint
         self.begun_s = self.overdue_s = 0.0
-        self._waited_s = self._cpu_s = 0.0
+        self._allowance = Allowance()
         self._is_told = False
 
-    def look(self, now_s: float, passed_s: float, cpu_s: float) -> None:
+    def look(self, now_s: float, cpu_s: float) -> None:
         """Tell a run to end that should. `cpu_s` is what the process used so far."""
         stint, begun_s = self.stint, self.stint.begun_s
         if begun_s != self.begun_s:
             self.begun_s, self.overdue_s, self._is_told = begun_s, 0.0, False
-            self._waited_s, self._cpu_s = min(passed_s, now_s - begun_s), cpu_s
+            self._allowance.begin(begun_s, now_s, cpu_s)
             return
-        self._waited_s += passed_s
         rows = stint.rows
         if not begun_s or self.overdue_s or stint.begun_s != begun_s:
             return
-        if self._is_overdue(stint.limit_s(rows, stint.patience), cpu_s):
+        limit_s = stint.limit_s(rows, stint.patience)
+        if self._allowance.is_over(limit_s, now_s, cpu_s, _others_want_cpu):
             self.overdue_s = now_s
         elif self._is_told or stint.is_wanted(rows, now_s):
             return
         if not self._is_told:
             self._is_told = True
             stint.end(begun_s, is_overdue=self.overdue_s > 0)
-
-    def _is_overdue(self, limit_s: float, cpu_s: float) -> bool:
-        """Whether it had the time, and CPU too, unless it does not want any."""
-        return self._waited_s >= limit_s and (
-            cpu_s - self._cpu_s >= STARVED * limit_s
-            or not wants_cpu(os.getpid(), threading.get_native_id())
-        )
 
 
 class Watchdog:
@@ -123,7 +112,6 @@ class Watchdog:
     def __init__(self, block: Block) -> None:
         self._watched: list[Watched] = []
         self._changing = threading.Lock()
-        self._looked_s = time.monotonic()
         self._says_looked, self._says_overdue = block.state(LOOKED_S), block.state(OVERDUE_S)
         self._timeouts = block.cell("inferctl_engine_timeouts_total")
 
@@ -148,18 +136,19 @@ class Watchdog:
 
     def look(self, now_s: float, cpu_s: float) -> None:
         """Look at all once. `cpu_s` is what this process used so far."""
-        passed_s = min(now_s - self._looked_s, LONGEST_LOOK_S)
-        self._looked_s = now_s
         with self._changing:
-            overdue = [
-                one for one in self._watched if self._is_overdue(one, now_s, passed_s, cpu_s)
-            ]
+            overdue = [one for one in self._watched if self._is_overdue(one, now_s, cpu_s)]
         self._says_overdue.set(min((one.overdue_s for one in overdue), default=0.0))
         self._says_looked.set(now_s)
 
-    def _is_overdue(self, one: Watched, now_s: float, passed_s: float, cpu_s: float) -> bool:
+    def _is_overdue(self, one: Watched, now_s: float, cpu_s: float) -> bool:
         was_overdue_s = one.overdue_s
-        one.look(now_s, passed_s, cpu_s)
+        one.look(now_s, cpu_s)
         if one.overdue_s and one.overdue_s != was_overdue_s:
             self._timeouts.add()
         return one.overdue_s > 0
+
+
+def _others_want_cpu() -> bool:
+    """Whether a thread of this process wants a core, besides the one that asks."""
+    return wants_cpu(os.getpid(), threading.get_native_id())

@@ -8,20 +8,16 @@ import time
 import structlog
 
 from inferctl.arena.ledger import LOOKED_S, OVERDUE_S, Block
-from inferctl.progress import cpu_seconds, wants_cpu
+from inferctl.progress import Allowance, cpu_seconds, wants_cpu
 from inferctl.supervisor.child import Child
 
 log = structlog.get_logger()
 
 LOOK_S = 0.05
-# What passes between two looks counts up to this: the engine may have been stopped with us.
-LONGEST_LOOK_S = 0.25
 # A run that was told to end has so long for it.
 GRACE_S = 0.25
 # An engine that serves looks at its runs many times a second: one that did not for so long hangs.
 STALL_S = 2.0
-# Whose CPU is less than this share of the time, and who wants more, is starved and does not hang.
-STARVED = 0.5
 
 
 class Watch:
@@ -31,8 +27,9 @@ class Watch:
         self._engine = engine
         self._overdue, self._looked = block.state(OVERDUE_S), block.state(LOOKED_S)
         self._is_ready = block.cell("inferctl_engine_ready")
-        self._last_look_s = time.monotonic()
-        self._seen_s = self._stalled_s = self._cpu_s = 0.0
+        # What the ledger said at the last look, and what the engine has had since that changed.
+        self._overdue_s = self._looked_s = 0.0
+        self._grace, self._stall = Allowance(), Allowance()
         self._killed_pid = -1
 
     @property
@@ -51,23 +48,29 @@ class Watch:
 
     def look(self, now_s: float) -> str:
         """Why it is to be killed; nothing if it is not."""
-        passed_s = min(now_s - self._last_look_s, LONGEST_LOOK_S)
-        self._last_look_s = now_s
-        overdue_s = self._overdue.get()
-        if overdue_s > self._engine.born_s and now_s - overdue_s >= GRACE_S:
+        cpu_s = cpu_seconds(self._engine.pid)
+        if self._is_overdue(now_s, cpu_s):
             return "a run took too long, and did not end when it was told to"
-        if self._is_stalled(passed_s):
+        if self._is_stalled(now_s, cpu_s):
             return "it stands still"
         return ""
 
-    def _is_stalled(self, passed_s: float) -> bool:
+    def _is_overdue(self, now_s: float, cpu_s: float) -> bool:
+        """Whether a run goes on that was told to end, though it could have ended."""
+        overdue_s = self._overdue.get()
+        if overdue_s != self._overdue_s:
+            self._overdue_s = overdue_s
+            self._grace.begin(overdue_s, now_s, cpu_s)
+        is_its_own = overdue_s > self._engine.born_s
+        return is_its_own and self._grace.is_over(GRACE_S, now_s, cpu_s, self._wants_cpu)
+
+    def _is_stalled(self, now_s: float, cpu_s: float) -> bool:
         """Whether an engine that serves did nothing for too long, though it could have."""
-        seen_s, pid = self._looked.get(), self._engine.pid
-        if seen_s != self._seen_s or not self._is_ready.get():
-            self._seen_s, self._stalled_s, self._cpu_s = seen_s, 0.0, cpu_seconds(pid)
-            return False
-        self._stalled_s += passed_s
-        limit_s = STALL_S + GRACE_S
-        return self._stalled_s >= limit_s and (
-            not wants_cpu(pid) or cpu_seconds(pid) - self._cpu_s >= STARVED * limit_s
-        )
+        looked_s = self._looked.get()
+        if looked_s != self._looked_s or not self._is_ready.get():
+            self._looked_s = looked_s
+            self._stall.begin(now_s, now_s, cpu_s)
+        return self._stall.is_over(STALL_S + GRACE_S, now_s, cpu_s, self._wants_cpu)
+
+    def _wants_cpu(self) -> bool:
+        return wants_cpu(self._engine.pid)

@@ -8,7 +8,8 @@ import pytest
 
 from inferctl.arena.ledger import LOOKED_S, OVERDUE_S, Ledger, ledger_bytes
 from inferctl.engine import watchdog as watchdog_module
-from inferctl.engine.watchdog import LONGEST_LOOK_S, LOOK_S, Rows, Stint, Watchdog, limit_s
+from inferctl.engine.watchdog import LOOK_S, Rows, Stint, Watchdog, limit_s
+from inferctl.progress import LONGEST_LOOK_S
 
 LIMIT_S = 2.0
 
@@ -22,7 +23,7 @@ class Watching:
         self.wanted = True
         self.stint = Stint(lambda rows, patience: patience * LIMIT_S, self._is_wanted)
         self.watchdog.watch(self.stint)
-        self.now_s = self.watchdog._looked_s
+        self.now_s = 100.0
         self.cpu_s = 0.0
         self.wants_cpu = True
         monkeypatch.setattr(watchdog_module, "wants_cpu", lambda pid, but: self.wants_cpu)

@@ -8,9 +8,10 @@ from typing import cast
 import pytest
 
 from inferctl.arena.ledger import LOOKED_S, OVERDUE_S, Ledger, ledger_bytes
+from inferctl.progress import LONGEST_LOOK_S
 from inferctl.supervisor import watch as watch_module
 from inferctl.supervisor.child import Child
-from inferctl.supervisor.watch import GRACE_S, LONGEST_LOOK_S, LOOK_S, STALL_S, Watch
+from inferctl.supervisor.watch import GRACE_S, LOOK_S, STALL_S, Watch
 
 BORN_S = 100.0
 
@@ -23,7 +24,7 @@ class Engine:
         self.block = Ledger(mmap.mmap(-1, ledger_bytes(2)), 0).blocks[Ledger.ENGINE]
         self.block.cell("inferctl_engine_ready").set(1)
         self.watch = Watch(cast(Child, self), self.block)
-        self.now_s = self.watch._last_look_s = BORN_S
+        self.now_s = BORN_S
         self.wants_cpu, self.cpu_s = True, 0.0
         monkeypatch.setattr(watch_module, "wants_cpu", lambda pid: self.wants_cpu)
         monkeypatch.setattr(watch_module, "cpu_seconds", lambda pid: self.cpu_s)
@@ -48,10 +49,31 @@ def engine(monkeypatch: pytest.MonkeyPatch) -> Engine:
 
 
 @pytest.mark.row(88)
-def test_a_run_that_does_not_end_when_told_to_has_a_moment_for_it(engine: Engine) -> None:
-    engine.says(OVERDUE_S, BORN_S + 1)
-    assert not engine.passes(1 + GRACE_S - LOOK_S)
-    assert "a run" in engine.passes(3 * LOOK_S)
+@pytest.mark.parametrize(("wants_cpu", "cpu"), [(True, 1.0), (False, 0.0)])
+def test_a_run_that_does_not_end_when_told_to_has_a_moment_for_it(
+    engine: Engine, wants_cpu: bool, cpu: float
+) -> None:
+    engine.wants_cpu = wants_cpu
+    assert not engine.passes(1)
+    engine.says(OVERDUE_S, engine.now_s)
+    assert not engine.passes(GRACE_S - LOOK_S, cpu=cpu)
+    assert "a run" in engine.passes(3 * LOOK_S, cpu=cpu)
+
+
+@pytest.mark.row(14)
+def test_a_run_that_gets_no_core_to_end_on_is_given_time(engine: Engine) -> None:
+    assert not engine.passes(1)
+    engine.says(OVERDUE_S, engine.now_s)
+    assert not engine.passes(1, cpu=0.05)
+    assert "a run" in engine.passes(GRACE_S, cpu=0.9)
+
+
+def test_a_run_that_was_stopped_with_all_others_has_its_moment_afterwards(engine: Engine) -> None:
+    engine.wants_cpu = False
+    assert not engine.passes(1)
+    engine.says(OVERDUE_S, engine.now_s)
+    assert not engine.passes(60, look_s=60)
+    assert "a run" in engine.passes(GRACE_S)
 
 
 def test_what_the_predecessor_said_is_nothing_to_the_successor(engine: Engine) -> None:
