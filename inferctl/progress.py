@@ -45,9 +45,9 @@ def wants_cpu(pid: int, but: int = 0, proc: Path = PROC) -> bool:
     """
     try:
         tasks = [task for task in (proc / f"{pid}/task").iterdir() if task.name != f"{but}"]
-        return any(_fields(task)[0] in WANTING for task in tasks)
-    except (OSError, IndexError):  # it ended meanwhile
+    except OSError:
         return False
+    return any(_state(task) in WANTING for task in tasks)
 
 
 def cpu_seconds(pid: int, proc: Path = PROC) -> float:
@@ -57,6 +57,14 @@ def cpu_seconds(pid: int, proc: Path = PROC) -> float:
     except (OSError, ValueError):
         return 0.0
     return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+
+
+def _state(task: Path) -> str:
+    """What a thread does; nothing if it has ended."""
+    try:
+        return _fields(task)[0]
+    except (OSError, IndexError):
+        return ""
 
 
 def _fields(task: Path) -> list[str]:

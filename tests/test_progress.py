@@ -50,6 +50,17 @@ def test_the_thread_that_asks_need_not_count() -> None:
     assert not wants_cpu(os.getpid(), but=threading.get_native_id())
 
 
+def test_threads_that_end_meanwhile_do_not_speak_for_the_others(tmp_path: Path) -> None:
+    tasks = tmp_path / "1" / "task"
+    for number in range(20):
+        (tasks / str(number)).mkdir(parents=True)
+    *_, last = tasks.iterdir()
+    (last / "stat").write_text("19 (a) name) R 1 1")
+    assert wants_cpu(1, proc=tmp_path)
+    (last / "stat").write_text("19 (a) name) S 1 1")
+    assert not wants_cpu(1, proc=tmp_path)
+
+
 def test_of_a_process_that_is_gone_nothing_is_known(tmp_path: Path) -> None:
     assert not wants_cpu(1, proc=tmp_path)
     assert cpu_seconds(1, proc=tmp_path) == 0.0
