@@ -39,6 +39,7 @@ class Closing(HttpToolsProtocol):
         super().connection_made(transport)
         if not self._connections.admit(self):
             self.leave("conn_cap")
+            transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The client is gone."""
@@ -96,17 +97,20 @@ class Closing(HttpToolsProtocol):
             self._watch_unsent()
 
     def _watch_unsent(self) -> None:
+        """Look in a while what it took; and whether it is gone, for TLS waits for its farewell."""
         self._unsent_bytes = self.transport.get_write_buffer_size()
-        if self._unsent_bytes:
+        if self._unsent_bytes or self.transport.is_closing():
             self._connections.unsent.begin(self, time.monotonic())
 
     def answer_is_stuck(self) -> None:
         """It took nothing for long, or little."""
-        if self.transport.get_write_buffer_size() < self._unsent_bytes:
+        left_bytes = self.transport.get_write_buffer_size()
+        if left_bytes < self._unsent_bytes:
             self._watch_unsent()
-        else:
+            return
+        if left_bytes:
             self._reason = "write_stall"
-            self.transport.abort()
+        self.transport.abort()
 
     def _write(self, reply: Reply, call: Call, end: bytes) -> None:
         """An answer; `end` is the last of its header lines."""

@@ -98,6 +98,8 @@ class Connections:
         for timeouts in waits:
             timeouts.end(connection, None)
         connection.leave("evicted")
+        if is_full:  # what is still on its way to it would keep its room
+            connection.transport.abort()
         return True
 
     def _turn_away(self) -> None:

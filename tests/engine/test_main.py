@@ -192,6 +192,15 @@ def test_a_bundle_that_does_not_load_is_told_and_exits_3(child: Child, tmp_path:
     assert child.ledger.total("inferctl_engine_ready") == 0
 
 
+def test_what_the_system_refuses_a_model_is_told_and_exits_3(child: Child) -> None:
+    first, second = child.spec.models
+    models = (first, second.model_copy(update={"arena_fd": 999}))
+    child.control.send(child.spec.model_copy(update={"models": models}).model_dump(mode="json"))
+    message = child.control.receive() or {}
+    assert (message["event"], message["error"]) == ("failed", "[Errno 9] Bad file descriptor")
+    assert child.end() == (3, "")
+
+
 def load(child: Child, folder: Path, place: int, **changes: Any) -> ModelArena:
     """Ask a running engine for another version of the images."""
     manifest = write_bundle(folder, image_graph(), image_fields(version=place, **changes))
@@ -244,6 +253,16 @@ def test_a_version_that_does_not_load_leaves_the_others_alone(child: Child, tmp_
         assert answers(worker, 1) == [(2, IMAGES, Verdict.DONE)]
         maps = Path(f"/proc/{child.process.pid}/maps").read_text()
         assert maps.count("memfd:inferctl-arena") == 2
+
+
+def test_a_bug_in_the_loader_takes_the_engine_with_it(child: Child, tmp_path: Path) -> None:
+    """Or nothing would ever be loaded or unloaded any more, and whoever asked would wait."""
+    child.control.send(child.spec.model_dump(mode="json"))
+    with child.attach(0):
+        assert child.control.receive() == READY
+        load(child, tmp_path / "new", 10**9)
+        code, errors = child.end()
+        assert (code, "IndexError" in errors) == (1, True)
 
 
 def test_a_supervisor_that_dies_before_it_spoke_ends_the_engine(child: Child) -> None:
