@@ -95,11 +95,14 @@ class Shed:
     def _tell(self) -> None:
         now_s = time.monotonic()
         may_tell = min(self._may_tell + TOLD_PER_S * (now_s - self._told_s), MOST_TOLD)
-        while self._untold and may_tell >= 1:
-            may_tell -= self._untold.popleft()()
-        self._may_tell, self._told_s = may_tell, now_s
-        if self._untold:
-            asyncio.get_running_loop().call_later(TELL_EVERY_S, self._tell)
+        self._told_s = now_s
+        try:
+            while self._untold and may_tell >= 1:
+                may_tell -= self._untold.popleft()()
+        finally:  # a bug in one must not keep all others for ever
+            self._may_tell = may_tell
+            if self._untold:
+                asyncio.get_running_loop().call_later(TELL_EVERY_S, self._tell)
 
 
 class Admission:

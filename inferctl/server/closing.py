@@ -50,6 +50,7 @@ class Closing(HttpToolsProtocol):
     def leave(self, reason: str) -> None:
         """Close it without a word."""
         if not self.transport.is_closing():
+            self._turn_deaf()
             self._reason = self._reason or reason
             self.transport.close()
             self._watch_unsent()

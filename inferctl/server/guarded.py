@@ -67,7 +67,7 @@ class Guarded(Closing):
             rest = data
             while rest:
                 rest = self._feed(rest)
-            if not self._is_between_requests:
+            if not (self._is_between_requests or self._is_deaf):
                 self._message.feed(len(data), is_head=self._is_in_head)
                 self._begin_waiting()
         except InferctlError as error:
@@ -106,7 +106,12 @@ class Guarded(Closing):
         self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
 
     def on_message_begin(self) -> None:
-        """A request begins; its scope is built when ASGI needs one."""
+        """A request begins; its scope is built when ASGI needs one.
+
+        Raises RequestError when one before it, in the same packet, had the last answer.
+        """
+        if self._is_deaf:
+            raise RequestError("nothing is heard after the last answer")
         if self._is_new:
             self._say_something()
         self._is_between_requests = False
@@ -187,6 +192,8 @@ class Guarded(Closing):
 
     def _fault(self, error: InferctlError, reason: str) -> None:
         """What it sent cannot be followed, or did not come: nothing after it can be answered."""
+        if self._is_deaf:
+            return
         self._reason = self._reason or reason
         is_in_body = not self._is_in_head and not (
             self._is_between_requests and self._reception is None

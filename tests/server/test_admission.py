@@ -7,6 +7,7 @@ import math
 import time
 from dataclasses import dataclass
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -317,3 +318,12 @@ async def test_who_left_takes_no_turn_of_those_who_wait_to_be_told(
     assert await crowd.hears() == MOST_TOLD
     crowd.now_s += 1.5 / TOLD_PER_S
     assert await crowd.hears() == MOST_TOLD + 1
+
+
+async def test_a_bug_in_one_who_is_told_keeps_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    crowd, strays = Crowd(monkeypatch), list[dict[str, Any]]()
+    asyncio.get_running_loop().set_exception_handler(lambda _, stray: strays.append(stray))
+    crowd.shed.tell(lambda: bool(1 // 0))
+    crowd.refuse(1)
+    assert await crowd.hears() == 1
+    assert [type(stray["exception"]) for stray in strays] == [ZeroDivisionError]

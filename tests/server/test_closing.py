@@ -15,7 +15,7 @@ from inferctl.tasks.base import JSON
 from tests.tasks.tinybundles import numbers
 
 from .loop import look_once, until
-from .wire import Client, Service, head, packet, serving
+from .wire import LAST_CHUNK, Client, Service, head, packet, serving
 from .wiring import working
 
 ROW = orjson.dumps({"inputs": [0, 0, 0, 0]})
@@ -141,6 +141,26 @@ async def test_who_sends_on_after_its_last_answer_sees_it(tmp_path: Path, path: 
             await client.send(b"and on")
             await client.leave()
         assert await ended(service) == {"answered": 2}
+
+
+UNWANTED = head("/predict", {"Host": "elsewhere.org", "Transfer-Encoding": "chunked"}) + LAST_CHUNK
+
+
+@pytest.mark.parametrize("path", ["/predict", "/predic%74"])
+@pytest.mark.parametrize("is_ending", [False, True])
+async def test_what_comes_in_one_packet_with_its_last_request_is_none(
+    tmp_path: Path, path: str, is_ending: bool
+) -> None:
+    """It is heard for a while; a service that ends closes it at once."""
+    async with working(tmp_path, numbers()) as worker, serving(worker) as service:
+        if is_ending:
+            worker.predict.end()
+        last, status = (packet(body=b"{}", headers=HEADERS), 422) if is_ending else (UNWANTED, 421)
+        client = await service.connect()
+        assert await client.is_refused(last + packet(path, ROW, headers=HEADERS), status)
+        assert await ended(service, client) == {"answered": 1}
+        assert worker.engine.submitted.empty()
+    assert [entry["status"] for entry in worker.logged()] == [status]
 
 
 @pytest.mark.parametrize(
