@@ -14,7 +14,7 @@ from inferctl.tasks.base import JSON
 from tests.tasks.tinybundles import numbers
 
 from .loop import look_once, until
-from .wire import LAST_CHUNK, Client, Service, chunks, head, packet, serving
+from .wire import LAST_CHUNK, Service, chunks, head, packet, serving
 from .wiring import working
 
 ROW = orjson.dumps({"inputs": [0, 0, 0, 0]})
@@ -24,13 +24,6 @@ ASKING = packet(body=ROW, headers=HEADERS)
 HEAD = b"GET /livez HTTP/1.1\r\nHost: here\r\n"
 # The second one is written so that it goes over ASGI.
 PATHS = ("/predict", "/predic%74")
-
-
-async def in_pieces(client: Client, data: bytes, size: int) -> None:
-    """Each piece is received before the next one is sent."""
-    for at in range(0, len(data), size):
-        await client.send(data[at : at + size])
-        await look_once()
 
 
 def with_headers(*headers: bytes) -> bytes:
@@ -75,7 +68,7 @@ LINES = {
 async def assert_answered(service: Service, data: bytes, status: int, size: int) -> None:
     client = await service.connect()
     if status == 200:
-        await in_pieces(client, data, size)
+        await client.send_in_pieces(data, size)
         assert (await client.answer()).status == 200
         assert (await client.ask(ASKING)).status == 200
     else:
@@ -115,7 +108,7 @@ async def test_a_head_that_never_ends_ends_at_the_limit(
         await until(lambda: service.server.server_state.connections)
         connection = service.only_connection
         while not connection._is_deaf:
-            await in_pieces(client, rest * 600, 600)
+            await client.send_in_pieces(rest * 600, 600)
             assert connection._message.fed_bytes < 48 * KIB
         assert (await client.answer()).status == 431
 

@@ -72,9 +72,7 @@ async def test_a_large_body_may_come_in_pieces(tmp_path: Path, piece: int) -> No
     async with working(tmp_path, numbers(), fill=echo) as worker, serving(worker) as service:
         client = await service.connect()
         for _ in range(3):
-            for at in range(0, len(data), piece):
-                await client.send(data[at : at + piece])
-                await look_once()
+            await client.send_in_pieces(data, piece)
             assert told(await client.answer()) == 5
 
 

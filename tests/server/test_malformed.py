@@ -12,7 +12,6 @@ from inferctl.server.metrics import Exposition
 from inferctl.tasks.base import JSON
 from tests.tasks.tinybundles import numbers
 
-from .loop import look_once
 from .wire import LAST_CHUNK, chunks, head, packet, serving
 from .wiring import working
 
@@ -74,9 +73,7 @@ async def test_what_is_malformed_is_refused(tmp_path: Path, data: bytes, size: i
         client = await service.connect()
         if b"GET /livez\r\n" not in data:  # it is spoken by no client that asked before
             assert (await client.ask(ASKING)).status == 200
-        for at in range(0, len(data) - size, size):
-            await client.send(data[at : at + size])
-            await look_once()
+        await client.send_in_pieces(data[:-size], size)
         assert await client.is_refused(data[-size:], 400)
         await client.leave()
         await service.connections_are_gone()
@@ -144,9 +141,7 @@ async def test_another_protocol_is_not_gone_over_to(
         for _ in range(2):
             for request, status in zip(requests, statuses, strict=True):
                 data = request.replace(b"Host: here\r\n", b"Host: here\r\n" + upgrade, 1)
-                for at in range(0, len(data), size):
-                    await client.send(data[at : at + size])
-                    await look_once()
+                await client.send_in_pieces(data, size)
                 answer = await client.answer()
                 assert (answer.status, "upgrade" in answer.headers) == (status, False)
                 assert (await client.ask(ASKING)).status == 200

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +15,7 @@ from tests.tasks.pictures import encoded, plain
 from tests.tasks.tinybundles import detector, numbers
 
 from .asgi import Answer
-from .loop import look_once
-from .wire import LAST_CHUNK, Client, chunks, head, packet, serving
+from .wire import LAST_CHUNK, chunks, head, packet, serving
 from .wiring import ServedModel, outputs_of, working
 
 AS_JSON = {"Content-Type": JSON}
@@ -43,20 +41,13 @@ def told(answer: Answer) -> Any:
     return answer.json["outputs"]["logits"][0] if "outputs" in answer.json else "live"
 
 
-async def feed(client: Client, pieces: Iterable[bytes]) -> None:
-    """Each piece is received before the next one is sent."""
-    for piece in pieces:
-        await client.send(piece)
-        await look_once()
-
-
 @pytest.mark.parametrize("size", [1, 2, 7, 50, 1000])
 async def test_a_request_may_come_in_pieces(tmp_path: Path, size: int) -> None:
     data = asking(5)
     async with working(tmp_path, numbers(), fill=echo) as worker, serving(worker) as service:
         client = await service.connect()
         for _ in range(3):
-            await feed(client, (data[at : at + size] for at in range(0, len(data), size)))
+            await client.send_in_pieces(data, size)
             assert told(await client.answer()) == 5
 
 
@@ -67,7 +58,7 @@ async def test_a_body_may_be_chunked(tmp_path: Path, together: bool) -> None:
     async with working(tmp_path, numbers(), fill=echo) as worker, serving(worker) as service:
         client = await service.connect()
         for _ in range(3):
-            await feed(client, [b"".join(pieces)] if together else pieces)
+            await client.feed([b"".join(pieces)] if together else pieces)
             assert told(await client.answer()) == 5
 
 

@@ -11,8 +11,8 @@ from inferctl.settings import ServerSettings
 from inferctl.tasks.base import JSON
 from tests.tasks.tinybundles import numbers
 
-from .loop import look_once, until
-from .wire import LAST_CHUNK, Client, chunks, head, packet, serving
+from .loop import until
+from .wire import LAST_CHUNK, chunks, head, packet, serving
 from .wiring import few_slots, working
 
 ROW = orjson.dumps({"inputs": [0, 0, 0, 0]})
@@ -22,13 +22,6 @@ ASKING = packet(body=ROW, headers=HEADERS)
 HEAD = b"GET /livez HTTP/1.1\r\nHost: here\r\n"
 PATIENT = ServerSettings(request_timeout_ms=60_000)
 SOON_S = 0.05
-
-
-async def in_pieces(client: Client, data: bytes, size: int) -> None:
-    """Each piece is received before the next one is sent."""
-    for at in range(0, len(data), size):
-        await client.send(data[at : at + size])
-        await look_once()
 
 
 @pytest.mark.row(30)
@@ -74,7 +67,7 @@ async def test_a_head_that_comes_byte_by_byte_has_no_more_time(tmp_path: Path) -
         await client.send(HEAD)
         await until(lambda: service.connections.heads.oldest())
         first = service.connections.heads.oldest()
-        await in_pieces(client, b"a: b\r\n" * 5, 1)
+        await client.send_in_pieces(b"a: b\r\n" * 5, 1)
         assert service.connections.heads.oldest() == first
         assert (await client.ask(b"\r\n")).status == 200
         assert service.connections.heads.oldest() is None
@@ -122,7 +115,7 @@ async def test_what_came_of_a_body_gives_the_rest_more_time(tmp_path: Path, star
         serving(worker, **limits) as service,
     ):
         client = await service.connect()
-        await in_pieces(client, start + rest[:100], 50)
+        await client.send_in_pieces(start + rest[:100], 50)
         await until(lambda: service.only_connection._body_timer)
         assert (await client.ask(rest[100:])).status == 200
         assert not service.only_connection._body_timer

@@ -4,22 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any, cast
 
-import uvicorn
-
-from inferctl.server.connection import Connection
 from inferctl.server.connections import Connections
 from inferctl.server.protocol import Protocol
 from inferctl.server.pulse import Pulse
-from inferctl.server.serving import SupervisedServer
+from inferctl.server.serving import SupervisedServer, make_server
 
 from .asgi import Answer
-from .loop import until
+from .loop import look_once, until
 from .wiring import WORKER, Worker
 
 NEVER_S = 3600
@@ -62,6 +58,15 @@ class Client:
         self.writer.write(data)
         await self.writer.drain()
 
+    async def feed(self, pieces: Iterable[bytes]) -> None:
+        """Each is received before the next one is sent."""
+        for piece in pieces:
+            await self.send(piece)
+            await look_once()
+
+    async def send_in_pieces(self, data: bytes, size: int) -> None:
+        await self.feed(data[at : at + size] for at in range(0, len(data), size))
+
     async def answer(self) -> Answer:
         """The next answer."""
         answer = Answer()
@@ -100,7 +105,7 @@ class Client:
 class Service:
     """A listening server."""
 
-    server: uvicorn.Server
+    server: SupervisedServer
     listening: socket.socket
     connections: Connections
     turned_away: list[int]
@@ -165,7 +170,7 @@ class Service:
 async def serving(
     worker: Worker, keep_alive_s: float = NEVER_S, **limits: Any
 ) -> AsyncIterator[Service]:
-    """uvicorn with the protocol, configured as in the worker's process, without its ticking.
+    """The server of a worker's process, without its ticking.
 
     `limits` are settings of the server that the worker itself need not know.
     """
@@ -174,20 +179,10 @@ async def serving(
     server_settings = worker.server.model_copy(update={"keep_alive_s": keep_alive_s, **limits})
     turned_away: list[int] = []
     connections = Connections(server_settings, worker.ledger, WORKER, turned_away.append)
-    config = uvicorn.Config(
-        worker.app,
-        http=partial(Connection, worker.predict, connections),  # type: ignore[arg-type]
-        ws="none",
-        lifespan="off",
-        proxy_headers=False,
-        access_log=False,
-        log_config=None,
-        server_header=False,
-        timeout_keep_alive=keep_alive_s,  # type: ignore[arg-type]
+    server = make_server(
+        worker.app, server_settings, connections, Pulse(worker.ledger.blocks[WORKER])
     )
-    config.load()
-    server = SupervisedServer(config, Pulse(worker.ledger.blocks[WORKER]))
-    server.lifespan = config.lifespan_class(config)
+    server.lifespan = server.config.lifespan_class(server.config)
     await server.startup([listening])
     await server.on_tick(0)  # makes the date header
     service = Service(server, listening, connections, turned_away)
