@@ -19,6 +19,7 @@ from docs.reliability import reliability_page
 from inferctl.arena.metrics import METRICS
 from inferctl.arena.places import EARLIER_LABEL
 from inferctl.keys import KeySettings
+from inferctl.requestlog.fields import FIELDS
 from inferctl.section import Section
 from inferctl.server.metrics import SCRAPED
 from inferctl.settings import Settings
@@ -157,6 +158,22 @@ def metrics_page() -> str:
     )
 
 
+def logs_page() -> str:
+    """docs/logs.md."""
+    rows = [f"| `{one.name}` | {one.kind} | {one.when} | {one.meaning} |" for one in FIELDS]
+    return (
+        "# The request log\n\n"
+        + GENERATED
+        + "One JSON object a line for each request that was answered, or whose client left; but\n"
+        "probes and scrapes have none. Its members, in this order:\n\n"
+        "| member | type | which lines | meaning |\n|---|---|---|---|\n"
+        + "\n".join(rows)
+        + "\n\nOf a request of several items, phases and shape are those of the item that was\n"
+        'answered last. `{"time": ..., "dropped_lines": 3}` stands for lines that were lost\n'
+        "before it: the disk was full, or nobody read (`inferctl_log_dropped_total`).\n"
+    )
+
+
 def cli_page() -> str:
     """docs/cli.md: every --help."""
     parts = ["# Commands\n\n", GENERATED]
@@ -210,6 +227,7 @@ def pages() -> dict[Path, str]:
     return {
         DOCS / "settings.md": settings_page(),
         DOCS / "metrics.md": metrics_page(),
+        DOCS / "logs.md": logs_page(),
         DOCS / "matrix.md": matrix_page(),
         DOCS / "reliability.md": reliability_page(GENERATED),
         DOCS / "cli.md": cli_page(),

@@ -36,6 +36,7 @@ ALLOWED: dict[str, set[str]] = {
     "orphans": set(),
     "progress": set(),
     "reasons": FOUNDATION,
+    "requestlog": FOUNDATION,
     "refusals": {"errors"},
     "section": set(),
     "settings": {"keys", "section"},
@@ -50,7 +51,7 @@ ALLOWED: dict[str, set[str]] = {
     "ui": set(),
     "variables": FOUNDATION,
     "server": FOUNDATION
-    | {"arena", "bundles", "cores", "heap", "reasons", "tasks", "tls", "ui", ""},
+    | {"arena", "bundles", "cores", "heap", "reasons", "requestlog", "tasks", "tls", "ui", ""},
     "supervisor": FOUNDATION
     | {"arena", "bundles", "cores", "heap", "naming", "server"}
     | {"progress", "tls"},
@@ -65,7 +66,7 @@ ALLOWED: dict[str, set[str]] = {
     "demo": FOUNDATION,
     "cli": FOUNDATION
     | {"sources", "bundles", "supervisor", "export", "check", "bench", "demo", "cli", ""}
-    | {"client", "diagnostics", "predict", "variables"},
+    | {"client", "diagnostics", "predict", "requestlog", "variables"},
     "__main__": {"errors", "cli"},
     "": set(),
 }

@@ -14,7 +14,8 @@ ALIGNMENT = 64
 # One value per slot. Times are CLOCK_MONOTONIC seconds, which every process of a machine shares.
 # A row runs while `started_s` is the later one of the two; the rows of which that is so when an
 # engine dies may be what killed it. Its successor tries each alone, and notes when that row was
-# submitted in `tried_s`, and what became of it in `verdict`.
+# submitted in `tried_s`, and what became of it in `verdict`. `batch_rows` are the rows of the batch
+# that it ran in last.
 COLUMNS: tuple[tuple[str, str], ...] = (
     ("tokens", "int32"),
     ("cancelled", "uint8"),
@@ -25,6 +26,7 @@ COLUMNS: tuple[tuple[str, str], ...] = (
     ("finished_s", "float64"),
     ("tried_s", "float64"),
     ("verdict", "uint8"),
+    ("batch_rows", "int32"),
 )
 
 ITEM_BYTES = {

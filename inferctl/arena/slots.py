@@ -38,6 +38,7 @@ class ModelArena:
     finished_s: npt.NDArray[np.float64]
     tried_s: npt.NDArray[np.float64]
     verdict: npt.NDArray[np.uint8]
+    batch_rows: npt.NDArray[np.int32]
 
     def __init__(self, manifest: Manifest, slots: int, workers: int, memory: mmap.mmap) -> None:
         self.slots = slots

@@ -104,6 +104,7 @@ class Model:
             raise OutOfMemory("no memory for the batch") from None
         for name, result in zip(self._outputs, results, strict=True):
             arena.outputs[name][index] = result[:count]
+        arena.batch_rows[index] = count
         arena.finished_s[index] = time.monotonic()
         return rows * tokens
 

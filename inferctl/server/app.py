@@ -102,5 +102,6 @@ class App:
     def _account(self, call: Call, scope: Scope, status: int) -> Reply:
         """Count an answer, before the client can know of it."""
         reply = Reply(status, b"", outcome_of(status, call.outcome))
-        self._tally.count(route_of(getattr(scope.get("route"), "path", "")), reply.outcome)
+        call.route = route_of(getattr(scope.get("route"), "path", ""))
+        self._tally.count(call.route, reply.outcome)
         return reply

@@ -14,6 +14,7 @@ from urllib.parse import parse_qsl
 
 import orjson
 
+from inferctl.arena.routes import PREDICT
 from inferctl.errors import InferctlError
 from inferctl.refusals import (
     MethodNotAllowed,
@@ -81,8 +82,9 @@ class Call:
     """A request: what came in, and what the log and the metrics need to know of it.
 
     `key` is the API key that it came with, where keys are asked for, and `trace` the caller's
-    trace, if it names one. `outcome` is the code of the
-    problem that was sent, if one was. `phases_ms` are the durations of
+    trace, if it names one. `route` is what it is counted by. `rows` are what it became, `shape` is
+    what it was, and `batch_rows` are those of the batch it ran in, the largest of several.
+    `outcome` is the code of the problem that was sent, if one was. `phases_ms` are the durations of
     the PHASES it came through. Once it was answered, at `ended_s` on the monotonic clock,
     `total_ms` is its own duration, and `timings` are all of these as they are written.
     """
@@ -94,6 +96,9 @@ class Call:
     version = 0
     key: Key | None = None
     trace: Trace | None = None
+    route = PREDICT
+    rows = batch_rows = 0
+    shape = b""
     outcome = InferctlError.code
     ended_s = 0.0
     total_ms = 0.0
@@ -120,6 +125,13 @@ class Call:
         part = Call(self.method, self.path, self.query_string, self.fields)
         part.request_id, part.begun_s, part.key = self.request_id, self.begun_s, self.key
         return part
+
+    def gather(self, parts: Sequence[Call]) -> None:
+        """Take over what became of its parts: all their rows, the phases of the last to end."""
+        self.rows = sum(part.rows for part in parts)
+        self.batch_rows = max(part.batch_rows for part in parts)
+        last = max(parts, key=lambda part: part.ended_s)
+        self.phases_ms, self.shape = last.phases_ms, last.shape
 
     def leaves_little(self) -> bool:
         """Whether so little of its body can be left that it is read to be thrown away.

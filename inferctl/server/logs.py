@@ -17,14 +17,15 @@ import time
 from collections import deque
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
-from functools import lru_cache
 from pathlib import Path
 
 import orjson
 
 from inferctl.arena.cells import Cell
 from inferctl.errors import StartError
-from inferctl.server.call import PHASES, Call, Reply
+from inferctl.requestlog.readable import readable
+from inferctl.server.call import Call, Reply
+from inferctl.server.line import DROPPED, line_of
 
 MAX_WAITING_LINES = 10_000
 # Lines gather so long before they are written together.
@@ -33,16 +34,6 @@ CLOSE_TIMEOUT_S = 2.0
 # Paths and names of keys are nobody else's.
 FILE_MODE, FOLDER_MODE = 0o600, 0o700
 STDOUT = "-"
-
-# How many phases a request came through decides how its line is written. What stands in quotes
-# needs no escapes: it is ours, or was checked.
-LINES = tuple(
-    b'{"time":"%b","request_id":"%b",%b,"status":%d,"outcome":"%b","body_bytes":%d,'
-    + b"".join(b'"%b_ms":%%b,' % phase.encode() for phase in PHASES[:reached])
-    + b'"total_ms":%b}\n'
-    for reached in range(len(PHASES) + 1)
-)
-MISSING = b'{"time":"%b","dropped_lines":%d}\n'
 
 
 class RequestLog:
@@ -59,7 +50,6 @@ class RequestLog:
         self._torn = False
         self._terminal = terminal
         self._lines: deque[bytes] = deque()
-        self._readable: deque[str] = deque()
         self._now_ms, self._clock = 0, b""
         self._waiting = threading.Event()
         self._closing = threading.Event()
@@ -71,26 +61,9 @@ class RequestLog:
         if len(self._lines) >= MAX_WAITING_LINES:
             self._dropped.add()
             return
-        timings = call.timings
-        key = call.key.name if call.key else None
-        target = _target(call.method, call.path[:256], call.model, call.version, key)
-        line = LINES[len(timings) - 1] % (
-            self._now(), call.request_id, target, reply.status, reply.outcome.encode("ascii"),
-            call.body_bytes, *timings,
-        )  # fmt: skip
-        self._lines.append(line)
-        if self._terminal:
-            self._readable.append(self._for_people(call, reply))
+        self._lines.append(line_of(self._now(), call, reply))
         if not self._waiting.is_set():
             self._waiting.set()
-
-    def _for_people(self, call: Call, reply: Reply) -> str:
-        """One line for a terminal: time, status, model, duration."""
-        target = call.model or call.path[:256].encode("unicode_escape").decode("ascii")
-        return (
-            f"{self._now()[11:23].decode()}  {reply.status} {reply.outcome:<20} {target:<16} "
-            f"{call.total_ms:8.1f} ms  {call.request_id.decode()}\n"
-        )
 
     def _now(self) -> bytes:
         """The time of day; made once a millisecond."""
@@ -118,14 +91,13 @@ class RequestLog:
         for portion in [lines][: len(lines)] if self._is_file else _portions(lines):
             self._put(portion)
         if self._terminal:
-            while self._readable:
-                sys.stderr.write(self._readable.popleft())
+            sys.stderr.writelines(f"{readable(orjson.loads(line))}\n" for line in lines)
 
     def _put(self, lines: list[bytes]) -> None:
         """Write lines, after how many went missing before them; count those that now do."""
         dropped = int(self._dropped.get())
         missing = dropped - self._told
-        if missing and not self._write_out(MISSING % (_clock(time.time()), missing)):
+        if missing and not self._write_out(DROPPED % (_clock(time.time()), missing)):
             self._told = dropped
         if left := self._write_out(b"".join(lines)):
             self._dropped.add(left.count(b"\n"))
@@ -151,13 +123,6 @@ class RequestLog:
 def _clock(now_s: float) -> bytes:
     """UTC in ISO 8601, to the millisecond."""
     return datetime.fromtimestamp(now_s, UTC).isoformat(timespec="milliseconds").encode("ascii")
-
-
-@lru_cache(maxsize=1024)
-def _target(method: str, path: str, model: str, version: int, key: str | None) -> bytes:
-    """What was asked, and by whom, as members of a JSON object: the same few over and over."""
-    asked = {"method": method, "path": path, "model": model or None, "version": version or None}
-    return orjson.dumps(asked | {"key_id": key})[1:-1]
 
 
 def _portions(lines: Iterable[bytes]) -> Iterator[list[bytes]]:

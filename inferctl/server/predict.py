@@ -7,7 +7,6 @@ import time
 from collections.abc import Sequence
 from typing import ClassVar, NamedTuple
 
-from inferctl.arena.routes import PREDICT as PREDICT_ROUTE
 from inferctl.arena.routes import UNMATCHED
 from inferctl.arena.spec import KeySpec
 from inferctl.errors import InferctlError
@@ -111,7 +110,9 @@ class Predict:
         reply = problem_of(error, call)
         call.end(time.monotonic())
         work = self.work
-        work.tally.count(PREDICT_ROUTE if self.is_predict(call.path) else UNMATCHED, reply.outcome)
+        if not self.is_predict(call.path):
+            call.route = UNMATCHED
+        work.tally.count(call.route, reply.outcome)
         work.log.record(call, reply)
         return reply
 

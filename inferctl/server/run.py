@@ -162,12 +162,14 @@ class Run(ABC):
         now_s = time.monotonic()
         took_s = now_s - self._phase_begun_s
         model.decode_seconds.observe(took_s)
-        self.call.phases_ms.append(took_s * 1000)
+        call = self.call
+        call.phases_ms.append(took_s * 1000)
         self._item = None
         if self._held_bytes:
             self._drop_body()
         self._context = prepared.context  # the tensors are of no use any more
-        self._unanswered = rows = prepared.rows
+        self._unanswered = call.rows = rows = prepared.rows
+        call.shape = prepared.shape
         if rows > 1:
             self._reserve(rows - 1, now_s, held=1)
         self._slots, self._places = model.take(rows), 0
@@ -183,7 +185,7 @@ class Run(ABC):
         if self._unanswered:
             return
         model, call, form = self.model, self.call, self.form
-        queue_s, run_s = model.times(self._slots)
+        queue_s, run_s, call.batch_rows = model.times(self._slots)
         begun_s = time.monotonic()
         answer = form.postprocess(self._context, model.outputs(self._slots))
         model.queue_seconds.observe(queue_s)

@@ -42,6 +42,7 @@ class ServedModel:
         self._cancelled, self._bulk = arena.cancelled.data, arena.bulk.data
         self.deadline_s, self.submitted_s = _seconds(arena.deadline_s), _seconds(arena.submitted_s)
         self._started_s, self._finished_s = _seconds(arena.started_s), _seconds(arena.finished_s)
+        self._batch_rows = arena.batch_rows.data
         block = ledger.blocks[Ledger.FIRST_WORKER + worker]
         self._free = FreeSlots(arena.slots_of(worker), block.cell("inferctl_in_flight", place))
         self.admission = Admission(
@@ -109,15 +110,18 @@ class ServedModel:
             return None
         return int(arena.verdict[slot])
 
-    def times(self, slots: Sequence[int]) -> tuple[float, float]:
-        """Seconds that the rows waited in the queue, and from their first run to their last."""
+    def times(self, slots: Sequence[int]) -> tuple[float, float, int]:
+        """Seconds that the rows waited in the queue, and from their first run to their last; and
+        how many rows were in the largest batch that one of them ran in."""
         if len(slots) == 1:
             (slot,) = slots
             started_s, finished_s = self._started_s[slot], self._finished_s[slot]
+            batch_rows = self._batch_rows[slot]
         else:
             started_s = min(self._started_s[slot] for slot in slots)
             finished_s = max(self._finished_s[slot] for slot in slots)
-        return started_s - self.submitted_s[slots[0]], finished_s - started_s
+            batch_rows = max(self._batch_rows[slot] for slot in slots)
+        return started_s - self.submitted_s[slots[0]], finished_s - started_s, batch_rows
 
     def count(self, outcome: str, latency_s: float) -> None:
         """A request was answered."""

@@ -34,6 +34,7 @@ class Shares:
         self._replies[place] = reply
         self._unanswered -= 1
         if not self._unanswered:
+            self._request.call.gather([share.call for share in self._shares])
             self._request.join([reply for reply in self._replies if reply])
 
 

@@ -74,14 +74,15 @@ class Prepared(NamedTuple):
     """A request ready to run: its tensors by name, each [rows, *row] and of one number of rows.
 
     `tokens` is the length of its single row, 1 for tasks without a `tokens` axis; `context` is
-    what `postprocess` needs to know of the request. A tuple is the cheapest thing to make that
-    nobody changes.
+    what `postprocess` needs to know of the request. `shape` says for the log what was decoded:
+    `640x480`, `17 tokens`. A tuple is the cheapest thing to make that nobody changes.
     """
 
     tensors: dict[str, Array]
     tokens: int
     context: Any
     rows: int = 1
+    shape: bytes = b""
 
 
 ITEMS = b'"items"'

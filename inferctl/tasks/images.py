@@ -116,7 +116,8 @@ class ImageTask(Task):
             data, self._input, self._limits.max_pixels, self._runtime.decode
         )
         context = ImageContext(item.options, pixels.sent_width, pixels.sent_height)
-        return Prepared({self._tensor: pixels.array[None]}, 1, context)
+        shape = b"%dx%d" % (context.width, context.height)
+        return Prepared({self._tensor: pixels.array[None]}, 1, context, shape=shape)
 
     def example(self) -> dict[str, Any]:
         """A 1x1 PNG."""

@@ -128,7 +128,7 @@ class TextTask(Task):
         row = np.array([ids], np.int64)
         by_name = {"attention_mask": np.ones_like(row), "token_type_ids": np.zeros_like(row)}
         tensors = {name: by_name.get(name, row) for name in self._inputs}
-        return Prepared(tensors, len(ids), None)
+        return Prepared(tensors, len(ids), None, shape=b"%d tokens" % len(ids))
 
     def postprocess(self, context: None, outputs: Mapping[str, Array]) -> Answer:
         """The most likely label, and the score of each."""

@@ -51,6 +51,7 @@ def test_a_run_stamps_its_rows_alone(tmp_path: Path) -> None:
     assert [slot for slot in range(SLOTS) if arena.started_s[slot]] == [1, 6]
     assert 0 < arena.started_s[6] <= arena.finished_s[6]
     assert arena.finished_s[1] == arena.finished_s[6]
+    assert arena.batch_rows.tolist() == [2 if slot in (1, 6) else 0 for slot in range(SLOTS)]
 
 
 @pytest.mark.parametrize(

@@ -137,6 +137,7 @@ async def test_each_request_is_logged_once_and_probes_are_not(tmp_path: Path) ->
     assert [entry["request_id"] for entry in logged] == ["first", "second", "third", "fourth"]
     assert [entry["status"] for entry in logged] == [200, 422, 200, 404]
     assert [entry["model"] for entry in logged] == ["shapes", "shapes", None, None]
+    assert [entry["route"] for entry in logged] == ["predict", "predict", "/models", "unmatched"]
     assert [entry["outcome"] for entry in logged] == ["ok", "unprocessable", "ok", "not_found"]
     assert logged[0]["inference_ms"] >= 0
     assert logged[0]["body_bytes"] > 100

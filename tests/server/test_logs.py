@@ -19,12 +19,15 @@ import pytest
 
 from inferctl.arena.cells import Cell
 from inferctl.errors import StartError
+from inferctl.requestlog.fields import ALWAYS, DECODED, FIELDS, RUN
 from inferctl.server import logs
 from inferctl.server.call import PHASES, Reply
 from inferctl.server.logs import RequestLog
 
 from .asgi import make_call
 from .wiring import WORKER, make_ledger
+
+TRACE_ID = "4bf92f3577b34da6a3ce929d0e0e4736"
 
 
 def dropped_cell() -> Cell:
@@ -52,6 +55,7 @@ def test_a_request_is_one_json_line(tmp_path: Path) -> None:
     path = tmp_path / "requests.log"
     call = make_call(headers={"X-Request-ID": "me"})
     call.model, call.version, call.body_bytes = "shapes", 3, 17
+    call.rows = 2
     call.phases_ms.append(1.23456)
     call.end(time.monotonic())
     with logging(path) as log:
@@ -60,6 +64,7 @@ def test_a_request_is_one_json_line(tmp_path: Path) -> None:
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}\+00:00", entry.pop("time"))
     assert entry == {
         "request_id": "me",
+        "route": "predict",
         "method": "POST",
         "path": "/predict",
         "model": "shapes",
@@ -68,9 +73,41 @@ def test_a_request_is_one_json_line(tmp_path: Path) -> None:
         "status": 422,
         "outcome": "unprocessable",
         "body_bytes": 17,
+        "rows": 2,
         "decode_ms": 1.235,
         "total_ms": round(call.total_ms, 3),
     }
+
+
+def test_a_line_has_the_fields_that_are_documented_and_no_others(tmp_path: Path) -> None:
+    path = tmp_path / "requests.log"
+    traced = {"traceparent": f"00-{TRACE_ID}-00f067aa0ba902b7-01"}
+    call = make_call(headers=traced)
+    call.rows, call.batch_rows, call.shape = 1, 8, b"640x480"
+    call.phases_ms += [1, 2, 3, 4]
+    call.end(time.monotonic())
+    with logging(path) as log:
+        log.record(call, Reply(200, b""))
+    (entry,) = lines(path)
+    assert [*entry] == [field.name for field in FIELDS]
+    assert (entry["trace_id"], entry["shape"], entry["batch_rows"]) == (TRACE_ID, "640x480", 8)
+
+
+@pytest.mark.parametrize("reached", range(len(PHASES) + 1))
+def test_a_line_has_no_other_fields_than_those_for_which_it_went_far_enough(
+    tmp_path: Path, reached: int
+) -> None:
+    path = tmp_path / "requests.log"
+    call = make_call()
+    call.phases_ms += range(reached)
+    call.end(time.monotonic())
+    with logging(path) as log:
+        log.record(call, Reply(200, b""))
+    (entry,) = lines(path)
+    missing = {field.when for field in FIELDS if field.name not in entry}
+    assert (ALWAYS in missing, DECODED in missing, RUN in missing) == (
+        False, reached < 1, reached < len(PHASES),
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize("reached", range(len(PHASES) + 1))
@@ -164,7 +201,8 @@ def test_a_readable_line_tells_when_what_and_how_long(
     with logging(tmp_path / "requests.log", terminal=True) as log:
         log.record(call, Reply(200, b""))
     assert re.fullmatch(
-        r"\d\d:\d\d:\d\d\.\d{3}  200 ok +shapes +\d+\.\d ms  me\n", capsys.readouterr().err
+        r"\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}  200 ok +shapes +\d+\.\d ms  me\n",
+        capsys.readouterr().err,
     )
 
 

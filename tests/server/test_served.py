@@ -60,8 +60,9 @@ def test_the_times_of_many_rows_are_from_the_first_run_to_the_last() -> None:
         model.arena.submitted_s[slot] = submitted_s
         model.arena.started_s[slot] = started_s
         model.arena.finished_s[slot] = finished_s
-    assert model.times([0]) == (4, 1)
-    assert model.times([0, 1, 2]) == (2, 6)
+    model.arena.batch_rows[:3] = (1, 4, 2)
+    assert model.times([0]) == (4, 1, 1)
+    assert model.times([0, 1, 2]) == (2, 6, 4)
 
 
 def test_a_short_text_leaves_nothing_of_a_longer_one(tmp_path: Path) -> None:

@@ -63,7 +63,9 @@ async def test_items_are_answered_in_their_order(tmp_path: Path, door: Door) -> 
         assert answer.headers["x-request-id"] == "me"
         worker.models[0].offer.answers[1].model_validate_json(answer.body, strict=True)
     assert worker.slots_in_use() == 0
-    assert [entry["status"] for entry in worker.logged()] == [200], "one request, one line"
+    (entry,) = worker.logged()
+    assert (entry["status"], entry["rows"]) == (200, 5), "one request, one line"
+    assert entry["queue_ms"] >= 0, "the last one's"
 
 
 async def test_an_item_that_is_broken_does_not_fail_its_neighbours(

@@ -40,6 +40,7 @@ def test_a_raw_image_becomes_the_model_s_row(manifest: Manifest) -> None:
     assert (prepared.rows, prepared.tokens) == (1, 1)
     assert np.array_equal(prepared.tensors["image"], np.full((1, 6, 9, 3), (255, 0, 0)))
     assert (prepared.context.width, prepared.context.height) == (20, 10)
+    assert prepared.shape == b"20x10"
 
 
 def test_options_come_from_the_json_or_from_the_query() -> None:

@@ -39,6 +39,7 @@ def ids(task: Task, text: str) -> list[int]:
 def test_a_text_becomes_ids_and_masks(task: Task) -> None:
     prepared = task.preprocess("good film")
     assert (prepared.rows, prepared.tokens) == (1, 4)
+    assert prepared.shape == b"4 tokens"
     assert prepared.tensors["input_ids"].tolist() == [[CLS, GOOD, FILM, SEP]]
     assert prepared.tensors["attention_mask"].tolist() == [[1, 1, 1, 1]]
     assert prepared.tensors["token_type_ids"].tolist() == [[0, 0, 0, 0]]
