@@ -245,10 +245,22 @@ class ModelSettings(Section):
 
 
 class LogsSettings(Section):
-    """Where requests are logged."""
+    """Which requests are logged, where, and how."""
 
     path: str = Field(
         default="logs/requests.log", min_length=1, description='request log; "-" is stdout'
+    )
+    format: Literal["auto", "json", "text"] = Field(
+        default="auto", description='"text" is for people; "auto" is that on a terminal, else JSON'
+    )
+    sample_rate: float = Field(
+        default=1.0,
+        ge=0,
+        le=1,
+        description="share of requests that is logged; those that failed or were slow always are",
+    )
+    slow_ms: float = Field(
+        default=1000.0, ge=0, le=600_000, description="how long a request takes that was slow"
     )
 
 

@@ -106,7 +106,7 @@ class Worker:
         versions.hold(prototype.offers(spec.models))
         self.state = State(ledger, self.link, catalogue, time.monotonic())
         self.log = RequestLog(
-            spec.logs.path, block.cell("inferctl_log_dropped_total"), terminal=sys.stderr.isatty()
+            spec.logs, block.cell("inferctl_log_dropped_total"), terminal=sys.stderr.isatty()
         )
         work = Workplace(
             self.link,

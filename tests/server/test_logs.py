@@ -16,6 +16,7 @@ from typing import Any
 
 import orjson
 import pytest
+from opentelemetry.sdk.trace.sampling import TraceIdRatioBased
 
 from inferctl.arena.cells import Cell
 from inferctl.errors import StartError
@@ -23,6 +24,7 @@ from inferctl.requestlog.fields import ALWAYS, DECODED, FIELDS, RUN
 from inferctl.server import logs
 from inferctl.server.call import PHASES, Reply
 from inferctl.server.logs import RequestLog
+from inferctl.settings import LogsSettings
 
 from .asgi import make_call
 from .wiring import WORKER, make_ledger
@@ -34,9 +36,16 @@ def dropped_cell() -> Cell:
     return make_ledger().blocks[WORKER].cell("inferctl_log_dropped_total")
 
 
+def open_log(
+    path: Path | str, dropped: Cell | None = None, *, terminal: bool = False, **settings: Any
+) -> RequestLog:
+    own = LogsSettings(path=str(path), **settings)
+    return RequestLog(own, dropped or dropped_cell(), terminal=terminal)
+
+
 @contextmanager
-def logging(path: Path | str, dropped: Cell | None = None, **options: bool) -> Iterator[RequestLog]:
-    log = RequestLog(str(path), dropped or dropped_cell(), **{"terminal": False, **options})
+def logging(path: Path | str, dropped: Cell | None = None, **options: Any) -> Iterator[RequestLog]:
+    log = open_log(path, dropped, **options)
     try:
         yield log
     finally:
@@ -235,9 +244,9 @@ def test_lines_that_find_no_room_are_dropped_and_counted(
         return write(fd, data)
 
     monkeypatch.setattr(logs, "MAX_WAITING_LINES", 2)
-    monkeypatch.setattr(logs.os, "write", stuck)
+    monkeypatch.setattr(os, "write", stuck)
     path, dropped = tmp_path / "requests.log", dropped_cell()
-    log = RequestLog(str(path), dropped, terminal=False)
+    log = open_log(path, dropped)
     record(log, "0")
     assert writing.wait(60)
     for number in range(1, 6):
@@ -276,7 +285,7 @@ def test_a_write_that_is_cut_short_is_continued(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write = os.write
-    monkeypatch.setattr(logs.os, "write", lambda fd, data: write(fd, data[:7]))
+    monkeypatch.setattr(os, "write", lambda fd, data: write(fd, data[:7]))
     path = tmp_path / "requests.log"
     with logging(path) as log:
         for number in range(3):
@@ -308,7 +317,7 @@ def test_when_there_is_room_again_one_line_says_how_many_are_missing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, room: int
 ) -> None:
     disk = Disk(room)
-    monkeypatch.setattr(logs.os, "write", disk.write)
+    monkeypatch.setattr(os, "write", disk.write)
     path, dropped = tmp_path / "requests.log", dropped_cell()
     dropped.add(7)  # its predecessor's
     with logging(path, dropped) as log:
@@ -333,8 +342,8 @@ def test_a_stdout_that_does_not_wait_is_waited_for(tmp_path: Path) -> None:
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
     dropped = dropped_cell()
-    log = RequestLog(f"/dev/fd/{writing}", dropped, terminal=False)
-    os.set_blocking(log._fd, False)
+    log = open_log(f"/dev/fd/{writing}", dropped)
+    os.set_blocking(log._file._fd, False)
     for number in range(2000):  # more than a pipe holds
         record(log, str(number))
     os.close(writing)
@@ -365,11 +374,111 @@ def test_a_dash_is_stdout(capfd: pytest.CaptureFixture[str]) -> None:
     assert err == ""
 
 
+TEN_TRACES = [f"{'0' * 16}{number * 2**60 * 16 // 10:016x}" for number in range(10)]
+
+
+def ask_in_trace(log: RequestLog, trace_id: str, reply: Reply, *, total_ms: float = 1) -> None:
+    call = make_call(headers={"traceparent": f"00-{'a' * 16}{trace_id[16:]}-00f067aa0ba902b7-01"})
+    call.total_ms = total_ms
+    log.record(call, reply)
+
+
+@pytest.mark.parametrize(("rate", "kept"), [(0, 0), (0.3, 3), (0.75, 8), (1, 10)])
+def test_of_traces_the_same_share_is_kept_as_by_opentelemetry(
+    tmp_path: Path, rate: float, kept: int
+) -> None:
+    path = tmp_path / "requests.log"
+    with logging(path, sample_rate=rate) as log:
+        for trace_id in TEN_TRACES:
+            ask_in_trace(log, trace_id, Reply(200, b""))
+    logged = [entry["trace_id"][16:] for entry in lines(path)]
+    sampler = TraceIdRatioBased(rate)
+    chosen = [each for each in TEN_TRACES if is_kept(sampler, each)]
+    assert logged == [each[16:] for each in chosen]
+    assert len(logged) == kept
+
+
+def is_kept(sampler: TraceIdRatioBased, trace_id: str) -> bool:
+    return sampler.should_sample(None, int(trace_id, 16), "").decision.is_sampled()
+
+
+def test_what_failed_or_was_slow_is_always_logged(tmp_path: Path) -> None:
+    path = tmp_path / "requests.log"
+    with logging(path, sample_rate=0, slow_ms=50) as log:
+        for trace_id in TEN_TRACES:
+            ask_in_trace(log, trace_id, Reply(200, b""), total_ms=49.9)
+            ask_in_trace(log, trace_id, Reply(200, b""), total_ms=50)
+            ask_in_trace(log, trace_id, Reply(422, b"", "unprocessable"))
+            record(log)
+    statuses = [entry["status"] for entry in lines(path)]
+    assert (statuses.count(200), statuses.count(422)) == (10, 10)
+
+
+def test_requests_of_no_trace_are_sampled_by_chance(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "requests.log"
+    chances = iter((0.1, 0.25, 0.2, 0.9))
+    monkeypatch.setattr(logs, "random", lambda: next(chances))
+    with logging(path, sample_rate=0.25) as log:
+        for number in range(4):
+            record(log, str(number))
+    assert [entry["request_id"] for entry in lines(path)] == ["0", "2"]
+
+
+def test_text_is_for_people(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "requests.log"
+    dropped = dropped_cell()
+    with logging(path, dropped, format="text", terminal=True) as log:
+        dropped.add(3)
+        record(log, "me")
+    missing, line = path.read_text().splitlines()
+    assert missing.endswith("3 lines are missing here")
+    assert re.fullmatch(r"\d\d-\d\d .* 200 ok +/predict +0\.0 ms  me", line)
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(("form", "first"), [("auto", b"1"), ("json", b"{"), ("text", b"1")])
+def test_a_terminal_has_text_unless_json_is_asked_for(
+    form: str, first: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Months and days begin with other digits too."""
+    monkeypatch.setattr(logs.time, "time", lambda: 1_700_000_000.0)
+    ours, theirs = os.openpty()
+    with logging(f"/dev/fd/{theirs}", format=form) as log:
+        record(log)
+    assert os.read(ours, 1) == first
+    os.close(ours)
+    os.close(theirs)
+
+
+def test_json_that_is_asked_for_is_not_repeated_for_people(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with logging(tmp_path / "requests.log", format="json", terminal=True) as log:
+        record(log)
+    assert capsys.readouterr().err == ""
+
+
+def test_an_idle_log_lets_go_of_a_renamed_file_once_it_is_told(tmp_path: Path) -> None:
+    """Whoever rotates it goes on to compress the old one."""
+    path = tmp_path / "requests.log"
+    with logging(path) as log:
+        path.rename(tmp_path / "old")
+        log.reopen()
+        give_up_s = time.monotonic() + 60
+        while not path.exists():
+            assert time.monotonic() < give_up_s
+        record(log, "me")
+    assert [entry["request_id"] for entry in lines(path)] == ["me"]
+    assert (tmp_path / "old").read_bytes() == b""
+
+
 def test_a_log_that_cannot_be_written_stops_the_start(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     for path in (tmp_path, tmp_path / "file" / "requests.log"):
         with pytest.raises(StartError, match="cannot write the request log") as caught:
-            RequestLog(str(path), dropped_cell(), terminal=False)
+            open_log(path)
         assert caught.value.where == str(path)
         assert "logs.path" in caught.value.hint
         assert "\n" not in str(caught.value)

@@ -36,7 +36,7 @@ from inferctl.server.rest import Voice, build_rest
 from inferctl.server.served import ServedModel
 from inferctl.server.tally import Tally
 from inferctl.server.workplace import Workplace
-from inferctl.settings import LimitsSettings, ModelSettings, ServerSettings
+from inferctl.settings import LimitsSettings, LogsSettings, ModelSettings, ServerSettings
 from inferctl.supervisor.keyring import Keyring
 
 from .loop import until
@@ -281,7 +281,7 @@ async def working(
     catalogue, link = catalogue_of(*models), link_of(*models)
     state = State(ledger, link, catalogue, time.monotonic())
     log = RequestLog(
-        str(folder / "requests.log"),
+        LogsSettings(path=str(folder / "requests.log")),
         ledger.blocks[WORKER].cell("inferctl_log_dropped_total"),
         terminal=False,
     )
