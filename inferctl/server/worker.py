@@ -162,6 +162,20 @@ class Worker:
                 self.link.expect(message["back_s"])
             case "give_up":
                 self.link.give_up()
+            case "keys":
+                keys = [KeySpec.model_validate(key) for key in message["keys"]]
+                self._predict.renew_keys(keys)
+            case "reopen_log":
+                self.log.reopen()
+            case "hear":
+                self._repository.hear(message)
+            case "drain":
+                self._drain()
+            case _:
+                self._do_with_versions(message)
+
+    def _do_with_versions(self, message: dict[str, Any]) -> None:
+        match message["do"]:
             case "prepare":
                 spec = message["model"] | {"arena_fd": message["fd"]}
                 self._versions.prepare(ModelSpec.model_validate(spec), message["id"])
@@ -169,15 +183,8 @@ class Worker:
                 self._versions.serve(Roster.model_validate(message["roster"]))
                 self._predict.renew()
                 self._control.answer(message["id"])
-            case "keys":
-                keys = [KeySpec.model_validate(key) for key in message["keys"]]
-                self._predict.renew_keys(keys)
             case "leave":
                 self._versions.leave(message["place"], message["id"])
-            case "hear":
-                self._repository.hear(message)
-            case "drain":
-                self._drain()
 
     def _drain(self) -> None:
         self._block.cell("inferctl_draining").set(1)

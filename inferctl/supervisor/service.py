@@ -113,11 +113,7 @@ class Service:
         signal n. Raises StartError when the first start fails."""
         self._listen_to_signals()
         self._supervisor_block.state(PID).set(os.getpid())
-        log.info(
-            "starting",
-            workers=len(self._workers),
-            models=self._reloader.told(),
-        )
+        log.info("starting", workers=len(self._workers), models=self._reloader.told())
         begun_s = time.monotonic()
         children = [self._engine, *self._workers]
         watching = [asyncio.create_task(watch.keep()) for watch in (self._watch, self._loop_watch)]
@@ -181,6 +177,8 @@ class Service:
         if is_hung_up():
             self._on_signal(signal.SIGHUP)
         else:
+            for worker in self._workers:
+                worker.tell({"do": "reopen_log"})
             self._desk.wake()
 
     def _engine_is_ready(self) -> None:

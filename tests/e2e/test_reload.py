@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -78,6 +79,29 @@ def wait_until_unloaded(service: Service) -> None:
             return
         give_up.wait(0.01)
     raise AssertionError("a version is still in memory")
+
+
+def test_each_worker_opens_a_request_log_that_was_renamed(serve: Serve, tmp_path: Path) -> None:
+    """Nobody asks anything meanwhile: it is the signal that they heard."""
+    service = serve("--workers", "2")
+    log = tmp_path / "logs" / "requests.log"
+    log.rename(log.with_suffix(".1"))
+    reload(service)
+    give_up = threading.Event()
+    for _ in range(1000):
+        opened = [file for pid in service.pids(WORKER) for file in files_of(pid)]
+        if opened.count(log) == 2:
+            break
+        give_up.wait(0.01)
+    assert opened.count(log) == 2
+    assert log.with_suffix(".1") not in opened
+
+
+def files_of(pid: int) -> Iterator[Path]:
+    """What a process has open."""
+    for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(FileNotFoundError):  # it was closed meanwhile
+            yield descriptor.readlink()
 
 
 @pytest.mark.row(108)
