@@ -28,8 +28,10 @@ Read = TypeVar("Read")
 # An engine says when its watchdog looked last, since when a run is overdue or 0, and whether it
 # tries alone what may have killed its predecessor; see `Watchdog` and `Trial`.
 # A worker says when its event loop came round last, 0 while it need not.
-PID, CPU_BASE_S, LOOKED_S, OVERDUE_S, TRYING, BEAT_S = range(6)
-STATE_CELLS = 6
+# The supervisor says in a process' block when the last one died and of what, by its number in
+# DEATH_REASONS; in its own since when the service runs. Moments are of the monotonic clock.
+PID, CPU_BASE_S, LOOKED_S, OVERDUE_S, TRYING, BEAT_S, DIED_S, DIED_OF, BORN_S = range(9)
+STATE_CELLS = 9
 CELL_BYTES = 8
 
 

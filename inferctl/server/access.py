@@ -74,6 +74,10 @@ class Access:
             for spec in keys
         ]
 
+    def is_keyed(self) -> bool:
+        """Whether keys are asked for."""
+        return bool(self._keys)
+
     def check(self, method: str, path: str, headers: Headers) -> Key | None:
         """The key of a request, if keys are asked for. Raises Misdirected, Forbidden, Unauthorized.
 

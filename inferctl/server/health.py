@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Literal
+from itertools import chain
+from typing import Literal, NamedTuple
 
 from pydantic import BaseModel
 
-from inferctl.arena.ledger import BEAT_S, PID, Ledger
+from inferctl.arena.ledger import BEAT_S, BORN_S, PID, Ledger
+from inferctl.server import cautions
 from inferctl.server.catalogue import Catalogue
 from inferctl.server.link import EngineLink
+from inferctl.server.restarts import Restart, last_restart
 from inferctl.server.served import ServedModel
-from inferctl.settings import RuntimeSettings
+from inferctl.settings import RuntimeSettings, ServerSettings
+
+# `connecting` is one that this worker is not joined to yet.
+EngineState = Literal["starting", "ready", "connecting", "restarting"]
 
 # An event loop that is away longer makes the service not ready.
 BLOCKED_S = 5.0
@@ -30,8 +37,15 @@ class Ready(BaseModel):
     ready: bool
 
 
+class Check(NamedTuple):
+    """Something that must be well for requests to be sent here, and what is wrong with it."""
+
+    name: str
+    problem: str = ""
+
+
 class ModelHealth(BaseModel):
-    """One model's state."""
+    """One model's state; its requests take up to `max_queue_rows` rows together."""
 
     version: int
     versions: list[int]
@@ -39,6 +53,7 @@ class ModelHealth(BaseModel):
     state: Literal["loading", "ready"]
     device: Literal["cpu", "cuda"]
     queue_rows: int
+    max_queue_rows: int
     max_batch_rows: int
 
 
@@ -58,25 +73,37 @@ class Health(BaseModel):
     model_loaded: bool
     models: dict[str, ModelHealth]
     device: DeviceHealth | None
+    engine: EngineState
+    workers: int
+    queue_rows: int
     uptime_s: float
     engine_restarts: int
+    last_restart: Restart | None
     warnings: list[str]
 
 
 @dataclass(slots=True)
 class State:
-    """The worker's view of the service."""
+    """The worker's view of the service; `is_keyed` is whether it has API keys just now."""
 
     ledger: Ledger
     link: EngineLink
     catalogue: Catalogue
-    started_s: float
+    server: ServerSettings
+    is_keyed: Callable[[], bool]
     _was_loaded: bool = False
 
     @property
     def engine_ready(self) -> bool:
         """Whether an engine is there with every model warm."""
-        return self._says_ready and self.link.attached
+        return self.engine == "ready"
+
+    @property
+    def engine(self) -> EngineState:
+        """What the engine does, and its successor."""
+        if not self._says_ready:
+            return "restarting" if self.engine_restarts else "starting"
+        return "ready" if self.link.attached else "connecting"
 
     @property
     def engine_restarts(self) -> int:
@@ -105,20 +132,38 @@ class State:
     @property
     def ready(self) -> bool:
         """Whether a balancer should send requests here."""
-        return self.engine_ready and not self.draining and not self._is_blocked()
+        return not any(check.problem for check in self.checks())
 
-    def _is_blocked(self) -> bool:
-        """Whether a worker's event loop is: who comes to that one is not answered."""
+    def checks(self) -> list[Check]:
+        """What must be well for that."""
+        engine, blocked = self.engine, self._blocked()
+        loading = [] if engine == "ready" else self.catalogue.models.values()
+        return [
+            Check("engine", "" if engine == "ready" else engine),
+            Check("models", ", ".join(f"{one.name} v{one.version} loading" for one in loading)),
+            Check("workers", f"{blocked} of {self._workers()} blocked" if blocked else ""),
+            Check("shutdown", "draining" if self.draining else ""),
+        ]
+
+    def _blocked(self) -> int:
+        """Workers whose event loop is: who comes to one of those is not answered."""
         long_ago_s = time.monotonic() - BLOCKED_S
-        return any(
-            0.0 < block.state(BEAT_S).get() < long_ago_s and block.state(PID).get()
+        return sum(
+            0.0 < block.state(BEAT_S).get() < long_ago_s and block.state(PID).get() > 0
             for block in self.ledger.blocks[Ledger.FIRST_WORKER :]
         )
+
+    def _workers(self) -> int:
+        """Those that live."""
+        blocks = self.ledger.blocks[Ledger.FIRST_WORKER :]
+        return sum(block.state(PID).get() > 0 for block in blocks)
 
     def health(self) -> Health:
         """The state in full."""
         ready = self.engine_ready
         on_cuda = self.ledger.total("inferctl_engine_on_cuda") == 1
+        places = self.ledger.places()
+        born_s = self.ledger.blocks[Ledger.SUPERVISOR].state(BORN_S).get()
         return Health(
             status=self._status(ready),
             model_loaded=ready,
@@ -127,9 +172,13 @@ class State:
                 for name, model in self.catalogue.models.items()
             },
             device=self._device(on_cuda),
-            uptime_s=round(time.monotonic() - self.started_s, 3),
+            engine=self.engine,
+            workers=self._workers(),
+            queue_rows=sum(int(self.ledger.total("inferctl_queue_rows", p)) for p in places),
+            uptime_s=round(time.monotonic() - born_s, 3),
             engine_restarts=self.engine_restarts,
-            warnings=self._warnings(on_cuda),
+            last_restart=last_restart(self.ledger),
+            warnings=list(self._warnings(on_cuda)),
         )
 
     def _status(self, ready: bool) -> Literal["ok", "degraded", "starting", "draining"]:
@@ -147,6 +196,7 @@ class State:
             state="ready" if ready else "loading",
             device="cuda" if on_cuda else "cpu",
             queue_rows=int(self.ledger.total("inferctl_queue_rows", model.place)),
+            max_queue_rows=model.settings.limits.max_queue_rows,
             max_batch_rows=int(self.ledger.total("inferctl_max_batch_rows", model.place)),
         )
 
@@ -161,17 +211,15 @@ class State:
             memory_limit_bytes=limit or None,
         )
 
-    def _warnings(self, on_cuda: bool) -> list[str]:
-        warnings = [
-            f"{version} is not served: {reason}"
-            for version, reason in self.catalogue.roster.problems.items()
-        ]
-        for model in self.catalogue.models.values():
-            warnings += [f"{model.name}: {warning}" for warning in model.offer.warnings]
-        asked_auto = any(runtime.device == "auto" for runtime in self._runtimes())
-        if asked_auto and not on_cuda and self.is_loaded():
-            warnings.append("no CUDA device: the models run on the CPU")
-        return warnings
+    def _warnings(self, on_cuda: bool) -> Iterator[str]:
+        return chain(
+            cautions.of_versions(self.catalogue),
+            cautions.of_device(self.catalogue, on_cuda=on_cuda) if self.is_loaded() else (),
+            cautions.of_openness(self.server, is_keyed=self.is_keyed()),
+            cautions.of_memory(self.ledger, self.catalogue),
+            cautions.of_the_past(self.ledger),
+            cautions.of_debugging(),
+        )
 
     def _runtimes(self) -> list[RuntimeSettings]:
         return [model.settings.runtime for model in self.catalogue.models.values()]

@@ -21,11 +21,12 @@ from inferctl.server.catalogue import Catalogue
 from inferctl.server.dialects.plain import problem_of
 from inferctl.server.docs import add_docs
 from inferctl.server.documentation import Documentation
-from inferctl.server.health import Health, Live, Ready, State
+from inferctl.server.health import Health, State
 from inferctl.server.metrics import Exposition
 from inferctl.server.offer import ModelDescription
 from inferctl.server.openapi import PROBLEM
 from inferctl.server.page import add_page
+from inferctl.server.probes import probe_routes
 from inferctl.server.repository import Repository, repository_routes
 from inferctl.server.text import CONTENT_TYPE
 from inferctl.server.v1 import v1_routes
@@ -61,6 +62,7 @@ def build_rest(server: ServerSettings) -> FastAPI:
         redoc_url=None,
         openapi_url=None,
     )
+    rest.include_router(probe_routes())
     _add_state_routes(rest)
     _add_model_routes(rest)
     rest.include_router(v1_routes())
@@ -82,21 +84,6 @@ def _voice(request: Request) -> Voice:
 
 
 def _add_state_routes(rest: FastAPI) -> None:
-    @rest.get("/livez", tags=["state"], summary="200 while the process answers")
-    async def livez() -> Live:
-        return Live(live=True)
-
-    @rest.get(
-        "/readyz",
-        tags=["state"],
-        summary="200 when every model is warm",
-        responses={503: {"model": Ready, "description": "loading, draining, or no engine"}},
-    )
-    async def readyz(request: Request, response: Response) -> Ready:
-        ready = _voice(request).state.ready
-        response.status_code = 200 if ready else 503
-        return Ready(ready=ready)
-
     @rest.get("/health", tags=["state"], summary="the state in full")
     async def health(request: Request) -> Health:
         return _voice(request).state.health()

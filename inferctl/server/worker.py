@@ -8,7 +8,6 @@ import logging
 import os
 import socket
 import sys
-import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -104,7 +103,8 @@ class Worker:
         catalogue, self.link = Catalogue(), EngineLink()
         self._versions = versions = Versions(spec, ledger, self.link, catalogue, control.answer)
         versions.hold(prototype.offers(spec.models))
-        self.state = State(ledger, self.link, catalogue, time.monotonic())
+        access = Access(spec.server, spec.keys, ledger, spec.process)
+        self.state = State(ledger, self.link, catalogue, spec.server, access.is_keyed)
         self.log = RequestLog(
             spec.logs, block.cell("inferctl_log_dropped_total"), terminal=sys.stderr.isatty()
         )
@@ -118,7 +118,7 @@ class Worker:
             spec.workers,
         )
         self._memory = _memory_watch(spec, ledger, work)
-        self._predict = predict = Predict(catalogue, work, _access(spec, ledger))
+        self._predict = predict = Predict(catalogue, work, access)
         documentation = Documentation(prototype.rest.openapi, catalogue)
         self._repository = Repository(control.send)
         voice = Voice(self.state, Exposition(ledger), catalogue, documentation, self._repository)
@@ -206,10 +206,6 @@ def _tell_full(turned_away: int) -> None:
         "no room for more connections: raise server.max_connections and ulimit -n",
         turned_away=turned_away,
     )
-
-
-def _access(spec: WorkerSpec, ledger: Ledger) -> Access:
-    return Access(spec.server, spec.keys, ledger, spec.process)
 
 
 def _decode_threads(workers: int) -> int:

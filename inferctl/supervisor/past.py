@@ -6,14 +6,17 @@ import random
 import signal
 import time
 
-from inferctl.arena.ledger import TRYING, Block
+from inferctl.arena.ledger import DIED_OF, DIED_S, TRYING, Block
+from inferctl.arena.metric import DEATH_REASONS
 from inferctl.supervisor.backoff import Backoff
 
 
 class Past:
-    """Of a worker. `start_took_s` is how long it took the last time until it was ready."""
+    """Of a worker, whose block `own` is. `start_took_s` is how long it took the last time until it
+    was ready."""
 
-    def __init__(self) -> None:
+    def __init__(self, own: Block) -> None:
+        self._own = own
         self._backoff = Backoff(random.Random())
         self._born_s = time.monotonic()
         self.start_took_s = 0.0
@@ -32,12 +35,22 @@ class Past:
         """It died: seconds until it is started again; None when it keeps dying."""
         return self._backoff.next_delay_s(time.monotonic())
 
+    def note(self, code: int, *, was_hanging: bool = False) -> str:
+        """Keep when it died and of what, by its exit code, which is returned as the reason;
+        `was_hanging` is whether the supervisor killed it."""
+        reason = "exit" if code >= 0 else "killed" if code == -signal.SIGKILL else "crash"
+        if was_hanging:
+            reason = "timeout"
+        self._own.state(DIED_OF).set(DEATH_REASONS.index(reason))
+        self._own.state(DIED_S).set(time.monotonic())
+        return reason
+
 
 class EnginePast(Past):
-    """Of an engine, of which a client's row may be the death. `own` is the engine's block."""
+    """Of an engine, of which a client's row may be the death."""
 
     def __init__(self, own: Block, supervisors: Block) -> None:
-        super().__init__()
+        super().__init__(own)
         self._trying, self._supervisors = own.state(TRYING), supervisors
 
     def is_ready(self, untried: int = 0) -> None:
@@ -54,9 +67,8 @@ class EnginePast(Past):
             return self._backoff.forgive()
         return super().next_delay_s()
 
-    def count(self, code: int, *, was_hanging: bool) -> None:
-        """Count a death by its exit code; `was_hanging` is whether the supervisor killed it."""
-        reason = "exit" if code >= 0 else "killed" if code == -signal.SIGKILL else "crash"
-        if was_hanging:
-            reason = "timeout"
+    def note(self, code: int, *, was_hanging: bool = False) -> str:
+        """Count it too."""
+        reason = super().note(code, was_hanging=was_hanging)
         self._supervisors.cell("inferctl_engine_restarts_total", value=reason).add()
+        return reason

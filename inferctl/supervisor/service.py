@@ -12,7 +12,7 @@ from functools import partial
 
 import structlog
 
-from inferctl.arena.ledger import PID, Block, Ledger, ledger_bytes
+from inferctl.arena.ledger import BORN_S, PID, Block, Ledger, ledger_bytes
 from inferctl.arena.memory import create_memory, map_memory
 from inferctl.arena.spec import EngineSpec, ModelSpec, WorkerSpec
 from inferctl.errors import StartError
@@ -75,7 +75,7 @@ class Service:
         ]
         self._watch = Watch(self._engine, engine_block)
         self._engine_past = EnginePast(engine_block, self._supervisor_block)
-        self._worker_pasts = [Past() for _ in self._workers]
+        self._worker_pasts = [Past(block) for block in self._ledger.blocks[Ledger.FIRST_WORKER :]]
         self._reloader.serve_with(self._engine, self._workers)
         self._desk = Desk(self._reloader)
         self._loop_watch = LoopWatch(self._workers, self._ledger)
@@ -115,6 +115,7 @@ class Service:
         self._supervisor_block.state(PID).set(os.getpid())
         log.info("starting", workers=len(self._workers), models=self._reloader.told())
         begun_s = time.monotonic()
+        self._supervisor_block.state(BORN_S).set(begun_s)
         children = [self._engine, *self._workers]
         watching = [asyncio.create_task(watch.keep()) for watch in (self._watch, self._loop_watch)]
         try:
@@ -202,7 +203,7 @@ class Service:
         """Replace the engine whenever it dies; workers keep its rows meanwhile."""
         past = self._engine_past
         while (code := await self._died(self._engine, past, self._engine_is_ready)) is not None:
-            past.count(code, was_hanging=self._watch.has_killed)
+            past.note(code, was_hanging=self._watch.has_killed)
             self._joinable = False
             self._reloader.engine_ready.clear()
             self._ledger.blocks[Ledger.ENGINE].cell("inferctl_engine_ready").set(0)
@@ -220,7 +221,9 @@ class Service:
     async def _keep_worker(self, index: int) -> None:
         """Replace a worker whenever it dies."""
         worker, past = self._workers[index], self._worker_pasts[index]
-        while await self._died(worker, past, lambda: self._connect(index)) is not None:
+        on_ready = partial(self._connect, index)
+        while (code := await self._died(worker, past, on_ready)) is not None:
+            past.note(code)
             delay_s = self._delay_s(past, "worker")
             if delay_s is None or not await self._start_again(worker, past, delay_s):
                 return

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field
 
 import pytest
 
-from inferctl.arena.ledger import Ledger
-from inferctl.server.health import DeviceHealth, ModelHealth, State
-from inferctl.settings import ModelSettings, RuntimeSettings
+from inferctl.arena.ledger import BEAT_S, BORN_S, PID, Ledger
+from inferctl.server.health import BLOCKED_S, Check, DeviceHealth, ModelHealth, State
+from inferctl.settings import ModelSettings, RuntimeSettings, ServerSettings
 from tests.tasks.tinybundles import classifier, detector
 
 from .wiring import catalogue_of, make_ledger, make_models
@@ -35,10 +36,22 @@ class Service:
         settings = ModelSettings(runtime=self.runtime)
         models = make_models(detector(), classifier(), ledger=self.ledger, settings=settings)
         self.link = FakeLink()
-        self.state = State(self.ledger, self.link, catalogue_of(*models), 0.0)  # type: ignore[arg-type]
+        self.state = State(
+            self.ledger,
+            self.link,  # type: ignore[arg-type]
+            catalogue_of(*models),
+            ServerSettings(),
+            lambda: False,
+        )
 
     def engine_says(self, name: str, value: float, place: int = 0) -> None:
         self.ledger.blocks[Ledger.ENGINE].cell(name, place).set(value)
+
+    def worker_lives(self, number: int, beat_s: float) -> None:
+        """One whose event loop came round last at that moment."""
+        block = self.ledger.blocks[Ledger.FIRST_WORKER + number]
+        block.state(PID).set(1234)
+        block.state(BEAT_S).set(beat_s)
 
     def engine_is_replaced(self) -> None:
         """What the supervisor says of a dead engine."""
@@ -73,10 +86,47 @@ def test_an_engine_that_is_not_connected_is_not_ready() -> None:
     assert not service.state.health().model_loaded
 
 
+def test_the_engine_s_states() -> None:
+    service = Service()
+    assert service.state.health().engine == "starting"
+    service.link.attached = False
+    service.engine_says("inferctl_engine_ready", 1)
+    assert service.state.health().engine == "connecting"
+    service.link.attached = True
+    assert service.state.health().engine == "ready"
+    service.engine_is_replaced()
+    assert service.state.health().engine == "restarting"
+
+
+def test_what_must_be_well_to_be_sent_requests() -> None:
+    service = Service()
+    service.worker_lives(0, time.monotonic())
+    assert service.state.checks()[:2] == [
+        Check("engine", "starting"),
+        Check("models", "shapes v3 loading, animals v3 loading"),
+    ]
+    service.engine_says("inferctl_engine_ready", 1)
+    assert service.state.ready
+    service.worker_lives(0, time.monotonic() - 2 * BLOCKED_S)
+    assert Check("workers", "1 of 1 blocked") in service.state.checks()
+    assert not service.state.ready
+
+
+def test_the_uptime_is_the_service_s() -> None:
+    service = Service()
+    service.worker_lives(0, 0.0)
+    service.ledger.blocks[Ledger.SUPERVISOR].state(BORN_S).set(time.monotonic() - 100)
+    health = service.state.health()
+    assert 100 <= health.uptime_s < 200
+    assert health.workers == 1
+    assert health.last_restart is None
+
+
 def test_each_model_tells_its_queue() -> None:
     service = Service()
     service.engine_says("inferctl_engine_ready", 1)
     service.engine_says("inferctl_queue_rows", 7, ANIMALS)
+    service.engine_says("inferctl_queue_rows", 2)
     service.engine_says("inferctl_max_batch_rows", 16, ANIMALS)
     models = service.state.health().models
     assert list(models) == ["shapes", "animals"]
@@ -87,9 +137,11 @@ def test_each_model_tells_its_queue() -> None:
         state="ready",
         device="cpu",
         queue_rows=7,
+        max_queue_rows=8,
         max_batch_rows=16,
     )
-    assert models["shapes"].queue_rows == 0
+    assert models["shapes"].queue_rows == 2
+    assert service.state.health().queue_rows == 9
 
 
 def test_the_engine_s_restarts_are_told() -> None:

@@ -279,17 +279,17 @@ async def working(
         options["settings"] = own.model_copy(update={"default": True})
     models = make_models(*manifests, ledger=ledger, bundle=folder, **options)
     catalogue, link = catalogue_of(*models), link_of(*models)
-    state = State(ledger, link, catalogue, time.monotonic())
     log = RequestLog(
         LogsSettings(path=str(folder / "requests.log")),
         ledger.blocks[WORKER].cell("inferctl_log_dropped_total"),
         terminal=False,
     )
     tally = Tally(ledger.blocks[WORKER])
-    work = Workplace(link, log, tally, state.is_loaded, server, decode_threads=2, workers=1)
     # Most tests ask by a name that no service has.
     named = server.model_copy(update={"allowed_hosts": (*server.allowed_hosts, "here")})
     access = Access(named, Keyring(server.api_keys).keys, ledger, WORKER)
+    state = State(ledger, link, catalogue, server, access.is_keyed)
+    work = Workplace(link, log, tally, state.is_loaded, server, decode_threads=2, workers=1)
     predict = Predict(catalogue, work, access)
     rest = build_rest(server)
     asked: list[dict[str, Any]] = []

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import mmap
+import time
 
 import pytest
 
-from inferctl.arena.ledger import TRYING, Ledger, ledger_bytes
+from inferctl.arena.ledger import DIED_OF, DIED_S, TRYING, Ledger, ledger_bytes
+from inferctl.arena.metric import DEATH_REASONS
 from inferctl.supervisor.backoff import FIRST_DELAY_S, JITTER, MAX_DEATHS
-from inferctl.supervisor.past import EnginePast
+from inferctl.supervisor.past import EnginePast, Past
 
 
 class History:
     def __init__(self) -> None:
         blocks = Ledger(mmap.mmap(-1, ledger_bytes(2)), 0).blocks
-        self.trying = blocks[Ledger.ENGINE].state(TRYING)
+        self.engines = blocks[Ledger.ENGINE]
+        self.trying = self.engines.state(TRYING)
         self.supervisors = blocks[Ledger.SUPERVISOR]
-        self.past = EnginePast(blocks[Ledger.ENGINE], self.supervisors)
+        self.past = EnginePast(self.engines, self.supervisors)
 
 
 @pytest.mark.row(84)
@@ -63,8 +66,18 @@ def test_an_engine_whose_rows_are_all_innocent_keeps_dying() -> None:
 )
 def test_a_death_is_counted_by_its_reason(code: int, was_hanging: bool, reason: str) -> None:
     history = History()
-    history.past.count(code, was_hanging=was_hanging)
+    assert history.past.note(code, was_hanging=was_hanging) == reason
     assert history.supervisors.cell("inferctl_engine_restarts_total", value=reason).get() == 1
+
+
+def test_when_and_of_what_a_process_died_last_is_kept() -> None:
+    history = History()
+    for past in (history.past, Past(history.engines)):
+        for code, reason in ((-11, "crash"), (1, "exit")):
+            before_s = time.monotonic()
+            past.note(code)
+            assert DEATH_REASONS[int(history.engines.state(DIED_OF).get())] == reason
+            assert before_s <= history.engines.state(DIED_S).get() <= time.monotonic()
 
 
 def test_how_long_a_start_took_is_known() -> None:

@@ -1,0 +1,79 @@
+"""What whoever operates the service should know: each in a sentence, with what to do.
+
+They are for people who may not see the machine: folders are left out.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterator
+
+from inferctl.arena.ledger import Ledger
+from inferctl.server.catalogue import Catalogue
+from inferctl.server.restarts import RECENT_S, caution_of, last_restart
+from inferctl.settings import ServerSettings
+
+# The folders of an absolute path; and what onnxruntime puts before a message.
+_FOLDERS = re.compile(r"(?<![\w.:/])/(?:[^\s/:;,()'\"]+/)+(?=[^\s/])")
+_BRACKETED = re.compile(r"\[\w+\] : \d+ : \w+ : ")
+
+
+def without_folders(text: str) -> str:
+    """A message without what only somebody on the machine needs to see."""
+    return _FOLDERS.sub("", _BRACKETED.sub("", text))
+
+
+def of_versions(catalogue: Catalogue) -> Iterator[str]:
+    """Of what is not served though it should be, and of what may not be what was exported."""
+    for version, reason in catalogue.roster.problems.items():
+        yield without_folders(f"{version} is not served: {reason}")
+    for model in catalogue.models.values():
+        for warning in model.offer.warnings:
+            yield without_folders(f"{model.name}: {warning}")
+
+
+def of_device(catalogue: Catalogue, *, on_cuda: bool) -> Iterator[str]:
+    """Of a CPU that nobody asked for."""
+    devices = {model.settings.runtime.device for model in catalogue.models.values()}
+    if "auto" in devices and not on_cuda:
+        yield (
+            "no CUDA device, so the models run on the CPU: install the driver of the GPU, or set "
+            "runtime.device = cpu if that is meant"
+        )
+
+
+def of_openness(server: ServerSettings, *, is_keyed: bool) -> Iterator[str]:
+    """Of who may do what."""
+    if server.is_public and not is_keyed:
+        yield "whoever reaches the port may use it: make API keys with `inferctl key NAME`"
+    if server.admin:
+        yield "models can be loaded over HTTP: set server.admin = false unless that is needed"
+    for name, is_served in (("docs", server.serves_docs), ("ui", server.serves_page)):
+        if server.is_public and is_served:
+            yield f"others than this machine reach server.{name}: set it to false"
+
+
+def of_memory(ledger: Ledger, catalogue: Catalogue) -> Iterator[str]:
+    """Of batches that were too large."""
+    for model in catalogue.models.values():
+        if cap := int(ledger.total("inferctl_batch_cap_rows", model.place)):
+            yield (
+                f"{model.name}: memory ran out, so batches have {cap} rows at most: lower "
+                "batching.max_batch_rows to that, or free memory"
+            )
+
+
+def of_the_past(ledger: Ledger) -> Iterator[str]:
+    """Of what happened."""
+    if lost := int(ledger.total("inferctl_log_dropped_total")):
+        yield f"{lost} lines of the request log were lost: is the disk full that logs.path is on?"
+    restart = last_restart(ledger)
+    if restart and restart.ago_s < RECENT_S:
+        yield caution_of(restart)
+
+
+def of_debugging() -> Iterator[str]:
+    """Of an interpreter that checks more than it must."""
+    if sys.flags.dev_mode:
+        yield "Python's development mode makes it slow: start it without PYTHONDEVMODE and -X dev"
