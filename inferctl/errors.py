@@ -16,6 +16,7 @@ stable `code`; the classes of what a client is told are in refusals.py.
     ├── VerificationError               -   verification_failed       exit 6
     ├── BenchError                      -   bench_failed              exit 7
     ├── PredictError                    -   predict_failed            exit 8
+    ├── WatchError                      -   watch_failed              exit 9
     └── RequestError                   400  malformed
         ├── Unauthorized               401  unauthorized
         ├── Forbidden                  403  forbidden
@@ -142,3 +143,10 @@ class PredictError(InferctlError):
 
     code = "predict_failed"
     exit_code = 8
+
+
+class WatchError(InferctlError):
+    """A server that cannot be watched."""
+
+    code = "watch_failed"
+    exit_code = 9

@@ -62,11 +62,12 @@ ALLOWED: dict[str, set[str]] = {
     "client": {""},
     # A bundle that is run in this process goes through the server's tasks and the engine's session.
     "predict": FOUNDATION | {"bundles", "client", "cores", "engine", "tasks"},
+    "top": FOUNDATION | {"client"},
     "bench": FOUNDATION | {"cores", ""},
     "demo": FOUNDATION,
     "cli": FOUNDATION
     | {"sources", "bundles", "supervisor", "export", "check", "bench", "demo", "cli", ""}
-    | {"client", "diagnostics", "predict", "requestlog", "variables"},
+    | {"client", "diagnostics", "predict", "requestlog", "top", "variables"},
     "__main__": {"errors", "cli"},
     "": set(),
 }

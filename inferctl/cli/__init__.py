@@ -17,6 +17,7 @@ from inferctl.cli.models import models
 from inferctl.cli.onnx import import_
 from inferctl.cli.predict import predict
 from inferctl.cli.serve import serve
+from inferctl.cli.top import top
 
 app = typer.Typer(
     name="inferctl",
@@ -27,6 +28,6 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (export, import_, check, models, serve, predict, bench, demo, config, key):
+for command in (export, import_, check, models, serve, predict, bench, top, demo, config, key):
     # `import` is a word of Python's own.
     app.command(command.__name__.rstrip("_"))(command)

@@ -96,6 +96,10 @@ class AsyncClient:
         """The service's state. Raises ClientError."""
         return await self._run(self._dialogue.health())
 
+    async def metrics(self) -> str:
+        """The service's numbers, as Prometheus' text. Raises ClientError."""
+        return await self._run(self._dialogue.metrics())
+
     async def ready(self) -> bool:
         """Whether every model is warm; False too when nobody answers. Raises ClientError."""
         return await self._run(self._dialogue.ready())

@@ -101,6 +101,10 @@ class Client:
         """The service's state. Raises ClientError."""
         return self._run(self._dialogue.health())
 
+    def metrics(self) -> str:
+        """The service's numbers, as Prometheus' text. Raises ClientError."""
+        return self._run(self._dialogue.metrics())
+
     def ready(self) -> bool:
         """Whether every model is warm; False too when nobody answers. Raises ClientError."""
         return self._run(self._dialogue.ready())

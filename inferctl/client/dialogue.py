@@ -104,6 +104,13 @@ class Dialogue:
         """Ask for the state. Raises ClientError."""
         return health_of((yield from self._get("/health")))
 
+    def metrics(self) -> Steps[str]:
+        """Ask for the numbers. Raises ClientError."""
+        reply = yield from exchange(
+            Outgoing("GET", "/metrics"), self._time_left({}), self._patience
+        )
+        return reply.body.decode("utf-8", errors="replace")
+
     def ready(self) -> Steps[bool]:
         """Ask whether every model is warm. Who does not answer is not ready. Raises ClientError."""
         try:

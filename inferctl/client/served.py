@@ -32,18 +32,23 @@ class Model:
 
 @dataclass(frozen=True, slots=True)
 class ModelHealth:
-    """One model's state: `loading` or `ready`."""
+    """One model's state: `loading` or `ready`. Where `max_queue_rows` is 0, it was not told."""
 
     version: int
     task: str
     state: str
     device: str
     queue_rows: int
+    max_queue_rows: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """The service's state: `ok`, `degraded`, `starting` or `draining`."""
+    """The service's state: `ok`, `degraded`, `starting` or `draining`.
+
+    `last_restart` has `role`, `reason`, `at` and `ago_s`. What an older server does not tell is
+    empty or 0.
+    """
 
     status: str
     model_loaded: bool
@@ -51,6 +56,10 @@ class Health:
     device: Mapping[str, Any] | None
     uptime_s: float
     warnings: tuple[str, ...]
+    engine: str = ""
+    workers: int = 0
+    queue_rows: int = 0
+    last_restart: Mapping[str, Any] | None = None
 
 
 def models_of(document: Any) -> list[Model]:
@@ -72,6 +81,10 @@ def health_of(document: Any) -> Health:
             document["device"],
             document["uptime_s"],
             tuple(document["warnings"]),
+            document.get("engine", ""),
+            document.get("workers", 0),
+            document.get("queue_rows", 0),
+            document.get("last_restart"),
         )
     except (KeyError, TypeError, AttributeError):
         raise _foreign("/health") from None
@@ -94,7 +107,14 @@ def _model(one: Mapping[str, Any]) -> Model:
 
 
 def _model_health(one: Mapping[str, Any]) -> ModelHealth:
-    return ModelHealth(one["version"], one["task"], one["state"], one["device"], one["queue_rows"])
+    return ModelHealth(
+        one["version"],
+        one["task"],
+        one["state"],
+        one["device"],
+        one["queue_rows"],
+        one.get("max_queue_rows", 0),
+    )
 
 
 def _foreign(path: str) -> UnexpectedAnswer:

@@ -228,3 +228,14 @@ def test_ready_is_false_while_it_loads_and_when_nobody_is_there(asking: Asking) 
     assert answers == [False, True]
     assert received == 2
     assert asking.of(server.url)("ready") is False
+
+
+def test_an_older_server_s_health_is_understood(asking: Asking) -> None:
+    model = {"version": 2, "task": "tensor", "state": "ready", "device": "cpu", "queue_rows": 1}
+    document = {
+        "status": "ok", "model_loaded": True, "models": {"sums": model}, "device": None,
+        "uptime_s": 1.5, "warnings": [],
+    }  # fmt: skip
+    with scripted(Answer(200, document)) as server:
+        health = asking.of(server.url)("health")
+    assert (health.models["sums"].max_queue_rows, health.workers, health.engine) == (0, 0, "")

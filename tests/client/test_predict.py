@@ -109,6 +109,10 @@ def test_the_service_describes_itself(ask: Asking) -> None:
     health = ask("health")
     assert (health.status, health.model_loaded) == ("ok", True)
     assert health.models["sums"].state == "ready"
+    assert health.models["sums"].max_queue_rows == 1024
+    assert (health.engine, health.workers, health.queue_rows) == ("ready", 1, 0)
+    assert health.last_restart is None
+    assert 'inferctl_rows_total{model="sums"}' in ask("metrics")
 
 
 def test_many_are_answered_in_order_with_errors_in_their_places(ask: Asking) -> None:
