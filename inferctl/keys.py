@@ -7,7 +7,14 @@ import secrets
 from hashlib import sha256
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    SecretStr,
+    WithJsonSchema,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
 from inferctl.section import Section, parts
@@ -16,6 +23,7 @@ from inferctl.section import Section, parts
 PREFIX = "inferctl_"
 KEY_BYTES = 32
 HASH_PREFIX = "sha256:"
+HASH_PATTERN = f"^{HASH_PREFIX}[0-9a-f]{{64}}$"
 MAX_KEYS = 64
 
 Scope = Literal["predict", "admin"]
@@ -35,7 +43,7 @@ def hash_of(key: bytes) -> str:
 
 def _hash(given: SecretStr) -> SecretStr:
     """Refuses a key in the place of its hash, without a word of it."""
-    if not re.fullmatch(r"sha256:[0-9a-f]{64}", given.get_secret_value()):
+    if not re.fullmatch(HASH_PATTERN, given.get_secret_value()):
         raise PydanticCustomError("hash", "should be sha256:…, as `inferctl key` prints it")
     return given
 
@@ -43,9 +51,11 @@ def _hash(given: SecretStr) -> SecretStr:
 class KeySettings(Section):
     """An API key: what it opens, and how much of the service is its share."""
 
-    hash: Annotated[SecretStr, AfterValidator(_hash)] = Field(
-        description="sha256:… of the key, as `inferctl key` prints it"
-    )
+    hash: Annotated[
+        SecretStr,
+        AfterValidator(_hash),
+        WithJsonSchema({"type": "string", "pattern": HASH_PATTERN}),
+    ] = Field(description="sha256:… of the key, as `inferctl key` prints it")
     scopes: Annotated[
         tuple[Scope, ...], BeforeValidator(parts), Field(min_length=1, max_length=2)
     ] = Field(default=("predict",), description='"predict", "admin" or both')

@@ -15,13 +15,13 @@ from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Any, get_args, get_origin
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 from pydantic_settings import SettingsError as UnreadableSection
 
 from inferctl.errors import SettingsError
-from inferctl.keys import KeySettings
+from inferctl.reference import NAME, NAMED, setting_fields, variable
 from inferctl.section import Section
-from inferctl.settings import ModelSettings, Settings
+from inferctl.settings import Settings
 from inferctl.variables import (
     API_KEY,
     ENV_DELIMITER,
@@ -34,8 +34,6 @@ from inferctl.variables import (
 # A wrong value is told up to this length, and one of such a name never.
 MAX_SHOWN = 40
 SECRET = re.compile("key|secret|password")
-# Sections of which there are several, by names of the operator's.
-NAMED: dict[str, type[Section]] = {"models": ModelSettings, "api_keys": KeySettings}
 
 Tree = dict[str, Any]
 
@@ -101,24 +99,14 @@ def settings_tree(assignments: list[str]) -> Tree:
     return tree
 
 
-def setting_keys(section: type[BaseModel] = Settings, prefix: str = "") -> Iterator[str]:
-    """Every dotted key of the tree, in its order; a model's own are `models.NAME.…`."""
-    for name, field in section.model_fields.items():
-        if isinstance(field.annotation, type) and issubclass(field.annotation, Section):
-            yield from setting_keys(field.annotation, f"{prefix}{name}.")
-        elif name in NAMED:
-            yield from setting_keys(NAMED[name], f"{prefix}{name}.NAME.")
-        else:
-            yield prefix + name
-
-
-def effective_values(settings: Settings) -> Iterator[tuple[str, str]]:
-    """Every dotted key with its value, models' own sections only where they are set."""
+def effective_values(settings: Settings) -> Iterator[tuple[str, Any]]:
+    """Every dotted key with its value as JSON has it, secrets masked; models' own sections only
+    where they are set."""
     tree = settings.model_dump(mode="json", exclude={"models"})
     tree["models"] = settings.model_dump(mode="json", exclude_unset=True).get("models", {})
     for path, value in _leaves(tree):
         if value != {}:
-            yield ".".join(path), str(value).lower() if isinstance(value, bool) else str(value)
+            yield ".".join(path), value
 
 
 def _from_environment(source: Variables) -> Tree:
@@ -207,6 +195,8 @@ def _setting(place: Sequence[int | str]) -> tuple[str, bool]:
     kind: Any = Settings
     path: list[str] = []
     for part in map(str, place):
+        if part == "[key]":  # a name that does not fit lies in no section of its own
+            break
         if isinstance(kind, type) and issubclass(kind, Section):
             path.append(part)
             if part not in kind.model_fields:
@@ -250,7 +240,7 @@ def _place(key: str, origins: Mapping[str, str]) -> str:
         (where for other, where in origins.items() if _lies_in(other, key)), ""
     )
     if origin in ("environment", ".env"):
-        name = ENV_PREFIX + key.replace(".", ENV_DELIMITER).upper()
+        name = variable(key)
         return f"{name} in the {origin}" if origin == "environment" else f"{name} in {origin}"
     return origin
 
@@ -261,6 +251,6 @@ def _lies_in(key: str, section: str) -> bool:
 
 def _names(like: str) -> Iterator[str]:
     """Every dotted key and the sections around it, with the operator's name that `like` has."""
-    name = next((own for part, own in pairwise(like.split(".")) if part in NAMED), "NAME")
-    for key in setting_keys():
-        yield from accumulate(key.replace(".NAME.", f".{name}.").split("."), "{}.{}".format)
+    name = next((own for part, own in pairwise(like.split(".")) if part in NAMED), NAME)
+    for key, _ in setting_fields():
+        yield from accumulate(key.replace(f".{NAME}.", f".{name}.").split("."), "{}.{}".format)

@@ -40,7 +40,8 @@ ALLOWED: dict[str, set[str]] = {
     "refusals": {"errors"},
     "section": set(),
     "settings": {"keys", "section"},
-    "sources": FOUNDATION | {"variables"},
+    "reference": FOUNDATION | {"variables"},
+    "sources": FOUNDATION | {"reference", "variables"},
     "bundles": FOUNDATION,
     "arena": FOUNDATION | {"bundles"},
     "engine": FOUNDATION
@@ -67,7 +68,7 @@ ALLOWED: dict[str, set[str]] = {
     "demo": FOUNDATION,
     "cli": FOUNDATION
     | {"sources", "bundles", "supervisor", "export", "check", "bench", "demo", "cli", ""}
-    | {"client", "diagnostics", "predict", "requestlog", "top", "variables"},
+    | {"client", "diagnostics", "predict", "reference", "requestlog", "top", "variables"},
     "__main__": {"errors", "cli"},
     "": set(),
 }

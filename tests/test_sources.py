@@ -12,8 +12,9 @@ import pytest
 
 from inferctl import sources
 from inferctl.errors import SettingsError
+from inferctl.reference import setting_fields
 from inferctl.settings import Settings
-from inferctl.sources import effective_values, load_settings, setting_keys, settings_tree
+from inferctl.sources import effective_values, load_settings, settings_tree
 
 FLAG, ENVIRONMENT, DOTENV, TOML = "flag", "environment", ".env", "serve.toml"
 ORDER = (FLAG, ENVIRONMENT, DOTENV, TOML)
@@ -242,6 +243,14 @@ def test_a_label_that_does_not_fit_is_named_itself(set_in: SetIn) -> None:
     ]
 
 
+def test_a_name_of_a_key_that_does_not_fit_is_named_itself(set_in: SetIn) -> None:
+    set_in(TOML, "server.api_keys.CI.requests_per_s", 3)
+    assert (
+        "server.api_keys.CI: should match pattern '^[a-z0-9][a-z0-9_-]{0,31}$' (from serve.toml)"
+        in set_in.refusal()
+    )
+
+
 @pytest.mark.parametrize("value", ["a\nb", "\0", "\x1b[2J"])
 def test_no_name_or_path_has_control_characters(value: str, set_in: SetIn) -> None:
     append(Path(TOML), f"models_dir = {json.dumps(value)}\n")
@@ -325,31 +334,16 @@ def test_an_assignment_of_another_form_is_refused(assignment: str) -> None:
     assert "'x'" in second
 
 
-def test_setting_keys_are_every_leaf_of_the_tree() -> None:
-    keys = list(setting_keys())
-    assert len(set(keys)) == len(keys)
-    assert keys[0] == "models_dir"
-    assert {"server.port", "logs.path", "models.NAME.default"} <= set(keys)
-    tree = Settings().model_dump(exclude={"models_dir", "models"})
-    for section, values in tree.items():
-        own = [key for key in keys if key.startswith(f"{section}.")]
-        assert list(dict.fromkeys(key.partition(".NAME")[0] for key in own)) == [
-            f"{section}.{name}" for name in values
-        ]
-    for section in ("batching", "limits", "runtime"):
-        assert {f"models.NAME.{section}.{name}" for name in tree[section]} <= set(keys)
-
-
 def test_effective_values_are_every_key_and_what_models_set() -> None:
     settings = load_settings(
         {"server": {"port": "9"}, "models": {"shapes": {"limits": {"max_pixels": "5"}}}}
     ).settings
     values = dict(effective_values(settings))
-    assert values["server.port"] == "9"
+    assert values["server.port"] == 9
     assert values["server.workers"] == "auto"
-    assert values["models.shapes.limits.max_pixels"] == "5"
+    assert values["models.shapes.limits.max_pixels"] == 5
     assert {key for key in values if key.startswith("models.")} == {
         "models.shapes.limits.max_pixels"
     }
-    unset = {key for key in setting_keys() if ".NAME." not in key}
+    unset = {key for key, _ in setting_fields() if ".NAME." not in key}
     assert unset == {key for key in values if not key.startswith("models.")}

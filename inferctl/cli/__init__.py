@@ -28,6 +28,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (export, import_, check, models, serve, predict, bench, top, demo, config, key):
+for command in (export, import_, check, models, serve, predict, bench, top, demo, key):
     # `import` is a word of Python's own.
     app.command(command.__name__.rstrip("_"))(command)
+app.add_typer(config, name="config")
