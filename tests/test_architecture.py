@@ -28,7 +28,8 @@ EVALUATING = {"eval", "exec", "compile", "__import__", "os.system", "os.popen", 
 FOUNDATION = {"errors", "keys", "refusals", "section", "settings"}
 ALLOWED: dict[str, set[str]] = {
     "errors": set(),
-    "cores": set(),
+    "container": set(),
+    "cores": {"container"},
     "diagnostics": set(),
     "heap": set(),
     "keys": {"section"},
@@ -52,7 +53,8 @@ ALLOWED: dict[str, set[str]] = {
     "ui": set(),
     "variables": FOUNDATION,
     "server": FOUNDATION
-    | {"arena", "bundles", "cores", "heap", "reasons", "requestlog", "tasks", "tls", "ui", ""},
+    | {"arena", "bundles", "container", "cores", "heap", "reasons", "requestlog", "tasks", "tls", "ui"}
+    | {""},
     "supervisor": FOUNDATION
     | {"arena", "bundles", "cores", "heap", "naming", "server"}
     | {"progress", "tls"},

@@ -10,6 +10,13 @@ import pytest
 from inferctl.cores import available_cores
 
 
+def contain(folder: Path, quota: str) -> None:
+    """A container whose group has this quota."""
+    (folder / "self").mkdir()
+    (folder / "self" / "cgroup").write_text("0::/\n")
+    (folder / "cpu.max").write_text(quota + "\n")
+
+
 @pytest.mark.parametrize(
     ("quota", "cores"),
     [
@@ -24,16 +31,15 @@ def test_the_quota_cuts_the_affinity(
     quota: str, cores: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 2, 4, 6}, raising=False)
-    file = tmp_path / "cpu.max"
-    file.write_text(quota + "\n")
-    assert available_cores(file) == cores
+    contain(tmp_path, quota)
+    assert available_cores(tmp_path, tmp_path) == cores
 
 
 def test_without_a_quota_it_is_the_affinity(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1, 2}, raising=False)
-    assert available_cores(tmp_path / "absent") == 3
+    assert available_cores(tmp_path, tmp_path) == 3
 
 
 def test_a_system_that_tells_nothing_has_one_core(
@@ -41,6 +47,6 @@ def test_a_system_that_tells_nothing_has_one_core(
 ) -> None:
     monkeypatch.delattr(os, "sched_getaffinity", raising=False)
     monkeypatch.setattr(os, "cpu_count", lambda: None)
-    assert available_cores(tmp_path / "absent") == 1
-    (tmp_path / "cpu.max").write_text("300000 100000")
-    assert available_cores(tmp_path / "cpu.max") == 1
+    assert available_cores(tmp_path, tmp_path) == 1
+    contain(tmp_path, "300000 100000")
+    assert available_cores(tmp_path, tmp_path) == 1

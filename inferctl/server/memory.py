@@ -11,13 +11,11 @@ import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-PROC, CGROUPS = Path("/proc"), Path("/sys/fs/cgroup")
+PROC = Path("/proc")
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 LOOK_EVERY_S = 0.25
 # The share of the limit from which on memory is short.
 SHORT = 0.9
-# An old kernel's way of saying that there is no limit is a number somewhat above this.
-NO_LIMIT_BYTES = 1 << 60
 
 
 class MemoryWatch:
@@ -70,35 +68,3 @@ class MemoryWatch:
             return (self._proc / str(pid) / name).read_text(encoding="ascii", errors="replace")
         except OSError:  # it is gone
             return ""
-
-
-def container_limit_bytes(proc: Path = PROC, cgroups: Path = CGROUPS) -> int:
-    """The limit that the system sets this process' group; 0 when there is none."""
-    try:
-        lines = (proc / "self" / "cgroup").read_text(encoding="ascii").splitlines()
-    except OSError:
-        return 0
-    limits = []
-    for line in lines:
-        _, controllers, path = line.split(":", 2)
-        if not controllers:
-            limits += _limits(cgroups, path, "memory.max")
-        elif "memory" in controllers.split(","):
-            limits += _limits(cgroups / "memory", path, "memory.limit_in_bytes")
-    return min(limits, default=0)
-
-
-def _limits(root: Path, path: str, name: str) -> list[int]:
-    """The limits of a group and of those around it; in a container its own group is the root."""
-    group = root / path.lstrip("/")
-    found = []
-    for folder in (group, *group.parents):
-        try:
-            text = (folder / name).read_text(encoding="ascii").strip()
-        except OSError:
-            continue
-        if text.isdigit() and int(text) < NO_LIMIT_BYTES:
-            found.append(int(text))
-        if folder == root:
-            break
-    return found

@@ -19,6 +19,7 @@ from inferctl.arena.ledger import PID, Ledger
 from inferctl.arena.memory import map_memory
 from inferctl.arena.spec import KeySpec, ModelSpec, Roster, WorkerSpec
 from inferctl.arena.wire import Control
+from inferctl.container import container_limit_bytes
 from inferctl.cores import available_cores
 from inferctl.errors import InferctlError
 from inferctl.server.access import Access
@@ -29,7 +30,7 @@ from inferctl.server.documentation import Documentation
 from inferctl.server.health import State
 from inferctl.server.link import EngineLink
 from inferctl.server.logs import RequestLog
-from inferctl.server.memory import MemoryWatch, container_limit_bytes
+from inferctl.server.memory import MemoryWatch
 from inferctl.server.metrics import Exposition
 from inferctl.server.offer import Offer, make_offer
 from inferctl.server.predict import Predict

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from inferctl.server.memory import PAGE_BYTES, MemoryWatch, container_limit_bytes
+from inferctl.server.memory import PAGE_BYTES, MemoryWatch
 
 MIB = 1024 * 1024
 PROCESSES = {11: (60, 50), 12: (60, 20)}
@@ -52,28 +52,3 @@ def test_this_process_has_some_memory() -> None:
 
 async def test_without_a_limit_nobody_looks() -> None:
     MemoryWatch(0, lambda: [1 // 0], lambda _: None).start()
-
-
-LIMITS = {
-    "0::/a/b": {"a/b/memory.max": "max", "a/memory.max": "3000", "memory.max": "5000"},
-    "0::/host/path": {"memory.max": "3000"},
-    "4:cpu,memory:/a": {"memory/a/memory.limit_in_bytes": "3000"},
-    "4:memory:/a\n0::/": {
-        "memory/memory.limit_in_bytes": "3000",
-        "memory/a/memory.limit_in_bytes": "9223372036854771712",
-    },
-}
-
-
-@pytest.mark.parametrize("groups", LIMITS)
-def test_the_limit_is_the_least_of_the_groups_around(tmp_path: Path, groups: str) -> None:
-    write(tmp_path / "self" / "cgroup", f"{groups}\n3:pids:/else\n")
-    for path, limit in LIMITS[groups].items():
-        write(tmp_path / "cgroups" / path, f"{limit}\n")
-    assert container_limit_bytes(tmp_path, tmp_path / "cgroups") == 3000
-
-
-def test_without_a_group_there_is_no_limit(tmp_path: Path) -> None:
-    assert container_limit_bytes(tmp_path, tmp_path) == 0
-    write(tmp_path / "self" / "cgroup", "0::/\n")
-    assert container_limit_bytes(tmp_path, tmp_path) == 0
