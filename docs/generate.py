@@ -10,6 +10,7 @@ from pathlib import Path
 
 from typer.testing import CliRunner
 
+from deploy.grafana.dashboard import dashboard_text
 from docs.reliability import reliability_page
 from inferctl.arena.metrics import METRICS
 from inferctl.arena.places import EARLIER_LABEL
@@ -166,6 +167,7 @@ def pages() -> dict[Path, str]:
         DOCS / "reliability.md": reliability_page(GENERATED),
         DOCS / "cli.md": cli_page(),
         REPOSITORY / ".env.example": env_text(),
+        REPOSITORY / "deploy" / "grafana" / "inferctl.json": dashboard_text(),
     }
 
 
