@@ -10,10 +10,10 @@ EXPORTS := tests/export tests/check tests/demo
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install browser wrk demo fmt check unit e2e matrix faults soak docs test clean
+.PHONY: help install browser prometheus wrk demo fmt check unit e2e matrix faults soak docs test clean
 
 help:  ## list the targets
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
 
 $(INSTALLED): pyproject.toml constraints.txt
 	@echo "== installing into $(VENV) (torch included: a minute or two)"
@@ -27,6 +27,11 @@ browser:  ## Chromium and its driver, in which the page is tested
 	@which chromium chromedriver >/dev/null || { echo "== installing Chromium" && apt-get update -qq \
 	&& apt-get install -y -qq --no-install-recommends chromium chromium-driver >/dev/null; } \
 	|| { echo "the tests need chromium and chromedriver: install them, as root on Debian: make browser"; exit 1; }
+
+prometheus:  ## Prometheus and promtool, which read what is in deploy/
+	@which prometheus promtool >/dev/null || { echo "== installing Prometheus" && apt-get update -qq \
+	&& apt-get install -y -qq --no-install-recommends prometheus >/dev/null; } \
+	|| { echo "the tests need prometheus and promtool: install them, as root on Debian: make prometheus"; exit 1; }
 
 wrk:  ## the load generator of the overload tests
 	@which wrk >/dev/null || { echo "== installing wrk" && apt-get update -qq \
@@ -47,10 +52,10 @@ check: $(INSTALLED)  ## lint, types, spelling; changes nothing
 	$(BIN)/mypy
 	$(BIN)/codespell
 
-unit: $(INSTALLED)  ## tests without services
+unit: $(INSTALLED) prometheus  ## tests without services
 	$(BIN)/pytest -m "not e2e and not matrix and not faults and not soak"
 
-e2e: $(INSTALLED) browser  ## tests against real processes
+e2e: $(INSTALLED) browser prometheus  ## tests against real processes
 	$(BIN)/pytest -m "e2e and not matrix and not faults and not soak"
 
 matrix: $(INSTALLED)  ## every kind of checkpoint of every family: docs/matrix.md
@@ -65,7 +70,7 @@ soak: $(INSTALLED)  ## those that take an hour or more
 docs: $(INSTALLED)  ## write what is generated from the code
 	$(BIN)/python -m docs.generate
 
-test: check browser  ## everything: lint, types, tests with branch coverage
+test: check browser prometheus  ## everything: lint, types, tests with branch coverage
 	@echo "== tests, real services included; those of exports beside them, and told of at the end"
 	$(BIN)/coverage erase
 	@env --default-signal=INT $(BIN)/coverage run -m pytest $(EXPORTS) >.exports.txt 2>&1 & exports=$$!; \
