@@ -76,7 +76,9 @@ def main() -> None:
             over.set()
             for client in clients:
                 client.join()
-    console = Console(record=True, width=COLUMNS, force_terminal=True, file=Path("/dev/null").open("w"))
+    console = Console(
+        record=True, width=COLUMNS, force_terminal=True, file=Path("/dev/null").open("w")
+    )
     console.print(screen)
     console.save_svg(str(PICTURE), title="inferctl top")
 

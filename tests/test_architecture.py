@@ -53,8 +53,8 @@ ALLOWED: dict[str, set[str]] = {
     "ui": set(),
     "variables": FOUNDATION,
     "server": FOUNDATION
-    | {"arena", "bundles", "container", "cores", "heap", "reasons", "requestlog", "tasks", "tls", "ui"}
-    | {""},
+    | {"arena", "bundles", "container", "cores", "heap", "reasons", "requestlog", "tasks", "tls"}
+    | {"ui", ""},
     "supervisor": FOUNDATION
     | {"arena", "bundles", "cores", "heap", "naming", "server"}
     | {"progress", "tls"},
