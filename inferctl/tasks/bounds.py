@@ -20,10 +20,16 @@ SLACK_BYTES = 64 * 1024
 SLACK_NAMES = 64
 
 NAMES, VALUES = b":", b","
-# A string, so that what is in it is not looked at, or one of the above.
+# Strings, and what lies between them, before the next name or value: of the first there are no more
+# than rows, of the second no more than a request is deep.
+MOST_PIECES = {NAMES: 4 * 65_536, VALUES: 128}
+# All up to one of them that is in no string, if there is one.
 SEPARATORS = {
-    separator: re.compile(rb'"(?:[^"\\]++|\\.)*+"?|' + separator, re.DOTALL)
-    for separator in (NAMES, VALUES)
+    separator: re.compile(
+        rb'(?:[^"%b]++|"(?:[^"\\]++|\\.)*+"?){0,%d}+(%b?)' % (separator, pieces, separator),
+        re.DOTALL,
+    )
+    for separator, pieces in MOST_PIECES.items()
 }
 
 
@@ -53,9 +59,10 @@ class Bounds(NamedTuple):
             raise Unprocessable("the body holds more names or values than any request has")
 
     def _are_outside_of_strings(self, body: bytes | bytearray, separator: bytes) -> bool:
-        left = self.max_names
-        for found in SEPARATORS[separator].finditer(body):
-            left -= found[0] == separator
-            if left < 0:
-                return True
-        return False
+        place, up_to_next = 0, SEPARATORS[separator]
+        for _ in range(self.max_names + 1):
+            found = up_to_next.match(body, place)
+            if found is None or not found[1]:
+                return found is not None and found.end() < len(body)
+            place = found.end()
+        return True

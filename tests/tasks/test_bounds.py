@@ -97,6 +97,16 @@ def test_a_string_without_an_end_takes_no_longer() -> None:
     assert time.thread_time() - begun_s < 0.2
 
 
+@pytest.mark.row(53)
+@pytest.mark.parametrize("filling", [b'""', b'"":', b'"" ', b'"a"[', b"[]", b'"a":{'])
+def test_strings_without_end_behind_one_that_holds_the_separators_are_refused_at_once(
+    task: Task, field: str, filling: bytes
+) -> None:
+    commas = b'"%b"' % (b"," * 10_000 + b":" * 10_000)
+    body = b'{"%b":%b,' % (field.encode(), commas) + filling * 500_000
+    refusal_in_time(task, body, 0.1)
+
+
 @given(st.recursive(
     st.none() | st.integers() | st.text(alphabet='",:\\a'),
     lambda inner: st.lists(inner, max_size=6) | st.dictionaries(st.text(alphabet='",:\\a'), inner),
