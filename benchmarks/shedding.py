@@ -29,6 +29,7 @@ from benchmarks.asking import Asked, Asking, percentile
 from benchmarks.command import run
 from benchmarks.flood import Crowd, Flood, Flooding, pinned
 from benchmarks.heavy import BODY, NAME, write_heavy
+from benchmarks.tree import ProcessTree
 from inferctl.errors import BenchError
 
 SERVER_CORE, CROWD_CORE = 0, 1
@@ -90,7 +91,7 @@ def served(models: Path, *arguments: str) -> Iterator[str]:
             else:
                 raise BenchError("the server did not start", hint="try `inferctl serve`")
         finally:
-            process.terminate()
+            ProcessTree(process.pid).stop()
             process.wait()
             process.stderr.close()
 
@@ -116,11 +117,16 @@ def health_of(url: str, crowd: Crowd, seconds: float) -> list[Asked]:
 
 
 def recovery_of(url: str, plan: Plan, peak: float) -> tuple[float, float]:
-    """p99 at half load, ms, and seconds after ten times the load until it is so again."""
+    """p99 at half load, ms, and seconds after ten times the load until it is so again.
+
+    Raises BenchError when half the load is too much.
+    """
     half = Asking(url, [PATH], HALF * peak, HALF_CONNECTIONS, BODY)
     with half:
         time.sleep(plan.seconds)
     before_ms = percentile(half.asked, 99)
+    if not math.isfinite(before_ms):
+        raise BenchError("some were not answered at half the load", hint="nothing else may run")
     flood(url, plan.crowd(10, peak), plan.seconds)
     over_s = time.monotonic()
     after = Asking(url, [PATH], HALF * peak, HALF_CONNECTIONS, BODY)

@@ -104,7 +104,7 @@ def published_files(graph: Path, data_over_bytes: int) -> dict[str, Path]:
     data = data_of(graph)
     if data is None:
         return {GRAPH_FILE: graph}
-    if not _fits(data, data_over_bytes):
+    if not _fits(graph, data, data_over_bytes):
         return {GRAPH_FILE: graph, DATA_FILE: data}
     file = graph.with_name("whole.onnx")
     with file.open("xb") as stream:
@@ -115,7 +115,7 @@ def published_files(graph: Path, data_over_bytes: int) -> dict[str, Path]:
 def published_sha256(graph: Path, data_over_bytes: int) -> str:
     """The hash of the `model.onnx` that a graph is published as."""
     data = data_of(graph)
-    if data is None or not _fits(data, data_over_bytes):
+    if data is None or not _fits(graph, data, data_over_bytes):
         return File.of(graph).sha256
     digest = hashlib.sha256()
     for part in _whole(graph):
@@ -123,8 +123,9 @@ def published_sha256(graph: Path, data_over_bytes: int) -> str:
     return digest.hexdigest()
 
 
-def _fits(data: Path, data_over_bytes: int) -> bool:
-    return data.stat().st_size <= min(data_over_bytes, MAX_GRAPH_BYTES)
+def _fits(graph: Path, data: Path, data_over_bytes: int) -> bool:
+    size = data.stat().st_size
+    return size <= data_over_bytes and size + graph.stat().st_size <= MAX_GRAPH_BYTES
 
 
 def _whole(graph: Path) -> Iterator[bytes]:

@@ -159,6 +159,8 @@ def endure(service: Service, minutes: float, load: float, seed: int, say: Say) -
             whole.complaints += [f"{name}: {wrong}" for wrong in seen.wrong]
             if not _is_well(service):
                 whole.complaints.append(f"{name}: not ready after {READY_WITHIN_S:g} s")
+            if service.process.poll() is not None:
+                break
             say(f"havoc: {name}: {seen.right:,} of {seen.goods:,} right, {whole.availability:.3%}")
     return whole
 

@@ -9,11 +9,16 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from tests.outbound import sitecustomize
+
 SITECUSTOMIZE = '''\
 """Keep {size} bytes of every request that is over."""
 
+import runpy
+
 from inferctl.server.call import Call
 
+runpy.run_path({outbound!r})  # whose place on the path this file has
 kept = []
 end = Call.end
 
@@ -30,7 +35,7 @@ Call.end = end_and_keep
 def leaking(folder: Path, bytes_per_request: int) -> dict[str, str]:
     """The environment of a service that leaks so much."""
     folder.mkdir()
-    text = SITECUSTOMIZE.format(size=bytes_per_request)
+    text = SITECUSTOMIZE.format(size=bytes_per_request, outbound=sitecustomize.__file__)
     (folder / "sitecustomize.py").write_text(text)
     paths = [str(folder), os.environ.get("PYTHONPATH", "")]
     return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}

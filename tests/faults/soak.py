@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -70,15 +70,8 @@ def weighed(scales: Scales, asking: list[Future[Seen]]) -> list[Sample]:
     samples = []
     while not all(part.done() for part in asking):
         samples.append(Sample(time.monotonic(), scales.weigh_mib()))
-        _wait(asking, SAMPLE_S)
+        wait(asking, SAMPLE_S)
     return samples
-
-
-def _wait(asking: list[Future[Seen]], seconds: float) -> None:
-    try:
-        asking[-1].exception(seconds)
-    except TimeoutError:
-        return
 
 
 def report(done: Soak, folder: Path, name: str, seed: int) -> Path:
