@@ -40,19 +40,22 @@ class Pieces:
         """Keep it up to `end`."""
         self._data = data
         self._start, self._end = 0, end
-        self._runs: list[Body] = []
+        self._runs: list[slice] = []
 
     def keep(self, start: int, end: int) -> None:
         """Keep this part, and nothing between it and the last one."""
         if start != self._end:
-            self._runs.append(self._data[self._start : self._end])
+            self._runs.append(slice(self._start, self._end))
             self._start = start
         self._end = end
 
     def joined(self) -> Body:
         """All that was kept."""
-        last = self._data[self._start : self._end]
-        return b"".join((*self._runs, last)) if self._runs else last
+        runs = [*self._runs, slice(self._start, self._end)]
+        if runs == [slice(0, len(self._data))]:
+            return self._data
+        view = memoryview(self._data)
+        return b"".join(view[run] for run in runs)
 
 
 def damaged() -> Unprocessable:

@@ -152,7 +152,7 @@ def _format(data: Body) -> Format:
 def _check(container: Container, max_pixels: int) -> None:
     width, height, scans = container.width, container.height, container.scans
     check_size(width, height, max_pixels)
-    if scans > jpeg.MAX_SCANS or scans * width * height > MAX_SCANS_OF_MOST_PIXELS * max_pixels:
+    if scans * width * height > MAX_SCANS_OF_MOST_PIXELS * max_pixels:
         raise Unprocessable("the JPEG has too many scans")
 
 

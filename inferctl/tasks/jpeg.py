@@ -106,8 +106,8 @@ def _count_scans(data: Body, place: int) -> int:
         if found is None:
             raise damaged()
         place = found.start()
-        if data[place + 1] == END_OF_IMAGE:
-            return scans
         if scans > MAX_SCANS:
             break
+        if data[place + 1] == END_OF_IMAGE:
+            return scans
     raise Unprocessable(TOO_MANY)

@@ -227,9 +227,7 @@ class Grammar:
             parts[int(rng.random() * len(parts))] = rng.choice(hostile.SEGMENTS)
             path = b"/".join(parts)
         elif chance < 0.16:
-            path += rng.choice(
-                (b"/", b"//", b"/..", b"%20", b"?", b"#a", b";a", b"/" + b"a" * 9000)
-            )
+            path += rng.choice(hostile.ENDS)
         elif chance < 0.17:
             path = path.replace(b"/", rng.choice((b"//", b"/./", b"%2F", b"\\")), 2)
         return path

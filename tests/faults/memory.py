@@ -22,9 +22,7 @@ KIB_PER_MIB = 1024
 S_PER_H = 3600.0
 COUNTED = ("Pss_Anon:", "Pss_Shmem:")
 
-# The bounds of row 185. A run of less than an hour may grow as much as an hour's may, and one that
-# is much shorter says nothing of how sure its slope is.
-LEAST_HOURS_OF_A_BOUND = 0.5
+# The bounds of row 185.
 MAX_SLOPE_MIB_PER_H = 1.0
 MAX_UPPER_MIB_PER_H = 3.0
 MAX_ABOVE_MEAN_MIB = 10.0
