@@ -76,9 +76,7 @@ def main() -> None:
             over.set()
             for client in clients:
                 client.join()
-    console = Console(
-        record=True, width=COLUMNS, force_terminal=True, file=Path("/dev/null").open("w")
-    )
+    console = Console(record=True, width=COLUMNS, force_terminal=True, file=StringIO())
     console.print(screen)
     console.save_svg(str(PICTURE), title="inferctl top")
 
