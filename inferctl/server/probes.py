@@ -15,6 +15,11 @@ PING = Check("ping")
 # Whoever asks has no key, and need not know what is served here.
 WITHHELD = "reason withheld"
 _TEXT: dict[str, Any] = {"text/plain": {"schema": {"type": "string"}}}
+_NOT_READY: dict[str, Any] = {
+    "model": Ready,
+    "content": _TEXT,
+    "description": "loading, draining, or no engine",
+}
 
 Verbose = Annotated[
     str | None, Query(description="say of each check what came of it, as text; of any value")
@@ -72,14 +77,7 @@ def probe_routes() -> APIRouter:
         "/readyz",
         summary="200 when every model is warm",
         response_model=Ready,
-        responses={
-            200: {"content": _TEXT},
-            503: {
-                "model": Ready,
-                "content": _TEXT,
-                "description": "loading, draining, or no engine",
-            },
-        },
+        responses={200: {"content": _TEXT}, 503: _NOT_READY},
     )
     async def readyz(
         request: Request,

@@ -74,7 +74,7 @@ def test_of_a_service_that_began_anew_only_its_own_life_counts() -> None:
 def test_a_model_that_was_not_there_counts_from_zero() -> None:
     service = Service()
     before = service.reading(at_s=0)
-    service.ledger.give_place(1, "new")
+    service.ledger.give_place(1, "new", 1)
     service.block.cell("inference_requests_total", 1, "ok").add(6)
     assert figures_of(before, service.reading(at_s=2)).models["new"].requests_per_s == 3
 
