@@ -14,6 +14,18 @@ PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 SPARE = 0.1
 
 _libc = ctypes.CDLL(None)
+_new_bytearray = ctypes.pythonapi.PyByteArray_FromStringAndSize
+_new_bytearray.argtypes = (ctypes.c_void_p, ctypes.c_ssize_t)
+_new_bytearray.restype = ctypes.py_object
+
+
+def untouched(size: int) -> bytearray:
+    """So many bytes that take memory as they are written; before that they say nothing.
+
+    `bytearray(size)` writes zeros to all of it.
+    """
+    made: bytearray = _new_bytearray(None, size)
+    return made
 
 
 def share(heaps: int = 1) -> None:

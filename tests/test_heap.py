@@ -30,6 +30,16 @@ def test_free_pages_between_used_ones_are_given_back() -> None:
     assert given_back > BLOCKS * BLOCK_BYTES * 0.8
 
 
+def test_what_is_untouched_takes_no_memory_before_it_is_written() -> None:
+    before, size = resident_bytes(), 64 << 20  # so large that no free block of the heap is reused
+    body = heap.untouched(size)
+    assert type(body) is bytearray
+    assert len(body) == size
+    assert resident_bytes() - before < 0.1 * size
+    body[: size // 2] = bytes(size // 2)
+    assert 0.4 * size < resident_bytes() - before < 0.6 * size
+
+
 @pytest.fixture
 def process(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """What the system says of this process: size, resident and shared pages."""

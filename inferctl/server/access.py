@@ -33,8 +33,9 @@ BEARER, BASIC = b"bearer", b"basic"
 
 
 class Key:
-    """An API key. `rows` are those that it has in this worker, by the place of their model, and
-    `has_others` is whether there are other keys to share the queue with."""
+    """An API key. `rows` are those that it has in this worker, and `body_bytes` what it has of
+    bodies in memory, by the place of their model; `has_others` is whether there are other keys to
+    share with."""
 
     def __init__(self, spec: KeySpec, quota: Quota, *, has_others: bool) -> None:
         self.name = spec.name
@@ -43,10 +44,15 @@ class Key:
         self.scopes = frozenset(spec.scopes)
         self.quota = quota
         self.rows: defaultdict[int, int] = defaultdict(int)
+        self.body_bytes: defaultdict[int, int] = defaultdict(int)
 
     def rows_beside(self, place: int, held: int) -> int | None:
         """Its rows of a model besides those that a request `held`; None if it has no others."""
         return self.rows[place] - held if self.has_others else None
+
+    def bytes_beside(self, place: int, held: int) -> int | None:
+        """Its bytes of bodies besides those that a request `held`; None if it has no others."""
+        return self.body_bytes[place] - held if self.has_others else None
 
 
 class Access:

@@ -49,7 +49,7 @@ WHY: dict[Reason, str] = {
     "queue": "the queue is full",
     "deadline": "the queue is too long for the deadline",
     "memory": "too much waits in memory",
-    "fair_share": "this key has its share of the queue",
+    "fair_share": "this key has its share of what may wait",
 }
 
 
@@ -108,8 +108,8 @@ class Shed:
 class Admission:
     """Lets a worker's rows of one model in, and bodies that are to come.
 
-    `body_bytes` are of requests whose bodies came, or are coming, on their own, and are not decoded
-    yet. `row_bytes` is what a row takes in the arena.
+    `body_bytes` are of bodies that came, or of what came of them, and that are not decoded yet.
+    `row_bytes` is what a row takes in the arena.
     """
 
     def __init__(
@@ -160,22 +160,34 @@ class Admission:
         self._free.reserve(rows)
 
     def expect(
-        self, size: int, deadline_s: float, now_s: float, key_rows: int | None = None
-    ) -> None:
-        """A body of so many bytes is to come, and is counted from now on. Raises Overloaded.
+        self, size: int, deadline_s: float, now_s: float,
+        key_rows: int | None = None, key_bytes: int | None = None,
+    ) -> None:  # fmt: skip
+        """A body of so many bytes is to come. Raises Overloaded if there is no room for it now.
 
-        It has no place yet: whoever sends slowly would keep others out with it.
+        It has no place yet, and takes no memory before it is here: whoever sends slowly, or
+        nothing, would keep others out with it.
         """
         self.admit(1, deadline_s, now_s, 0, key_rows)
         self._free.cancel(1)
-        self.hold(size, now_s)
+        self._check_memory(size, now_s, 0, key_bytes)
 
-    def hold(self, size: int, now_s: float) -> None:
-        """Count so many bytes more in memory. Raises Overloaded."""
-        held_bytes = self.body_bytes + self._free.in_use * self._row_bytes
-        if held_bytes and held_bytes + size > self._memory_bytes:
-            raise self.refuse("memory", now_s)
+    def hold(self, size: int, now_s: float, held: int = 0, key_bytes: int | None = None) -> None:
+        """Count so many bytes more of a body that `held` some already. Raises Overloaded.
+
+        `key_bytes` are those that its API key has besides, where there are several keys.
+        """
+        self._check_memory(size, now_s, held, key_bytes)
         self.body_bytes += size
+
+    def _check_memory(self, size: int, now_s: float, held: int, key_bytes: int | None) -> None:
+        """A body that is alone always fits; a key with others leaves room as in the queue."""
+        taken = self.body_bytes + self._free.in_use * self._row_bytes
+        room = self._memory_bytes - taken - size
+        if room < 0 and taken > held:
+            raise self.refuse("memory", now_s)
+        if key_bytes and key_bytes + held + size > KEY_SHARE * room:
+            raise self.refuse("fair_share", now_s)
 
     def refuse(self, reason: Reason, now_s: float, waiting: int | None = None) -> Overloaded:
         """The error for whoever comes now, and is not let in; so many rows are `waiting`."""

@@ -75,7 +75,6 @@ class Closing(HttpToolsProtocol):
     def _turn_deaf(self) -> None:
         self._is_deaf = True
         self._reception = Reception(b"", max_wire_bytes(self._connections.limits))
-        self._reception.forget()
 
     def head_is_late(self) -> None:
         """The rest of the head did not come in time."""

@@ -14,7 +14,7 @@ from typing import Any
 
 from inferctl.errors import InferctlError
 from inferctl.refusals import ClientGone, DeadlineExceeded, Overloaded, RequestTimeout, Unavailable
-from inferctl.server.call import SWALLOWED_BYTES, Call, Reply
+from inferctl.server.call import SWALLOWED_BYTES, Call, Reply, announced_bytes
 from inferctl.server.dialects.dialect import Ask, Dialect, Form
 from inferctl.server.run import Run, not_loaded, step
 from inferctl.server.served import ServedModel
@@ -76,7 +76,7 @@ class Prediction(Run):
         except InferctlError as error:
             self._refuse(error)
         else:
-            self._announce(announced_bytes)
+            self.announce(announced_bytes)
 
     def expect(self, size: int, read_on: Callable[[], None]) -> bool:
         """Most of its body is still to come; whether it may. If not, `read_on` is called when so.
@@ -85,8 +85,6 @@ class Prediction(Run):
         Clients that are told to come back are told so when they have sent all: not each of them
         listens before, and its connection is kept.
         """
-        if not (self._held_bytes or self.refusal):
-            self._announce(size)
         if self.refusal:
             is_passing = isinstance(self.refusal, Overloaded | Unavailable)
             if not is_passing or size > SWALLOWED_BYTES:
@@ -104,23 +102,23 @@ class Prediction(Run):
         intake.wait(size, partial(self._receive, size))
         return False
 
-    def _announce(self, size: int) -> None:
-        """So many bytes are to come: count them, or refuse it before they are here."""
+    def announce(self, size: int) -> None:
+        """So many bytes are to come, 0 if nobody knows: refuse it before they are here, or never
+        but for their memory."""
         work, admission, now_s = self.work, self.model.admission, time.monotonic()
         try:
             if not work.is_loaded():
                 raise not_loaded()
             if work.memory_is_short and not 0 < size <= SMALL_BODY_BYTES:
                 raise admission.refuse("memory", now_s)
-            key, key_rows = self.call.key, None
+            key, key_rows, key_bytes = self.call.key, None, None
             if key is not None:
                 self._enter(key, now_s)
                 key_rows = key.rows_beside(self.model.place, 0)
-            admission.expect(size, self.deadline_s, now_s, key_rows)
+                key_bytes = key.bytes_beside(self.model.place, 0)
+            admission.expect(size, self.deadline_s, now_s, key_rows, key_bytes)
         except InferctlError as error:
             self._refuse(error)
-        else:
-            self._held_bytes = size
 
     def _refuse(self, error: InferctlError) -> None:
         """It will fail once its body is here, which nobody wants: what came of it takes no room."""
@@ -128,7 +126,7 @@ class Prediction(Run):
         # the collector's work under an overload.
         self.refusal = error.with_traceback(None)
         self._parts.clear()
-        if self._held_bytes:
+        if self._held_bytes or self._waiting_bytes:
             self._drop_body()
 
     def _receive(self, size: int) -> None:
@@ -145,19 +143,27 @@ class Prediction(Run):
         self.call.body_bytes += len(part)
         if self.call.body_bytes > self.work.max_body_bytes:
             self.fail(self.work.too_large())
-        elif not self.refusal:
+        elif not self.refusal and self.hold(self.call.body_bytes):
             self._parts += part
-            more_bytes = self.call.body_bytes - self._held_bytes
-            if more_bytes > 0:  # its length was not announced
-                self._hold_more(more_bytes)
 
-    def _hold_more(self, size: int) -> None:
+    def hold(self, size: int) -> bool:
+        """Take memory for so many bytes of its body, all in all; whether it may, or is refused."""
+        key, held = self.call.key, self._held_bytes
+        key_bytes = key.bytes_beside(self.model.place, held) if key else None
         try:
-            self.model.admission.hold(size, time.monotonic())
+            self.model.admission.hold(size - held, time.monotonic(), held, key_bytes)
         except Overloaded as error:
             self._refuse(error)
-        else:
-            self._held_bytes += size
+            if max(size, announced_bytes(self.call.fields)) > SWALLOWED_BYTES:
+                self.model.admission.shed.tell(self._hear)
+            return False
+        self._count_body(size - held)
+        return True
+
+    def _count_body(self, size: int) -> None:
+        self._held_bytes += size
+        if self.call.key:
+            self.call.key.body_bytes[self.model.place] += size
 
     def fed(self) -> bytearray:
         """What was fed of its body, which `take` will bring whole; or blanks, if it is refused."""
@@ -196,7 +202,7 @@ class Prediction(Run):
         """It waits: let the intake count it, unless it does since it was let in."""
         size = self.call.body_bytes
         if not self._held_bytes:
-            self._held_bytes = size
+            self._count_body(size)
             self.model.admission.body_bytes += size
         if not self._waiting_bytes:
             self._waiting_bytes = size

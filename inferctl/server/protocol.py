@@ -89,6 +89,7 @@ class Protocol(AsgiProtocol):
                     request.take(body)
                 else:
                     self._is_ours = True
+                    request.announce(head.body_bytes)
                     self._receive(request, body, head.body_bytes)
                 return
             self._data = data
@@ -103,7 +104,7 @@ class Protocol(AsgiProtocol):
 
     def _receive(self, request: Prediction, first: Body, size: int) -> None:
         """The rest of a body is to come, if it is not refused."""
-        reception = self._reception = Reception(first, size)
+        reception = self._reception = Reception(first, size, request.hold)
         self._begin_body()
         if not request.expect(size, self._read_on):
             self.flow.pause_reading()

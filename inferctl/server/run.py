@@ -213,7 +213,7 @@ class Run(ABC):
         """Give everything back, and answer."""
         self.over = True
         self._item = None
-        if self._held_bytes:
+        if self._held_bytes or self._waiting_bytes:
             self._drop_body()
         if self._places:
             self.model.cancel(self._places)
@@ -233,6 +233,8 @@ class Run(ABC):
     def _drop_body(self) -> None:
         """It is decoded, or not wanted any more."""
         self.model.admission.body_bytes -= self._held_bytes
+        if self.call.key:
+            self.call.key.body_bytes[self.model.place] -= self._held_bytes
         if self._waiting_bytes:
             self.work.intake.release(self._waiting_bytes)
         self._held_bytes = self._waiting_bytes = 0

@@ -195,12 +195,38 @@ def test_bodies_and_rows_share_their_memory_and_the_first_one_always_fits() -> N
     door = door_of(workers=1, memory_bytes=mib)
     gate = door.model.admission
     gate.expect(5 * mib, EVER, 0)
-    with pytest.raises(Overloaded) as caught:
-        gate.expect(1, EVER, 0)
-    assert caught.value.reason == "memory"
+    gate.hold(2 * mib, 0)
+    gate.hold(3 * mib, 0, held=2 * mib)
+    for ask in (lambda: gate.expect(1, EVER, 0), lambda: gate.hold(1, 0)):
+        with pytest.raises(Overloaded) as caught:
+            ask()
+        assert caught.value.reason == "memory"
     gate.body_bytes -= 5 * mib
-    gate.expect(mib // 2, EVER, 0)
-    gate.expect(mib // 2, EVER, 0)
+    gate.hold(mib // 2, 0)
+    gate.hold(mib // 2, 0)
+
+
+def test_who_announces_bodies_holds_nothing() -> None:
+    mib = 1024 * 1024
+    gate = door_of(workers=1, memory_bytes=mib).model.admission
+    for _ in range(5):
+        gate.expect(14 * mib, EVER, 0)
+    gate.hold(mib, 0)
+
+
+@pytest.mark.parametrize(("others_kib", "most_kib"), [(0, 819), (300, 579)])
+def test_a_key_leaves_room_in_memory_for_others(others_kib: int, most_kib: int) -> None:
+    """Four fifths of what the others leave, whether its bodies are announced or come."""
+    kib = 1024
+    gate = door_of(workers=1, memory_bytes=kib * kib).model.admission
+    gate.hold((others_kib + 400) * kib, 0)
+    most = (most_kib - 400) * kib
+    for ask in (lambda size: gate.expect(size, EVER, 0, None, 400 * kib),
+                lambda size: gate.hold(size, 0, 10 * kib, 390 * kib)):  # fmt: skip
+        with pytest.raises(Overloaded, match="has its share") as caught:
+            ask(most + kib)
+        assert caught.value.reason == "fair_share"
+        ask(most)
 
 
 def test_a_body_that_is_to_come_has_no_place_yet() -> None:
@@ -216,7 +242,7 @@ def test_a_body_that_is_to_come_has_no_place_yet() -> None:
 def test_a_worker_has_its_share_of_the_memory_for_bodies() -> None:
     mib = 1024 * 1024
     door = door_of(workers=2, memory_bytes=2 * mib)
-    door.model.admission.expect(mib, EVER, 0)
+    door.model.admission.hold(mib, 0)
     with pytest.raises(Overloaded):
         door.model.admission.expect(1, EVER, 0)
 

@@ -19,7 +19,7 @@ from .doors import Door
 from .keyed import ADMIN_KEY, PREDICT_KEY, bearer, key_settings, keyed
 from .loop import until
 from .wire import head, packet, serving
-from .wiring import working
+from .wiring import few_slots, working
 
 ROW = orjson.dumps({"inputs": [0, 0, 0, 0]})
 ROWS = orjson.dumps({"items": [{"inputs": [0, 0, 0, 0]}] * 3})
@@ -32,6 +32,13 @@ def asking(key: str = PREDICT_KEY, body: bytes = ROW) -> bytes:
 
 def with_quota(**quotas: Any) -> ServerSettings:
     return ServerSettings(api_keys={"app": key_settings(PREDICT_KEY, **quotas)})
+
+
+def two_keys() -> ServerSettings:
+    """Both predict."""
+    return ServerSettings(
+        api_keys={"flood": key_settings(PREDICT_KEY), "trickle": key_settings(ADMIN_KEY)}
+    )
 
 
 @pytest.mark.row(164)
@@ -130,7 +137,7 @@ async def test_whatever_becomes_of_a_request_it_is_under_way_no_more(
             "POST", "/predict", [(b"x-api-key", PREDICT_KEY.encode())]
         )
         assert key is not None
-        assert set(key.rows.values()) <= {0}
+        assert set(key.rows.values()) | set(key.body_bytes.values()) <= {0}
 
 
 async def test_requests_under_way_are_counted_until_they_are_answered(tmp_path: Path) -> None:
@@ -157,11 +164,8 @@ async def test_requests_under_way_are_counted_until_they_are_answered(tmp_path: 
 
 @pytest.mark.row(12)
 async def test_a_key_leaves_room_in_the_queue_for_others(tmp_path: Path) -> None:
-    server = ServerSettings(
-        api_keys={"flood": key_settings(PREDICT_KEY), "trickle": key_settings(ADMIN_KEY)}
-    )
     async with (
-        working(tmp_path, numbers(), server=server, verdict=None, slots=10) as worker,
+        working(tmp_path, numbers(), server=two_keys(), verdict=None, slots=10) as worker,
         serving(worker) as service,
     ):
         flooding = [await service.connect() for _ in range(10)]
@@ -169,7 +173,7 @@ async def test_a_key_leaves_room_in_the_queue_for_others(tmp_path: Path) -> None
             await client.send(asking())
         refused = [await client.answer() for client in flooding[8:]]
         assert [answer.status for answer in refused] == [429, 429]
-        assert refused[0].json["detail"] == "this key has its share of the queue"
+        assert refused[0].json["detail"] == "this key has its share of what may wait"
         assert worker.ledger.total("inferctl_shed_total", value="fair_share") == 2
         client = await service.connect()
         await client.send(asking(ADMIN_KEY))
@@ -177,6 +181,27 @@ async def test_a_key_leaves_room_in_the_queue_for_others(tmp_path: Path) -> None
         for row in rows:
             worker.engine.answer(row)
         assert (await client.answer()).status == 200
+
+
+@pytest.mark.row(12)
+async def test_a_key_leaves_room_in_memory_for_the_bodies_of_others(tmp_path: Path) -> None:
+    body, mib = bytes(200 * 1024), 1024 * 1024
+    settings = few_slots(memory_bytes=mib)
+    async with (
+        working(tmp_path, numbers(), server=two_keys(), settings=settings) as worker,
+        serving(worker) as service,
+    ):
+        held = worker.models[0].admission
+        begun = {"Host": "here", "Content-Length": str(len(body) + 1), "Content-Type": JSON}
+        for count in range(1, 5):
+            client = await service.connect()
+            await client.send(head("/predict", begun | bearer(PREDICT_KEY)) + body)
+            await until(lambda: held.body_bytes >= count * len(body))  # noqa: B023 - called here only
+        client = await service.connect()
+        refused = await client.ask(asking(body=ROW.ljust(len(body))))
+        assert refused.json["detail"] == "this key has its share of what may wait"
+        client = await service.connect()
+        assert (await client.ask(asking(ADMIN_KEY, ROW.ljust(100_000)))).status == 200
 
 
 async def test_a_key_that_is_alone_may_have_the_whole_queue(tmp_path: Path) -> None:

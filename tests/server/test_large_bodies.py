@@ -22,6 +22,7 @@ from .wiring import ServedModel, Worker, few_slots, outputs_of, working
 AS_JSON = {"Content-Type": JSON}
 SIZES = [HEAD_BYTES, HEAD_BYTES + 1, 20_000, READ_BYTES + 1, 120_000]
 LARGE = 20_000
+MIB = 1024 * 1024
 # One request in the engine, one at the gate, and no room for more bodies.
 CROWDED = few_slots(max_concurrent=1)
 LITTLE_ROOM = ServerSettings(max_waiting_body_bytes=1024, request_timeout_ms=60_000)
@@ -133,6 +134,47 @@ async def test_a_body_that_finds_no_room_and_no_place_is_read_and_refused(tmp_pa
         await late.send(asking(4))
         worker.engine.answer(await worker.engine.next())
         assert told(await late.answer()) == 4
+
+
+async def test_bodies_that_are_announced_and_do_not_come_keep_nobody_out(tmp_path: Path) -> None:
+    announced = {"Host": "here", "Content-Length": str(MIB // 2)} | AS_JSON
+    async with (
+        working(tmp_path, numbers(), fill=echo, settings=few_slots(memory_bytes=MIB)) as worker,
+        serving(worker) as service,
+    ):
+        for body in (b"", bytes(LARGE)) * 8:
+            await (await service.connect()).send(head("/predict", announced) + body)
+        held = worker.models[0].admission
+        await until(lambda: held.body_bytes >= 8 * LARGE)
+        assert held.body_bytes == 8 * LARGE
+        client = await service.connect()
+        assert told(await client.ask(asking(5, 100_000))) == 5
+
+
+@pytest.mark.parametrize("framing", ["Content-Length", "Transfer-Encoding"])
+async def test_a_body_for_which_there_is_no_memory_is_refused_before_it_is_whole(
+    tmp_path: Path, framing: str
+) -> None:
+    part, rest = bytes(340_000), bytes(720_000)
+    is_chunked = framing == "Transfer-Encoding"
+    size = {framing: "chunked" if is_chunked else str(len(rest) + 2)}
+    begun = head("/predict", {"Host": "here"} | AS_JSON | size)
+    async with (
+        working(tmp_path, numbers(), settings=few_slots(memory_bytes=MIB)) as worker,
+        serving(worker) as service,
+    ):
+        held = worker.models[0].admission
+        first, second = await service.connect(), await service.connect()
+        await second.send(begun + (chunks(b" ") if is_chunked else b" "))
+        await until(lambda: worker.work.timeouts._begun_s)
+        await first.send(begun + (chunks(part) if is_chunked else part))
+        await until(lambda: held.body_bytes >= len(part))
+        await second.send(chunks(rest) if is_chunked else rest)
+        answer = await second.answer()
+        assert (answer.status, answer.headers["connection"]) == (429, "close")
+        assert worker.ledger.total("inferctl_shed_total", 0, "memory") == 1
+        await first.leave()
+        await until(lambda: not held.body_bytes)
 
 
 async def test_many_items_that_were_left_with_their_client_are_forgotten_when_answered(
