@@ -77,13 +77,17 @@ class Runner:
         }
 
     def start(self, instances: int) -> None:
-        """Start the runner threads."""
+        """Start the runner threads. Raises RuntimeError, and has left, where not all can be had."""
         for number in range(instances):
             thread = threading.Thread(
                 target=self._work, args=(self._new_stint(),), name=f"{self._name}-{number}",
                 daemon=True,
             )  # fmt: skip
-            thread.start()
+            try:
+                thread.start()
+            except RuntimeError:
+                self.leave()
+                raise
             self._threads.append(thread)
 
     def submit(self, slots: Sequence[int]) -> None:

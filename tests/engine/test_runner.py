@@ -434,3 +434,21 @@ def test_a_runner_that_leaves_ends_its_runs_and_runs_nothing_more(instances: int
     assert bench.occupancy.enter(), "its rows are no company"
     del bench.model
     assert freed() is None
+
+
+def test_a_runner_that_has_not_all_its_threads_leaves(monkeypatch: pytest.MonkeyPatch) -> None:
+    bench, threads = Bench(FakeModel(), 4), threading.active_count()
+    start = threading.Thread.start
+
+    def start_the_first(thread: threading.Thread) -> None:
+        if thread.name.endswith("-1"):
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start_the_first)
+    with pytest.raises(RuntimeError, match="can't start new thread"):
+        bench.runner.start(2)
+    assert threading.active_count() == threads
+    assert bench.watchdog._watched == []
+    bench.runner.submit([4])
+    assert bench.occupancy.enter(), "its rows are no company"
