@@ -57,7 +57,7 @@ ALLOWED: dict[str, set[str]] = {
     | {"ui", ""},
     "supervisor": FOUNDATION
     | {"arena", "bundles", "cores", "heap", "naming", "server"}
-    | {"progress", "tls"},
+    | {"orphans", "progress", "tls"},
     # Calibration decodes pictures as the server will, and a check reads whole requests' bodies.
     "export": FOUNDATION | {"bundles", "heap", "tasks", ""},
     "check": FOUNDATION | {"bundles", "tasks", "export"},

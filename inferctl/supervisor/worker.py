@@ -10,6 +10,7 @@ from inferctl.arena.spec import ModelSpec, WorkerSpec
 from inferctl.arena.wire import Control
 from inferctl.heap import give_back
 from inferctl.naming import name_process
+from inferctl.orphans import end_soon_after_parent
 from inferctl.settings import ServerSettings
 from inferctl.supervisor.child import tell_stacks_when_asked
 from inferctl.supervisor.fork import freeze
@@ -47,5 +48,6 @@ class Nursery:
     def work(self, spec: Callable[[], WorkerSpec], control: Control) -> None:
         """The life of a worker, in its own process."""
         name_process("inferctl-worker")
+        end_soon_after_parent()
         tell_stacks_when_asked()
         self._prototype.serve(spec(), control)
