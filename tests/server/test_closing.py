@@ -277,6 +277,20 @@ async def test_who_waits_longest_makes_room(tmp_path: Path, data: bytes) -> None
         assert await ended(service, *clients) == {"evicted": 3, "client": 5}
 
 
+async def test_the_room_of_who_takes_nothing_is_made_at_once(tmp_path: Path) -> None:
+    """Its last answers would have to leave first."""
+    async with (
+        working(tmp_path, numbers()) as worker,
+        serving(worker, max_connections=1) as service,
+    ):
+        client = await stuffed(service)
+        new = await service.connect()
+        assert (await new.ask(ASKING)).status == 200
+        assert service.connections._open.get() == 1
+        client.writer.transport.abort()
+        assert await ended(service, new) == {"evicted": 1, "client": 1}
+
+
 async def test_half_a_head_makes_room_too(tmp_path: Path) -> None:
     async with (
         working(tmp_path, numbers()) as worker,
