@@ -98,6 +98,7 @@ class Closing(HttpToolsProtocol):
 
     def _watch_unsent(self) -> None:
         """Look in a while what it took; and whether it is gone, for TLS waits for its farewell."""
+        self._connections.unsent.end(self, None)
         self._unsent_bytes = self.transport.get_write_buffer_size()
         if self._unsent_bytes or self.transport.is_closing():
             self._connections.unsent.begin(self, time.monotonic())

@@ -155,12 +155,13 @@ class Guarded(Closing):
     def _begin_waiting(self) -> None:
         """The rest of the head, or of the body, is to come."""
         if not self._is_in_head:
-            if self not in self._connections.bodies:
+            if self not in self._connections.bodies and not self._body_timer:
                 self._begin_body()
         elif self not in self._connections.heads:
             self._connections.heads.begin(self, time.monotonic())
 
     def _begin_body(self) -> None:
+        self._end_body()
         self._body_begun_s = time.monotonic()
         self._connections.bodies.begin(self, self._body_begun_s)
 
@@ -176,6 +177,7 @@ class Guarded(Closing):
 
     def body_is_late(self) -> None:
         """Its body is not here yet: what came of it may give it more time."""
+        self._body_timer = None
         if self.flow.read_paused:  # it was we who did not read
             self._begin_body()
             return

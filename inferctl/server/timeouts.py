@@ -18,8 +18,9 @@ class Timeouts(Generic[Item]):
     """Calls `expire` with every item that was begun `after_s` seconds ago and not ended since.
 
     `begin(item, now_s)` lets its time run from `now_s` on, on the monotonic clock;
-    `end(item, None)` says that it came in time, or was never begun. While the timer is set both are
-    methods of the dict: a frame around them would cost more than they do, twice a request.
+    `end(item, None)` says that it came in time, or was never begun. What begins anew must end
+    first: it would keep its place, and others behind it would wait for it. While the timer is set
+    both are methods of the dict: a frame around them would cost more than they do, twice a request.
     """
 
     def __init__(self, after_s: float, expire: Callable[[Item], None]) -> None:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from pathlib import Path
+from typing import cast
 
 import orjson
 import pytest
 
 from inferctl.server import connections as module
 from inferctl.server.call import SWALLOWED_BYTES
+from inferctl.server.closing import Closing
 from inferctl.settings import ServerSettings
 from inferctl.tasks.base import JSON
 from tests.tasks.tinybundles import numbers
@@ -241,6 +244,18 @@ async def test_a_connection_that_is_closed_is_not_waited_for_for_ever(
         await service.connections_are_gone()
         client.writer.transport.abort()
         assert await ended(service) == {"write_stall": 1}
+
+
+async def test_who_is_given_time_anew_keeps_nobody_waiting(tmp_path: Path) -> None:
+    async with working(tmp_path, numbers()) as worker, serving(worker) as service:
+        client, unsent = await stuffed(service), service.connections.unsent
+        other = cast(Closing, object())
+        unsent.begin(other, time.monotonic())
+        service.only_connection.leave("idle")
+        assert next(iter(unsent._begun_s)) is other
+        unsent.end(other, None)
+        client.writer.transport.abort()
+        assert await ended(service) == {"idle": 1}
 
 
 # There is no room.

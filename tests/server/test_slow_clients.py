@@ -132,6 +132,32 @@ async def test_a_body_that_comes_slowly_has_not_for_ever(tmp_path: Path) -> None
         assert await client.is_refused(start + part, 408)
 
 
+@pytest.mark.row(29)
+@pytest.mark.parametrize("path", ["/predict", "/predic%74"])
+@pytest.mark.parametrize("framing", [{"Content-Length": "50000"}, CHUNKED])
+async def test_a_body_in_very_many_packets_has_no_more_time(
+    tmp_path: Path, path: str, framing: dict[str, str]
+) -> None:
+    limits = {"body_timeout_s": SOON_S, "min_body_bytes_per_s": 1, "max_body_timeout_s": 3 * SOON_S}
+    piece = chunks(b" ") if framing is CHUNKED else b" "
+    async with (
+        working(tmp_path, numbers(), server=PATIENT) as worker,
+        serving(worker, **limits) as service,
+    ):
+        client = await service.connect()
+        await client.send(head(path, HEADERS | framing))
+        await until(lambda: service.connections.bodies.oldest())
+        connection = service.only_connection
+        begun_s = connection._body_begun_s
+        while not connection._is_deaf:
+            await client.feed([piece])
+        assert connection._body_begun_s == begun_s
+        assert (await client.answer()).status == 408
+        await client.leave()
+        await service.connections_are_gone()
+        assert service.closed() == {"body_timeout": 1}
+
+
 async def test_a_body_that_was_left_with_its_client_is_not_late(tmp_path: Path) -> None:
     crowded = {"settings": few_slots(max_concurrent=1), "verdict": None}
     little_room = ServerSettings(max_waiting_body_bytes=1024, request_timeout_ms=60_000)
