@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import ctypes
 import math
+import select
 import socket
 import struct
 from collections.abc import Iterator, Sequence
@@ -75,13 +76,24 @@ class SupervisedServer(uvicorn.Server):
         for sock in sockets or ():
             refuse_handshakes(sock)
         await asyncio.sleep(HANDSHAKE_S)
-        # The loop has not looked at the socket since, if something held it up.
-        for _ in range(3):
-            await asyncio.sleep(0)
+        await self._accept_all(sockets or ())
         app.predict.end()
         await super().shutdown(list(sockets or ()))
         if self.server_state.connections:
             app.predict.work.link.give_up()
+            await asyncio.sleep(0)
+
+    async def _accept_all(self, sockets: Sequence[socket.socket]) -> None:
+        """Take in who waits still: the loop may have been held up, and takes one in each turn."""
+        listening = select.poll()
+        for sock in sockets:
+            listening.register(sock, select.POLLIN)
+        for _ in range(self.config.backlog):
+            if not listening.poll(0):
+                break
+            await asyncio.sleep(0)
+        # The last one is to be known by its protocol too.
+        for _ in range(3):
             await asyncio.sleep(0)
 
 

@@ -6,9 +6,11 @@ import asyncio
 import socket
 import sys
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+import uvloop
 
 from inferctl.server import asgi_protocol
 from inferctl.server import serving as serving_module
@@ -61,6 +63,33 @@ async def test_who_waits_to_be_accepted_is_answered(
         assert answer.startswith(b"HTTP/1.1 200 ")
         assert b"\r\nconnection: close\r\n" in answer
         await draining
+
+
+@pytest.mark.row(96)
+def test_all_who_wait_to_be_accepted_are_answered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The loop of a worker accepts one in each of its turns."""
+    monkeypatch.setattr(serving_module, "HANDSHAKE_S", 0)
+
+    async def answers() -> list[bytes]:
+        async with working(tmp_path, numbers()) as worker, serving(worker) as service:
+            service.server.should_exit = True
+            with ExitStack() as clients:
+                waiting = [
+                    clients.enter_context(socket.create_connection(service.address))
+                    for _ in range(10)
+                ]
+                for client in waiting:
+                    client.sendall(ASKING)
+                draining = asyncio.create_task(service.drain())
+                heard = [await asyncio.to_thread(client.recv, 65536) for client in waiting]
+            await draining
+            return heard
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        for answer in runner.run(answers()):
+            assert answer.startswith(b"HTTP/1.1 200 ")
 
 
 async def drained(service: Service) -> asyncio.Task[None]:
