@@ -173,6 +173,9 @@ class Guarded(Closing):
 
     def head_is_late(self) -> None:
         """The rest of the head did not come in time."""
+        if self.flow.read_paused:  # it was we who did not read
+            self._connections.heads.begin(self, time.monotonic())
+            return
         self._fault(RequestTimeout("the headers did not arrive in time"), "header_timeout")
 
     def body_is_late(self) -> None:

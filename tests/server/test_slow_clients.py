@@ -7,6 +7,7 @@ from pathlib import Path
 import orjson
 import pytest
 
+from inferctl.arena.wire import Verdict
 from inferctl.settings import ServerSettings
 from inferctl.tasks.base import JSON
 from tests.tasks.tinybundles import numbers
@@ -71,6 +72,26 @@ async def test_a_head_that_comes_byte_by_byte_has_no_more_time(tmp_path: Path) -
         assert service.connections.heads.oldest() == first
         assert (await client.ask(b"\r\n")).status == 200
         assert service.connections.heads.oldest() is None
+
+
+@pytest.mark.row(28)
+async def test_a_head_that_we_do_not_read_is_not_late(tmp_path: Path) -> None:
+    """While two requests are in work nothing more is read."""
+    async with (
+        working(tmp_path, numbers(), server=PATIENT, verdict=None) as worker,
+        serving(worker, header_timeout_s=SOON_S) as service,
+    ):
+        client = await service.connect()
+        await client.send(ASKING * 2 + ASKING[:30])
+        row = await worker.engine.next()
+        await client.send(ASKING[30:])
+        begun_s = service.connections.heads._begun_s
+        first_s = begun_s[service.only_connection]
+        await until(lambda: begun_s.get(service.only_connection) != first_s)
+        worker.engine.verdict = Verdict.DONE
+        worker.engine.answer(row)
+        for _ in range(3):
+            assert (await client.answer()).status == 200
 
 
 BEGUN = {
