@@ -12,12 +12,15 @@ from typer.testing import CliRunner
 
 from deploy.grafana.dashboard import dashboard_text
 from docs.reliability import reliability_page
+from inferctl.arena.metric import Metric
 from inferctl.arena.metrics import METRICS
 from inferctl.arena.places import EARLIER_LABEL
 from inferctl.cli import app
 from inferctl.reference import allowed, env_text, in_toml, own_fields, variable
 from inferctl.requestlog.fields import FIELDS
 from inferctl.server.metrics import SCRAPED
+from inferctl.server.nv import GPUS as NV_GPUS
+from inferctl.server.nv import OF_VERSIONS
 from inferctl.supervisor.stock import KEPT_VERSIONS
 from tests.export.matrix.cells import FAMILIES, KINDS, REFUSALS, Cell, is_usual, refusal_of
 
@@ -68,16 +71,13 @@ def _in_code(words: Iterable[str]) -> str:
 
 def metrics_page() -> str:
     """docs/metrics.md."""
-    rows = []
-    for metric in (*METRICS, *SCRAPED):
-        labels = ["model", "version"] * metric.per_model + metric.label.split()
-        values = " ".join(str(value) for value in metric.buckets or metric.values).strip()
-        if metric.name == "inferctl_requests_total":  # their products are many
-            labels = ["model", "version", *labels]
-            values = "routes are path templates, `predict`, `unmatched`"
-        rows.append(
-            f"| `{metric.name}` | {metric.kind} | {', '.join(labels)} | {metric.help} | {values} |"
-        )
+    head = "| name | kind | labels | meaning | buckets or label values |\n|---|---|---|---|---|\n"
+    own = "\n".join(map(_metric_row, (*METRICS, *SCRAPED)))
+    nv_rows = [*map(_metric_row, OF_VERSIONS)]
+    nv_rows += [
+        f"| `{metric.name}` | {metric.kind} | gpu_uuid | {metric.help} | |"
+        for metric in NV_GPUS.values()
+    ]
     return (
         "# Metrics\n\n"
         + GENERATED
@@ -86,10 +86,17 @@ def metrics_page() -> str:
         "`version` is a number. A version that is gone keeps its counters, and goes on with them\n"
         f"when it comes back; of a model the last {KEPT_VERSIONS} do, and what those before them\n"
         f'counted is added up in `version="{EARLIER_LABEL}"`: `sum without (version)` never goes\n'
-        "back. Gauges are of versions that are in memory. What processes share counts in the\n"
-        "resident memory of each.\n\n"
-        "| name | kind | labels | meaning | buckets or label values |\n|---|---|---|---|---|\n"
-        + "\n".join(rows)
+        "back. Gauges are of versions that are in memory.\n\n"
+        "Who asks for `application/openmetrics-text`, as Prometheus does, gets OpenMetrics 1.0.\n"
+        "There the buckets of `inference_latency_seconds` have an exemplar each: the `trace_id`\n"
+        "of the last request whose `traceparent` said that it is sampled. Of GPUs there is what\n"
+        "NVML tells; the engine reads it once a second, and what is older than 5 s is left out.\n\n"
+        + head
+        + own
+        + "\n\n## Triton's names\n\n"
+        "With `metrics.nv_names = true` these are there too, from the same numbers:\n\n"
+        + head
+        + "\n".join(nv_rows)
         + "\n"
     )
 
@@ -108,6 +115,15 @@ def logs_page() -> str:
         'answered last. `{"time": ..., "dropped_lines": 3}` stands for lines that were lost\n'
         "before it: the disk was full, or nobody read (`inferctl_log_dropped_total`).\n"
     )
+
+
+def _metric_row(metric: Metric) -> str:
+    labels = ["model", "version"] * metric.per_model + metric.label.split()
+    values = " ".join(str(value) for value in metric.buckets or metric.values).strip()
+    if metric.name == "inferctl_requests_total":  # their products are many
+        labels = ["model", "version", *labels]
+        values = "routes are path templates, `predict`, `unmatched`"
+    return f"| `{metric.name}` | {metric.kind} | {', '.join(labels)} | {metric.help} | {values} |"
 
 
 def cli_page() -> str:

@@ -264,6 +264,17 @@ class LogsSettings(Section):
     )
 
 
+class MetricsSettings(Section):
+    """What /metrics tells besides the service's own numbers."""
+
+    nv_names: bool = Field(
+        default=False, description="the counters once more, by the names that Triton gives them"
+    )
+    gpu: bool = Field(
+        default=True, description="memory, load, power and temperature of NVIDIA GPUs, by NVML"
+    )
+
+
 class Settings(Section):
     """The whole tree; made by `load_settings`."""
 
@@ -274,6 +285,7 @@ class Settings(Section):
     runtime: RuntimeSettings = RuntimeSettings()
     models: dict[str, ModelSettings] = Field(default={})
     logs: LogsSettings = LogsSettings()
+    metrics: MetricsSettings = MetricsSettings()
 
     def for_model(self, name: str) -> ModelSettings:
         """The model's own sections laid over the global ones, key by key."""

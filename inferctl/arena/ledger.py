@@ -16,7 +16,9 @@ import mmap
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TypeVar
 
+from inferctl.arena.board import BOARD_BYTES, Board
 from inferctl.arena.cells import Cell, Histogram
+from inferctl.arena.exemplars import EXEMPLARS_BYTES, Exemplars
 from inferctl.arena.metric import Metric
 from inferctl.arena.metrics import METRICS, metric_of
 from inferctl.arena.places import EARLIER, PLACES, PLACES_BYTES, Place, Places
@@ -57,9 +59,10 @@ def cells_of(metric: Metric) -> range:
 
 
 def ledger_bytes(processes: int) -> int:
-    """Bytes of shared memory for the places' names, the blocks of `processes` processes, and what
-    API keys have used in each."""
-    return PLACES_BYTES + (_BLOCK_CELLS + MAX_KEYS) * processes * CELL_BYTES
+    """Bytes of shared memory for the places' owners, the board of GPUs, the blocks of `processes`
+    processes, what API keys have used in each, and requests of each as examples."""
+    cells_bytes = (_BLOCK_CELLS + MAX_KEYS) * CELL_BYTES
+    return PLACES_BYTES + BOARD_BYTES + (cells_bytes + PLACES * EXEMPLARS_BYTES) * processes
 
 
 class Block:
@@ -135,16 +138,25 @@ class Ledger:
     def __init__(self, memory: mmap.mmap, workers: int) -> None:
         view = memoryview(memory)
         self._places = Places(view)
-        cells = view[PLACES_BYTES:].cast("d")
+        self.board = Board(view[PLACES_BYTES : PLACES_BYTES + BOARD_BYTES])
+        processes = self.FIRST_WORKER + workers
+        rest = view[PLACES_BYTES + BOARD_BYTES :]
+        count = (_BLOCK_CELLS + MAX_KEYS) * processes
+        cells = rest[: count * CELL_BYTES].cast("d")
+        self._exemplars = rest[count * CELL_BYTES :]
         self.blocks = [
-            Block(cells[i * _BLOCK_CELLS : (i + 1) * _BLOCK_CELLS])
-            for i in range(self.FIRST_WORKER + workers)
+            Block(cells[i * _BLOCK_CELLS : (i + 1) * _BLOCK_CELLS]) for i in range(processes)
         ]
-        self._used = cells[len(self.blocks) * _BLOCK_CELLS :]
+        self._used = cells[processes * _BLOCK_CELLS :]
 
     def used_by_keys(self, process: int) -> memoryview[float]:
         """A cell for each API key, of one process; the supervisor's are all workers' in common."""
         return self._used[process * MAX_KEYS : (process + 1) * MAX_KEYS]
+
+    def exemplars(self, process: int, place: int) -> Exemplars:
+        """Requests for the version at a place that a process has answered."""
+        start = (process * PLACES + place) * EXEMPLARS_BYTES
+        return Exemplars(self._exemplars[start : start + EXEMPLARS_BYTES])
 
     @classmethod
     def role(cls, process: int) -> str:
@@ -161,8 +173,7 @@ class Ledger:
         if not before or (before.model, before.version) != (model, version):
             if before:
                 self._places.write(places)
-            for block in self.blocks:
-                block.clear(place)
+            self._clear(place)
         self._places.write(places | {place: Place(model, version)})
 
     def leave_place(self, place: int) -> None:
@@ -180,9 +191,14 @@ class Ledger:
         )
         kept = {place: owner for place, owner in places.items() if place not in left}
         self._places.write(kept | {at: Place(model, EARLIER, is_taken=False)})
-        for block in self.blocks:
-            for place in left:
-                block.clear(place)
+        for place in left:
+            self._clear(place)
+
+    def _clear(self, place: int) -> None:
+        """Forget what was counted at a place that is nobody's."""
+        for process, block in enumerate(self.blocks):
+            block.clear(place)
+            self.exemplars(process, place).clear()
 
     def places(self) -> dict[int, Place]:
         """The places that a version has, or has left."""

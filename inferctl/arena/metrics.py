@@ -67,8 +67,13 @@ METRICS: tuple[Metric, ...] = (
         "inferctl_padding_tokens_total", "counter",
         "Tokens run besides them to make the rows of a batch alike",
     ),
+    Metric(
+        "inferctl_padding_rows_total", "counter",
+        "Rows run besides them to make a batch of a size that is warm; not of texts, on a GPU",
+    ),
     Metric("inferctl_queue_rows", "gauge", "Rows waiting in the engine"),
     Metric("inferctl_in_flight", "gauge", "Slots in use"),
+    Metric("inferctl_slots", "gauge", "Slots that may be in use at a time; more rows get 429"),
     Metric(
         "inferctl_max_batch_rows", "gauge", "Largest batch the engine forms", of_model="largest"
     ),
@@ -86,6 +91,10 @@ METRICS: tuple[Metric, ...] = (
     ),
     Metric(
         "inferctl_engine_on_cuda", "gauge", "1 when the engine's sessions run on CUDA",
+        per_model=False,
+    ),
+    Metric(
+        "inferctl_start_time_seconds", "gauge", "When the service was started, since 1970",
         per_model=False,
     ),
     Metric(

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict
 
 from inferctl.bundles.manifest import Manifest
 from inferctl.keys import Scope
-from inferctl.settings import LogsSettings, ModelSettings, ServerSettings
+from inferctl.settings import LogsSettings, MetricsSettings, ModelSettings, ServerSettings
 
 
 class ModelSpec(BaseModel):
@@ -107,11 +107,12 @@ class EngineSpec(ProcessSpec):
     """`is_successor` is whether one that served died, and `deadline_s` what a usual request waits.
 
     A successor leaves out what it cannot load. A version that is loaded while others serve must
-    answer within the deadline.
+    answer within the deadline. `reads_gpus` is whether it tells of the machine's GPUs.
     """
 
     is_successor: bool
     deadline_s: float
+    reads_gpus: bool = False
 
 
 class WorkerSpec(ProcessSpec):
@@ -126,3 +127,4 @@ class WorkerSpec(ProcessSpec):
     listen_fd: int
     server: ServerSettings
     logs: LogsSettings
+    metrics: MetricsSettings = MetricsSettings()

@@ -24,6 +24,7 @@ from inferctl.diagnostics import unblock_stderr
 from inferctl.engine.execution import Deliver
 from inferctl.engine.loader import Loader
 from inferctl.engine.model import Model
+from inferctl.engine.nvml import watch_gpus
 from inferctl.engine.occupancy import Occupancy
 from inferctl.engine.reader import Reader
 from inferctl.engine.room import check_room
@@ -73,7 +74,7 @@ class Engine:
         self._spec = spec
         self._control = control
         ledger = Ledger(map_memory(spec.ledger_fd), spec.workers)
-        self._block = ledger.blocks[spec.process]
+        self._block, self._board = ledger.blocks[spec.process], ledger.board
         # A successor takes over what its predecessor measured: it is wanted back quickly.
         self._known_rows = {
             model.place: int(self._block.cell("inferctl_max_batch_rows", model.place).get())
@@ -121,6 +122,8 @@ class Engine:
         # Not before: who waits for the service to be ready does not wait for this.
         self._loader.begin(self._widen)
         self._loader.begin(give_back)  # what loading needed, and serving does not
+        if self._spec.reads_gpus:
+            watch_gpus(self._board)
         reading = threading.Thread(target=self._read, name="reader")
         reading.start()
         self._loader.work()

@@ -56,6 +56,7 @@ class Execution:
         self._rows = block.cell("inferctl_rows_total", place)
         self._tokens = block.cell("inferctl_tokens_total", place)
         self._padding_tokens = block.cell("inferctl_padding_tokens_total", place)
+        self._padding_rows = block.cell("inferctl_padding_rows_total", place)
         self._bisects = block.cell("inferctl_bisects_total", place)
         self._poisoned = block.cell("inferctl_poisoned_rows_total", place)
 
@@ -184,6 +185,8 @@ class Execution:
                 tokens = sum(row.tokens for row in rows)
                 self._tokens.add(tokens)
                 self._padding_tokens.add(work - tokens)
+            elif work > len(rows):
+                self._padding_rows.add(work - len(rows))
             if cost_s is not None:
                 self._sizing.observe(len(rows), work, cost_s, wall_s)
 

@@ -128,11 +128,14 @@ class Admission:
         self._most_rows = 2 * self._max_rows
         self.body_bytes = 0
         self._short_until_s = 0.0
-        self.shed = Shed(ledger.blocks[Ledger.FIRST_WORKER + worker], place, workers)
+        own = ledger.blocks[Ledger.FIRST_WORKER + worker]
+        self.shed = Shed(own, place, workers)
         self._in_flight: Sequence[Cell] = [
             block.cell("inferctl_in_flight", place)
             for block in ledger.blocks[Ledger.FIRST_WORKER :]
         ]
+        # Its part of what all workers let in together.
+        own.cell("inferctl_slots", place).set(self._max_rows / workers)
         engine = ledger.blocks[Ledger.ENGINE]
         self._row_seconds = engine.cell("inferctl_row_seconds", place)
         self._batch_rows = engine.cell("inferctl_max_batch_rows", place)

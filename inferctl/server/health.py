@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Literal, NamedTuple
 
 from pydantic import BaseModel
 
+from inferctl.arena.board import Gpu
 from inferctl.arena.ledger import BEAT_S, BORN_S, PID, Ledger
 from inferctl.server import cautions
 from inferctl.server.catalogue import Catalogue
@@ -204,10 +205,11 @@ class State:
         if not on_cuda:
             return None
         limit = max((runtime.memory_limit_bytes for runtime in self._runtimes()), default=0)
+        gpu = own_gpu(self.ledger.board.read(time.monotonic()))
         return DeviceHealth(
-            name="cuda:0",
-            memory_used_bytes=None,
-            memory_total_bytes=None,
+            name=gpu.name if gpu else "cuda:0",
+            memory_used_bytes=gpu and gpu.memory_used_bytes,
+            memory_total_bytes=gpu and gpu.memory_total_bytes,
             memory_limit_bytes=limit or None,
         )
 
@@ -223,3 +225,9 @@ class State:
 
     def _runtimes(self) -> list[RuntimeSettings]:
         return [model.settings.runtime for model in self.catalogue.models.values()]
+
+
+def own_gpu(gpus: Sequence[Gpu]) -> Gpu | None:
+    """The one that the engine is on; a driver may not tell, and there may be only one."""
+    own = [gpu for gpu in gpus if gpu.is_own] or gpus
+    return own[0] if len(own) == 1 else None

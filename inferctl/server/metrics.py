@@ -1,63 +1,151 @@
-"""`/metrics`: the whole service's ledger, in Prometheus' words."""
+"""`/metrics`: the whole service's ledger, and what the system knows, in Prometheus' words."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
+from functools import cache
+from importlib import metadata
 from pathlib import Path
 
+from inferctl import __version__
+from inferctl.arena.board import Gpu
+from inferctl.arena.exemplars import BUCKETS, Exemplar
 from inferctl.arena.ledger import Ledger
 from inferctl.arena.metric import Metric
 from inferctl.arena.metrics import METRICS, metric_of
 from inferctl.arena.routes import PREDICT
+from inferctl.server.catalogue import Catalogue
+from inferctl.server.nv import write_nv
 from inferctl.server.processes import PROC, Processes
 from inferctl.server.sums import OfVersion, Sums, of_service, of_versions
 from inferctl.server.text import Text, labels_of
+from inferctl.settings import MetricsSettings
 
 CPU = Metric(
-    "inferctl_process_cpu_seconds_total", "counter", "User and system CPU",
-    per_model=False, label="role",
+    "inferctl_process_cpu_seconds_total", "counter",
+    "User and system CPU of supervisor, engine and workers", per_model=False, label="role",
 )  # fmt: skip
 MEMORY = Metric(
-    "inferctl_process_resident_memory_bytes", "gauge", "Resident memory",
-    per_model=False, label="role",
+    "inferctl_process_resident_memory_bytes", "gauge",
+    "Resident memory; what processes share counts in each", per_model=False, label="role",
 )  # fmt: skip
+MODEL_INFO = Metric(
+    "inferctl_model_info", "gauge", "1 for each version that is served",
+    label="task precision device",
+)  # fmt: skip
+BUILD_INFO = Metric(
+    "inferctl_build_info", "gauge", "1, with the versions of this program and of onnxruntime",
+    per_model=False, label="version onnxruntime",
+)  # fmt: skip
+
+
+def _of_gpus(name: str, help_: str) -> Metric:
+    return Metric(name, "gauge", help_, per_model=False, label="gpu uuid")
+
+
+# By what is read of a GPU.
+GPUS = {
+    "memory_used_bytes": _of_gpus("inferctl_gpu_memory_used_bytes", "Memory in use, by anybody"),
+    "memory_total_bytes": _of_gpus("inferctl_gpu_memory_total_bytes", "Memory there is"),
+    "utilization": _of_gpus("inferctl_gpu_utilization_ratio", "Share of the time in use, 0 to 1"),
+    "power_w": _of_gpus("inferctl_gpu_power_watts", "What it draws"),
+    "temperature_c": _of_gpus("inferctl_gpu_temperature_celsius", "How hot it is"),
+}
 # What no ledger has.
-SCRAPED = (CPU, MEMORY)
+SCRAPED = (CPU, MEMORY, MODEL_INFO, BUILD_INFO, *GPUS.values())
 
 REQUESTS, OF_MODELS = metric_of("inferctl_requests_total"), metric_of("inference_requests_total")
+LATENCY = metric_of("inference_latency_seconds")
+RUNTIMES = ("onnxruntime-gpu", "onnxruntime")
 
 
 class Exposition:
     """Sums the blocks of all processes, and writes what they say."""
 
-    def __init__(self, ledger: Ledger, proc: Path = PROC) -> None:
+    def __init__(
+        self, ledger: Ledger, catalogue: Catalogue, settings: MetricsSettings, proc: Path = PROC
+    ) -> None:
         self._ledger = ledger
+        self._catalogue = catalogue
+        self._settings = settings
         self._processes = Processes(ledger, proc)
 
-    def render(self) -> bytes:
+    def render(self, *, open_metrics: bool = False) -> bytes:
         """Every series, as text."""
-        text = Text()
+        text = Text(open_metrics=open_metrics)
         versions, service = of_versions(self._ledger), of_service(self._ledger)
+        named = [(one, labels_of(model=one.model, version=one.label)) for one in versions]
         for metric in METRICS:
             text.begin(metric)
             if metric is REQUESTS:
                 _write_requests(text, versions, service)
-            elif metric.per_model:
-                for one in versions:
-                    if metric.kind != "gauge" or one.is_taken:
-                        labels = labels_of(model=one.model, version=one.label)
-                        _write(text, metric, labels, one.sums)
-            else:
+            elif not metric.per_model:
                 _write(text, metric, "", service)
-        self._write_processes(text)
+            elif metric is LATENCY and open_metrics:
+                for one, labels in named:
+                    cells = one.sums.of(metric)
+                    text.add_histogram(metric, labels, cells, self._exemplars(one.places))
+            else:
+                for one, labels in named:
+                    if one.is_taken or metric.kind != "gauge":
+                        _write(text, metric, labels, one.sums)
+        self._write_scraped(text)
+        gpus = self._write_gpus(text)
+        if self._settings.nv_names:
+            write_nv(text, versions, gpus)
         return text.written()
 
-    def _write_processes(self, text: Text) -> None:
+    def _exemplars(self, places: Sequence[int]) -> list[Exemplar | None]:
+        """The last request of each bucket, of any worker."""
+        kept = [
+            self._ledger.exemplars(process, place)
+            for process in range(Ledger.FIRST_WORKER, len(self._ledger.blocks))
+            for place in places
+        ]
+        found = [[one for own in kept if (one := own.read(bucket))] for bucket in range(BUCKETS)]
+        return [max(ones, key=lambda one: one.ended_s, default=None) for ones in found]
+
+    def _write_scraped(self, text: Text) -> None:
         usage = self._processes.usage()
         for metric, column in ((CPU, 0), (MEMORY, 1)):
             text.begin(metric)
             for role, used in usage.items():
                 text.add(metric.name, labels_of(role=role), used[column])
+        text.begin(MODEL_INFO)
+        device = "cuda" if self._ledger.total("inferctl_engine_on_cuda") else "cpu"
+        for model in self._catalogue.served():
+            manifest = model.manifest
+            labels = labels_of(
+                model=model.name, version=str(model.version), task=manifest.task,
+                precision=manifest.precision, device=device,
+            )  # fmt: skip
+            text.add(MODEL_INFO.name, labels, 1)
+        text.begin(BUILD_INFO)
+        labels = labels_of(version=__version__, onnxruntime=onnxruntime_version())
+        text.add(BUILD_INFO.name, labels, 1)
+
+    def _write_gpus(self, text: Text) -> list[Gpu]:
+        """What the engine read last; nothing of it where nobody reads."""
+        gpus = self._ledger.board.read(time.monotonic())
+        for figure, metric in GPUS.items():
+            told = [(gpu, value) for gpu in gpus if (value := getattr(gpu, figure)) is not None]
+            if told:
+                text.begin(metric)
+            for gpu, value in told:
+                text.add(metric.name, labels_of(gpu=str(gpu.number), uuid=gpu.uuid), value)
+        return gpus
+
+
+@cache
+def onnxruntime_version() -> str:
+    """Of what the engine imports, which this process does not; "" where it is not installed."""
+    for name in RUNTIMES:
+        try:
+            return metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return ""
 
 
 def _write(text: Text, metric: Metric, labels: str, sums: Sums) -> None:

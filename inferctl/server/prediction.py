@@ -282,16 +282,19 @@ class Prediction(Run):
             self.fail(RequestTimeout("the body did not arrive in time"))
 
     def _answer(self, reply: Reply) -> None:
-        work, model = self.work, self.model
+        work, model, call = self.work, self.model, self.call
         if self._timer is None:
             work.timeouts.end(self, None)
         else:
             self._timer.cancel()
         self._parts.clear()
         # Before the client can know: whoever has an answer finds it counted.
-        model.count(reply.outcome, self.call.total_ms / 1000)
+        latency_s = call.total_ms / 1000
+        model.count(reply.outcome, latency_s)
+        if call.trace is not None and call.trace.sampled:
+            model.exemplars.keep(latency_s, time.time(), call.trace.trace_id)
         model.requests -= 1
         if model.leaving:
             model.look()
         self._respond(reply)
-        work.log.record(self.call, reply)
+        work.log.record(call, reply)

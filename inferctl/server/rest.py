@@ -28,10 +28,12 @@ from inferctl.server.openapi import PROBLEM
 from inferctl.server.page import add_page
 from inferctl.server.probes import probe_routes
 from inferctl.server.repository import Repository, repository_routes
-from inferctl.server.text import CONTENT_TYPE
+from inferctl.server.text import CONTENT_TYPE, OPEN_METRICS_CONTENT_TYPE, OPEN_METRICS_TYPE
 from inferctl.server.v1 import v1_routes
 from inferctl.server.v2 import v2_routes
 from inferctl.settings import ServerSettings
+
+TEXT = {"schema": {"type": "string"}}
 
 
 class Models(BaseModel):
@@ -93,11 +95,13 @@ def _add_state_routes(rest: FastAPI) -> None:
         tags=["state"],
         summary="the whole service's numbers",
         response_class=Response,
-        responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
+        responses={200: {"content": {"text/plain": TEXT, OPEN_METRICS_TYPE: TEXT}}},
     )
     async def metrics(request: Request) -> Response:
-        exposition = _voice(request).exposition
-        return Response(exposition.render(), media_type=CONTENT_TYPE.decode("ascii"))
+        open_metrics = OPEN_METRICS_TYPE in request.headers.get("accept", "")
+        content = _voice(request).exposition.render(open_metrics=open_metrics)
+        content_type = OPEN_METRICS_CONTENT_TYPE if open_metrics else CONTENT_TYPE
+        return Response(content, headers={"content-type": content_type})
 
 
 def _add_document_route(rest: FastAPI) -> None:

@@ -59,6 +59,8 @@ class ServedModel:
         self.postprocess_seconds = block.histogram("inferctl_postprocess_seconds", place)
         self._failed_seconds = block.cell("inferctl_failed_seconds_total", place)
         self._latency_seconds = block.histogram("inference_latency_seconds", place)
+        # Those that are part of a trace which is kept, as examples.
+        self.exemplars = ledger.exemplars(Ledger.FIRST_WORKER + worker, place)
         self._requests = {
             outcome: block.cell("inference_requests_total", place, outcome) for outcome in OUTCOMES
         }

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from functools import reduce
 from typing import NamedTuple
 
 import numpy as np
@@ -41,12 +43,14 @@ class Sums:
 
 
 class OfVersion(NamedTuple):
-    """What was counted for a version; one that is not `is_taken` is not in memory any more."""
+    """What was counted for a version, at these places; one that is not `is_taken` is not in memory
+    any more."""
 
     model: str
     label: str
     is_taken: bool
     sums: Sums
+    places: tuple[int, ...]
 
 
 def of_service(ledger: Ledger) -> Sums:
@@ -75,15 +79,16 @@ def of_version(ledger: Ledger, model: str, version: int) -> Sums:
 
 
 def _by_version(ledger: Ledger, places: Mapping[int, Place]) -> list[OfVersion]:
-    cells: dict[tuple[str, str], Cells] = {}
-    taken = set()
+    of_labels: defaultdict[tuple[str, str], list[int]] = defaultdict(list)
     for place, owner in places.items():
-        key = owner.model, owner.label
-        of_place = _sum(block.at(place) for block in ledger.blocks)
-        cells[key] = _together(cells[key], of_place) if key in cells else of_place
-        if owner.is_taken:
-            taken.add(key)
-    return [OfVersion(*key, key in taken, Sums(cells[key].tolist())) for key in sorted(cells)]
+        of_labels[owner.model, owner.label].append(place)
+    found = []
+    for (model, label), own in sorted(of_labels.items()):
+        cells = [_sum(block.at(place) for block in ledger.blocks) for place in own]
+        sums = Sums(reduce(_together, cells).tolist())
+        is_taken = any(places[place].is_taken for place in own)
+        found.append(OfVersion(model, label, is_taken, sums, tuple(own)))
+    return found
 
 
 def _sum(views: Iterable[memoryview[float]]) -> Cells:

@@ -122,7 +122,8 @@ class Worker:
         self._predict = predict = Predict(catalogue, work, access)
         documentation = Documentation(prototype.rest.openapi, catalogue)
         self._repository = Repository(control.send)
-        voice = Voice(self.state, Exposition(ledger), catalogue, documentation, self._repository)
+        exposition = Exposition(ledger, catalogue, spec.metrics)
+        voice = Voice(self.state, exposition, catalogue, documentation, self._repository)
         connections = Connections(spec.server, ledger, spec.process, _tell_full)
         self._socket = socket.socket(fileno=spec.listen_fd)
         # Among those that have the port already nobody may be sent to models that are still loaded.

@@ -51,8 +51,10 @@ def what_may_change(started: Settings, settings: Settings) -> Settings:
         )
     keys = {"api_keys": settings.server.api_keys}
     server = started.server.model_copy(update=keys)
-    if (settings.server, settings.logs) != (server, started.logs):
-        log.warning("server and logs keep their settings until the service starts anew")
+    kept = {"server": server, "logs": started.logs, "metrics": started.metrics}
+    as_started = settings.model_copy(update=kept)
+    if settings != as_started:
+        log.warning("server, logs and metrics keep their settings until the service starts anew")
     if problems := list(exposed(server)):
         raise SettingsError("\n".join(problems))
-    return settings.model_copy(update={"server": server, "logs": started.logs})
+    return as_started

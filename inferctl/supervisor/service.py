@@ -90,6 +90,7 @@ class Service:
             workers=len(self._sockets), ledger_fd=self._ledger_fd, process=Ledger.ENGINE,
             is_successor=self._ledger.total("inferctl_restarts_total", value="engine") > 0,
             deadline_s=self._settings.server.request_timeout_ms / 1000,
+            reads_gpus=self._settings.metrics.gpu,
         )  # fmt: skip
 
     def _worker_spec(self, index: int) -> WorkerSpec:
@@ -98,7 +99,7 @@ class Service:
             workers=len(self._sockets), ledger_fd=self._ledger_fd,
             process=Ledger.FIRST_WORKER + index, roster=self._reloader.roster,
             keys=self._reloader.keyring.keys, index=index, listen_fd=self._sockets[index].fileno(),
-            server=self._settings.server, logs=self._settings.logs,
+            server=self._settings.server, logs=self._settings.logs, metrics=self._settings.metrics,
         )  # fmt: skip
 
     def _shared(self, models: Mapping[int, ModelSpec]) -> list[int]:
@@ -113,6 +114,7 @@ class Service:
         signal n. Raises StartError when the first start fails."""
         self._listen_to_signals()
         self._supervisor_block.state(PID).set(os.getpid())
+        self._supervisor_block.cell("inferctl_start_time_seconds").set(time.time())
         log.info("starting", workers=len(self._workers), models=self._reloader.told())
         begun_s = time.monotonic()
         self._supervisor_block.state(BORN_S).set(begun_s)

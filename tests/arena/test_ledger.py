@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 import pytest
 
+from inferctl.arena.exemplars import EXEMPLARS_BYTES
 from inferctl.arena.ledger import CELL_BYTES, CPU_BASE_S, PID, Block, Ledger, ledger_bytes
 from inferctl.arena.metric import (
     BATCH_BUCKETS,
@@ -83,7 +84,7 @@ def test_the_blocks_fill_their_memory_exactly() -> None:
     memory = mmap.mmap(-1, ledger_bytes(processes))
     ledger = Ledger(memory, WORKERS)
     names = ledger_bytes(0)
-    width = (len(memory) - names) // processes - MAX_KEYS * CELL_BYTES
+    width = (len(memory) - names) // processes - MAX_KEYS * CELL_BYTES - PLACES * EXEMPLARS_BYTES
     for process, block in enumerate(ledger.blocks):
         start = names + process * width
         *_, last = (one for one in series((PLACES - 1,)) if one[0].per_model)
@@ -93,8 +94,11 @@ def test_the_blocks_fill_their_memory_exactly() -> None:
         assert memory[start + width - 8 :][:8] != bytes(8)
     for process in range(processes):
         ledger.used_by_keys(process)[:] = array("d", [process + 1] * MAX_KEYS)
-    used = memoryview(memory)[names + processes * width :].cast("d").tolist()
+    keys = slice(names + processes * width, len(memory) - processes * PLACES * EXEMPLARS_BYTES)
+    used = memoryview(memory)[keys].cast("d").tolist()
     assert used == [process + 1 for process in range(processes) for _ in range(MAX_KEYS)]
+    ledger.exemplars(processes - 1, PLACES - 1).keep(1e6, 1.0, b"f" * 32)
+    assert memory[-1] == 0xFF
 
 
 def test_a_total_is_the_sum_over_processes() -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from inferctl.arena.board import Gpu
 from inferctl.arena.ledger import BEAT_S, BORN_S, PID, Ledger
 from inferctl.server.health import BLOCKED_S, Check, DeviceHealth, ModelHealth, State
 from inferctl.settings import ModelSettings, RuntimeSettings, ServerSettings
@@ -186,3 +187,23 @@ def test_what_is_not_served_is_told_with_its_reason() -> None:
     assert "shapes version 4 is not served: it is damaged" in service.state.health().warnings
     service.engine_says("inferctl_engine_ready", 1)
     assert service.state.health().status == "ok"
+
+
+GPU = Gpu(0, "GPU-1", "NVIDIA H100", memory_used_bytes=3, memory_total_bytes=80)
+OWN, OTHER = GPU._replace(is_own=True), GPU._replace(number=1, name="another")
+
+
+@pytest.mark.parametrize(
+    ("gpus", "found"),
+    [([], None), ([GPU], GPU), ([OTHER, OWN], OWN), ([GPU, OTHER], None)],
+    ids=["none", "the only one", "its own", "any of two"],
+)
+def test_the_device_is_the_one_that_the_engine_is_on(gpus: list[Gpu], found: Gpu | None) -> None:
+    service = Service()
+    service.engine_says("inferctl_engine_on_cuda", 1)
+    service.ledger.board.write(gpus, time.monotonic())
+    device = service.state.health().device
+    assert device is not None
+    assert device.name == (found.name if found else "cuda:0")
+    figures = (device.memory_used_bytes, device.memory_total_bytes)
+    assert figures == ((3, 80) if found else (None, None))

@@ -168,13 +168,13 @@ async def test_a_method_that_a_path_does_not_take_is_refused(tmp_path: Path, met
             await client.send(packet(path, method=method))
             start = await client.reader.readuntil(b"\r\n\r\n")
             assert int(start.split()[1]) == (404 if path == "/none" else 405), path
-        assert not any(method.encode() in name for name in series(Exposition(worker.ledger)))
+        assert not any(method.encode() in name for name in series(worker.exposition))
 
 
 @pytest.mark.row(41)
 async def test_a_method_that_does_not_exist_is_malformed(tmp_path: Path) -> None:
     async with working(tmp_path, numbers()) as worker, serving(worker) as service:
-        exposition = Exposition(worker.ledger)
+        exposition = worker.exposition
         before = series(exposition)
         for number in range(200):
             client = await service.connect()
@@ -194,7 +194,7 @@ async def test_very_many_paths_leave_nothing_behind(tmp_path: Path) -> None:
             for path in (f"/{number}", f"/models/{number}/predict"):
                 assert (await client.ask(packet(path, b"{}", headers=HEADERS))).status == 404
             if number in (0, 999):
-                counts.add(len(series(Exposition(worker.ledger))))
+                counts.add(len(series(worker.exposition)))
         assert len(counts) == 1
         assert len(worker.predict.known_heads) == 0
 

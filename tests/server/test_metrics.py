@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import math
 import os
+import time
 from pathlib import Path
 
 import pytest
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as open_metrics
 from prometheus_client.parser import text_string_to_metric_families
 
+from inferctl import __version__
+from inferctl.arena.board import Gpu
 from inferctl.arena.ledger import CPU_BASE_S, PID, Ledger
 from inferctl.arena.metrics import METRICS
-from inferctl.server.metrics import SCRAPED, Exposition
+from inferctl.server.catalogue import Catalogue
+from inferctl.server.metrics import GPUS, SCRAPED, Exposition, onnxruntime_version
 from inferctl.server.processes import PAGE_BYTES, TICKS_PER_SECOND
-from inferctl.server.text import CONTENT_TYPE
+from inferctl.server.text import CONTENT_TYPE, OPEN_METRICS_CONTENT_TYPE, OPEN_METRICS_TYPE
+from inferctl.settings import MetricsSettings
 from inferctl.tasks.images import EXAMPLE_PNG_B64
 from tests.tasks.tinybundles import classifier, detector
 
 from .asgi import get, post_json
-from .wiring import make_ledger, working
+from .wiring import SLOTS, make_ledger, working
 
 Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 CPU = "inferctl_process_cpu_seconds_total"
@@ -43,12 +49,17 @@ def value(samples: Samples, name: str, **labels: str) -> float:
     return sum(found)
 
 
+def told(ledger: Ledger, **settings: bool) -> bytes:
+    """What is scraped of a service that serves nothing."""
+    return Exposition(ledger, Catalogue(), MetricsSettings(**settings)).render()
+
+
 def test_the_blocks_of_all_processes_are_summed() -> None:
     ledger = make_ledger("a", "b", workers=2)
     for block, count in ((ledger.blocks[2], 3), (ledger.blocks[3], 4)):
         block.cell("inference_requests_total", 0, "ok").add(count)
         block.cell("inferctl_in_flight", 1).set(count)
-    samples = parsed(Exposition(ledger).render())
+    samples = parsed(told(ledger))
     assert value(samples, "inference_requests_total", model="a", outcome="ok") == 7
     assert value(samples, "inference_requests_total", model="b", outcome="ok") == 0
     assert value(samples, "inferctl_in_flight", model="b") == 7
@@ -59,7 +70,7 @@ def test_a_histogram_counts_upwards_over_all_processes() -> None:
     for block, rows in ((ledger.blocks[2], (1, 2, 3)), (ledger.blocks[3], (2, 999))):
         for count in rows:
             block.histogram("inference_batch_size", 0).observe(count)
-    samples = parsed(Exposition(ledger).render())
+    samples = parsed(told(ledger))
     counts = {
         bound: value(samples, "inference_batch_size_bucket", model="a", le=bound)
         for bound in ("1.0", "2.0", "4.0", "512.0", "+Inf")
@@ -70,8 +81,8 @@ def test_a_histogram_counts_upwards_over_all_processes() -> None:
 
 
 def test_every_metric_has_its_help_and_type() -> None:
-    text = Exposition(make_ledger("a")).render().decode()
-    for metric in (*METRICS, *SCRAPED):
+    text = told(make_ledger("a")).decode()
+    for metric in (*METRICS, *(one for one in SCRAPED if one not in GPUS.values())):
         assert f"# HELP {metric.name} {metric.help}\n" in text
         assert f"# TYPE {metric.name} {metric.kind}\n" in text
 
@@ -93,7 +104,7 @@ class System:
         self.ledger = make_ledger()
         self.worker = self.ledger.blocks[Ledger.FIRST_WORKER]
         self.worker.state(PID).set(42)
-        self._exposition = Exposition(self.ledger, proc)
+        self._exposition = Exposition(self.ledger, Catalogue(), MetricsSettings(), proc)
 
     def read(self, name: str, role: str = "worker") -> float:
         return value(parsed(self._exposition.render()), name, role=role)
@@ -143,7 +154,7 @@ async def test_the_exposition_matches_what_was_sent(tmp_path: Path) -> None:
         for body in (image, image, image, {}):
             await post_json(worker.app, body, "/models/shapes/predict")
         answer = await get(worker.app, "/metrics")
-    assert answer.headers["content-type"] == CONTENT_TYPE.decode()
+    assert answer.headers["content-type"] == CONTENT_TYPE
     samples = parsed(answer.body)
     assert value(samples, "inference_requests_total", model="shapes", outcome="ok") == 3
     assert value(samples, "inference_requests_total", model="shapes", outcome="unprocessable") == 1
@@ -160,7 +171,7 @@ async def test_the_exposition_matches_what_was_sent(tmp_path: Path) -> None:
 
 
 def test_each_version_has_series_of_its_own(ledger_of_versions: Ledger) -> None:
-    samples = parsed(Exposition(ledger_of_versions).render())
+    samples = parsed(told(ledger_of_versions))
     ok = {
         labels["version"]: count
         for (name, pairs), count in samples.items()
@@ -177,7 +188,7 @@ def test_places_of_the_same_version_are_one(ledger_of_versions: Ledger) -> None:
     ledger_of_versions.give_place(2, "a", 2)
     ledger_of_versions.blocks[2].cell("inference_requests_total", 2, "ok").add(4)
     ledger_of_versions.blocks[1].cell("inferctl_max_batch_rows", 2).set(4)
-    samples = parsed(Exposition(ledger_of_versions).render())
+    samples = parsed(told(ledger_of_versions))
     assert value(samples, "inference_requests_total", model="a", version="2", outcome="ok") == 9
     assert value(samples, "inferctl_max_batch_rows", model="a", version="2") == 5
 
@@ -186,7 +197,7 @@ def test_a_version_that_is_gone_keeps_its_counters_and_has_no_gauges(
     ledger_of_versions: Ledger,
 ) -> None:
     ledger_of_versions.leave_place(0)
-    samples = parsed(Exposition(ledger_of_versions).render())
+    samples = parsed(told(ledger_of_versions))
     assert value(samples, "inference_requests_total", model="a", version="1", outcome="ok") == 3
     versions = {dict(labels)["version"] for name, labels in samples if name.endswith("batch_rows")}
     assert versions == {"2"}
@@ -201,3 +212,73 @@ def ledger_of_versions() -> Ledger:
         ledger.blocks[2].cell("inference_requests_total", place, "ok").add(count)
         ledger.blocks[1].cell("inferctl_max_batch_rows", place).set(count)
     return ledger
+
+
+GPU = Gpu(0, "GPU-1", "NVIDIA H100", 3, 80, 0.25, 70.5, 700.0, 1.5, None)
+
+
+def test_a_gpu_is_told_of_as_far_as_it_is_known() -> None:
+    ledger = make_ledger("a")
+    assert b"gpu" not in told(ledger)
+    ledger.board.write([GPU], time.monotonic())
+    samples = parsed(told(ledger))
+    labels = {"gpu": "0", "uuid": "GPU-1"}
+    assert value(samples, "inferctl_gpu_memory_used_bytes", **labels) == 3
+    assert value(samples, "inferctl_gpu_memory_total_bytes", **labels) == 80
+    assert value(samples, "inferctl_gpu_utilization_ratio", **labels) == 0.25
+    assert value(samples, "inferctl_gpu_power_watts", **labels) == 70.5
+    assert "temperature" not in str(samples)
+
+
+async def test_triton_s_names_are_there_for_who_asks(tmp_path: Path) -> None:
+    image = {"image_b64": EXAMPLE_PNG_B64}
+    async with working(tmp_path, detector()) as worker:
+        for body in (image, image, {}):
+            await post_json(worker.app, body, "/predict")
+        assert b"nv_" not in worker.exposition.render()
+        worker.ledger.blocks[1].cell("inferctl_rows_total").add(2)
+        worker.ledger.blocks[1].histogram("inference_batch_size", 0).observe(2)
+        worker.ledger.board.write([GPU], time.monotonic())
+        samples = parsed(told(worker.ledger, nv_names=True))
+    # The parser calls every counter so.
+    assert value(samples, "nv_inference_request_success_total", model="shapes", version="3") == 2
+    assert value(samples, "nv_inference_request_failure_total", reason="OTHER") == 1
+    assert value(samples, "nv_inference_request_failure_total", reason="REJECTED") == 0
+    assert value(samples, "nv_inference_count_total") == 2
+    assert value(samples, "nv_inference_exec_count_total") == 1
+    decoding_us = value(samples, "nv_inference_compute_input_duration_us_total")
+    assert 0 < decoding_us < value(samples, "nv_inference_request_duration_us_total")
+    assert value(samples, "nv_gpu_utilization", gpu_uuid="GPU-1") == 0.25
+    assert value(samples, "nv_energy_consumption_total", gpu_uuid="GPU-1") == 1.5
+
+
+async def test_what_serves_is_told(tmp_path: Path) -> None:
+    async with working(tmp_path, detector()) as worker:
+        samples = parsed(worker.exposition.render())
+    model = {"model": "shapes", "version": "3", "task": "image-detection"}
+    assert value(samples, "inferctl_model_info", **model, precision="fp32", device="cpu") == 1
+    runtime = {"version": __version__, "onnxruntime": onnxruntime_version()}
+    assert value(samples, "inferctl_build_info", **runtime) == 1
+    assert runtime["onnxruntime"]
+    assert value(samples, "inferctl_slots", model="shapes") == SLOTS
+
+
+TRACE_ID = "4bf92f3577b34da6a3ce929d0e0e4736"
+
+
+@pytest.mark.parametrize(("flags", "kept"), [("01", {TRACE_ID}), ("00", set())])
+async def test_a_slow_request_is_found_by_its_trace(
+    tmp_path: Path, flags: str, kept: set[str]
+) -> None:
+    headers = {"traceparent": f"00-{TRACE_ID}-00f067aa0ba902b7-{flags}"}
+    async with working(tmp_path, detector()) as worker:
+        await post_json(worker.app, {"image_b64": EXAMPLE_PNG_B64}, "/predict", headers=headers)
+        answer = await get(worker.app, "/metrics", headers={"accept": OPEN_METRICS_TYPE})
+    assert answer.headers["content-type"] == OPEN_METRICS_CONTENT_TYPE
+    found = [
+        (family.name, sample.exemplar.labels["trace_id"])
+        for family in open_metrics(answer.body.decode())
+        for sample in family.samples
+        if sample.exemplar
+    ]
+    assert found == [("inference_latency_seconds", trace_id) for trace_id in kept]

@@ -36,7 +36,13 @@ from inferctl.server.rest import Voice, build_rest
 from inferctl.server.served import ServedModel
 from inferctl.server.tally import Tally
 from inferctl.server.workplace import Workplace
-from inferctl.settings import LimitsSettings, LogsSettings, ModelSettings, ServerSettings
+from inferctl.settings import (
+    LimitsSettings,
+    LogsSettings,
+    MetricsSettings,
+    ModelSettings,
+    ServerSettings,
+)
 from inferctl.supervisor.keyring import Keyring
 
 from .loop import until
@@ -227,6 +233,7 @@ class Worker:
     state: State
     log: RequestLog
     log_path: Path
+    exposition: Exposition
     repository: Repository
     asked: list[dict[str, Any]]
     server: ServerSettings
@@ -295,7 +302,8 @@ async def working(
     asked: list[dict[str, Any]] = []
     repository = Repository(asked.append)
     documentation = Documentation(rest.openapi, catalogue)
-    voice = Voice(state, Exposition(ledger), catalogue, documentation, repository)
+    exposition = Exposition(ledger, catalogue, MetricsSettings())
+    voice = Voice(state, exposition, catalogue, documentation, repository)
     app = App(predict, rest, voice, log)
     engine = FakeEngine(models, verdict, fill).connect(link)
     path = folder / "requests.log"
@@ -311,6 +319,7 @@ async def working(
         state,
         log,
         path,
+        exposition,
         repository,
         asked,
         server,
