@@ -27,8 +27,8 @@ from tests.export.matrix.cells import FAMILIES, KINDS, REFUSALS, Cell, is_usual,
 DOCS = Path(__file__).parent
 REPOSITORY = DOCS.parent
 COMMANDS = (
-    "export", "import", "check", "models", "serve", "predict", "bench", "top", "demo", "key",
-    "config", "config show", "config init", "config schema", "config env",
+    "export", "import", "check", "models", "serve", "predict", "bench", "top", "logs", "demo",
+    "key", "config", "config show", "config init", "config schema", "config env",
 )  # fmt: skip
 # Of a usual terminal.
 WIDTH = 78
@@ -113,7 +113,13 @@ def logs_page() -> str:
         + "\n".join(rows)
         + "\n\nOf a request of several items, phases and shape are those of the item that was\n"
         'answered last. `{"time": ..., "dropped_lines": 3}` stands for lines that were lost\n'
-        "before it: the disk was full, or nobody read (`inferctl_log_dropped_total`).\n"
+        "before it: the disk was full, or nobody read (`inferctl_log_dropped_total`).\n\n"
+        "- `inferctl logs` follows it, with filters: [cli.md](cli.md).\n"
+        "- `logs.sample_rate` is the share of the requests that went well and fast; the others\n"
+        "  are always logged. Of traces it keeps those whose ids OpenTelemetry's `traceidratio`\n"
+        "  keeps at that rate.\n"
+        "- To rotate it, rename or remove the file: workers look every second where its path\n"
+        "  leads, and at once on SIGHUP. Several processes append to it, whole lines at a time.\n"
     )
 
 

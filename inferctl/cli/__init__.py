@@ -13,6 +13,7 @@ from inferctl.cli.config import config
 from inferctl.cli.demo import demo
 from inferctl.cli.export import export
 from inferctl.cli.key import key
+from inferctl.cli.logs import logs
 from inferctl.cli.models import models
 from inferctl.cli.onnx import import_
 from inferctl.cli.predict import predict
@@ -28,7 +29,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (export, import_, check, models, serve, predict, bench, top, demo, key):
+for command in (export, import_, check, models, serve, predict, bench, top, logs, demo, key):
     # `import` is a word of Python's own.
     app.command(command.__name__.rstrip("_"))(command)
 app.add_typer(config, name="config")
