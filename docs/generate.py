@@ -27,8 +27,8 @@ from tests.export.matrix.cells import FAMILIES, KINDS, REFUSALS, Cell, is_usual,
 DOCS = Path(__file__).parent
 REPOSITORY = DOCS.parent
 COMMANDS = (
-    "export", "import", "check", "models", "serve", "predict", "bench", "top", "logs", "demo",
-    "key", "config", "config show", "config init", "config schema", "config env",
+    "export", "import", "check", "models", "serve", "predict", "bench", "top", "logs", "doctor",
+    "demo", "key", "config", "config show", "config init", "config schema", "config env",
 )  # fmt: skip
 # Of a usual terminal.
 WIDTH = 78

@@ -15,6 +15,7 @@ stable `code`; the classes of what a client is told are in refusals.py.
     ├── OutputError                     -   output_failed             exit 5
     ├── VerificationError               -   verification_failed       exit 6
     ├── BenchError                      -   bench_failed              exit 7
+    ├── DoctorError                     -   doctor_failed             exit 1
     ├── PredictError                    -   predict_failed            exit 8
     ├── WatchError                      -   watch_failed              exit 9
     └── RequestError                   400  malformed
@@ -136,6 +137,13 @@ class BenchError(InferctlError):
 
     code = "bench_failed"
     exit_code = 7
+
+
+class DoctorError(InferctlError):
+    """Something that `inferctl doctor` looked at would not serve."""
+
+    code = "doctor_failed"
+    exit_code = 1
 
 
 class PredictError(InferctlError):

@@ -66,10 +66,14 @@ ALLOWED: dict[str, set[str]] = {
     # A bundle that is run in this process goes through the server's tasks and the engine's session.
     "predict": FOUNDATION | {"bundles", "client", "cores", "engine", "tasks"},
     "top": FOUNDATION | {"client"},
+    # It looks for what would end a start, as the start does.
+    "doctor": FOUNDATION
+    | {"arena", "bundles", "container", "cores", "engine", "server", "sources", "supervisor"}
+    | {"tls"},
     "bench": FOUNDATION | {"cores", ""},
     "demo": FOUNDATION,
     "cli": FOUNDATION
-    | {"sources", "bundles", "supervisor", "export", "check", "bench", "demo", "cli", ""}
+    | {"sources", "bundles", "supervisor", "export", "check", "bench", "demo", "doctor", "cli", ""}
     | {"client", "diagnostics", "predict", "reference", "requestlog", "top", "variables"},
     "__main__": {"errors", "cli"},
     "": set(),
@@ -118,8 +122,9 @@ def test_of_the_server_the_supervisor_knows_the_worker_that_it_forks_alone() -> 
     assert importers == {("worker.py", "inferctl.server.worker")}
 
 
-def test_only_the_engine_and_the_verifier_import_onnxruntime() -> None:
-    assert who_imports("onnxruntime") == {"engine/session.py", *exporters("onnxruntime")}
+def test_only_the_engine_the_verifier_and_the_probe_import_onnxruntime() -> None:
+    importers = {"doctor/probe.py", "engine/session.py"}
+    assert who_imports("onnxruntime") == importers | exporters("onnxruntime")
 
 
 def exporters(package: str) -> set[str]:

@@ -11,6 +11,7 @@ from inferctl.cli.bench import bench
 from inferctl.cli.check import check
 from inferctl.cli.config import config
 from inferctl.cli.demo import demo
+from inferctl.cli.doctor import doctor
 from inferctl.cli.export import export
 from inferctl.cli.key import key
 from inferctl.cli.logs import logs
@@ -29,7 +30,10 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (export, import_, check, models, serve, predict, bench, top, logs, demo, key):
+COMMANDS = (
+    export, import_, check, models, serve, predict, bench, top, logs, doctor, demo, key,
+)  # fmt: skip
+for command in COMMANDS:
     # `import` is a word of Python's own.
     app.command(command.__name__.rstrip("_"))(command)
 app.add_typer(config, name="config")

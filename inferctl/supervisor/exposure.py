@@ -30,12 +30,24 @@ def exposed(server: ServerSettings) -> Iterator[str]:
         yield f"server.tls_{given} is set and server.tls_{lacks} is not; set both or none"
 
 
-def warn(server: ServerSettings) -> None:
-    """Say what was asked for and should be known."""
+def warnings(server: ServerSettings) -> Iterator[tuple[str, str]]:
+    """What was asked for and should be known, and what would do away with it."""
     if server.is_public and not server.api_keys:
-        log.warning("whoever reaches the port may use it: there are no API keys")
+        yield (
+            "whoever reaches the port may use it: there are no API keys",
+            "inferctl key NAME >> serve.toml",
+        )
     elif server.is_public and not server.tls_cert:
-        log.warning("API keys can be read on their way, unless a proxy in front has TLS")
+        yield (
+            "API keys can be read on their way, unless a proxy in front has TLS",
+            "set server.tls_cert and server.tls_key",
+        )
+
+
+def warn(server: ServerSettings) -> None:
+    """Say it in the log."""
+    for warning, _ in warnings(server):
+        log.warning(warning)
 
 
 def what_may_change(started: Settings, settings: Settings) -> Settings:
