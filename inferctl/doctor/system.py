@@ -94,10 +94,10 @@ def disk_findings(own: Settings) -> Iterator[Finding]:
     if own.logs.path == STDOUT:
         yield system.ok("request log", "goes to stdout")
         return
-    log = Path(own.logs.path)
+    log = Path(own.logs.path).absolute()
     there = _nearest(log)
     fix = "set logs.path to a file in a folder you may write to, or to -"
-    if log.is_dir() or (there != log and not there.is_dir()):
+    if there.is_dir() == (there == log):
         yield system.fail("request log", f"{there} is not what {log} needs there", fix)
     elif not os.access(there, os.W_OK):
         yield system.fail("request log", f"{there} may not be written", fix)

@@ -113,6 +113,14 @@ def test_folders_that_are_still_to_be_made_are_on_their_disk(tmp_path: Path) -> 
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_log_that_is_there_already_is_gone_on_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path / "logs" / "requests.log", "{}")
+    assert disks(tmp_path, "logs/requests.log")["request log"].status == "ok"
+
+
 def test_a_log_on_stdout_needs_no_disk(tmp_path: Path) -> None:
     found = disks(tmp_path, "-")
     assert found["request log"].finding == "goes to stdout"
