@@ -11,9 +11,10 @@ from pathlib import Path
 from inferctl.arena.layout import arena_bytes
 from inferctl.bundles.access import check_access
 from inferctl.bundles.repository import Bundle, check_files, read_bundle, version_folders
+from inferctl.container import PROC, container_limit_bytes
 from inferctl.cores import available_cores
 from inferctl.doctor.findings import Finding, Subject
-from inferctl.engine.room import check_room
+from inferctl.engine.room import check_room, left_for_process
 from inferctl.errors import BundleError, InferctlError, SettingsError
 from inferctl.settings import Settings
 from inferctl.supervisor.wanted import Shelf, choose, survey
@@ -116,6 +117,13 @@ def _arena_finding(bundles: list[Bundle], own: Settings) -> Finding:
         mapped += size
         touched += min(size, limits.memory_bytes)
     shown = f"{mapped // MIB:,} MiB are mapped, and rows touch {touched // MIB:,} MiB at most"
+    limits_bytes = (left_for_process(PROC), container_limit_bytes())
+    left = min((limit for limit in limits_bytes if limit), default=touched)
+    if touched > left:
+        return models.warn(
+            "shared memory", f"{shown}, of {left // MIB:,} MiB that there are",
+            "lower limits.memory_bytes, or serve fewer models",
+        )  # fmt: skip
     if hasattr(os, "memfd_create"):
         return models.ok(
             "shared memory", f"{shown}; it is memfd, counts as memory, and /dev/shm does not matter"

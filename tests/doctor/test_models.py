@@ -158,6 +158,15 @@ def test_a_model_that_does_not_fit_into_memory_fails(
     assert "insufficient memory" in found(models)["lines 1"].finding
 
 
+def test_rows_that_would_not_fit_into_memory_are_told(
+    models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("inferctl.doctor.models.left_for_process", lambda _: 10_000)
+    line = found(models)["shared memory"]
+    assert line.status == "warn"
+    assert "limits.memory_bytes" in line.fix
+
+
 def test_how_far_it_is_is_told_in_bytes(models: Path) -> None:
     told: list[tuple[int, int]] = []
     own = Settings(models_dir=str(models))

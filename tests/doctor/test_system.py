@@ -125,6 +125,7 @@ def test_a_log_on_stdout_needs_no_disk(tmp_path: Path) -> None:
     found = disks(tmp_path, "-")
     assert found["request log"].finding == "goes to stdout"
     assert "log disk" not in found
+    assert "log disk" not in disks(tmp_path, "/dev/null")
 
 
 @pytest.mark.parametrize("log", ["folder", "file/requests.log"])
