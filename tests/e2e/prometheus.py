@@ -17,9 +17,8 @@ from urllib.parse import quote, urlsplit
 
 import yaml
 
-from docs.generate import REPOSITORY
+from tests.deploy.promtool import SHIPPED
 
-SHIPPED = REPOSITORY / "deploy" / "prometheus"
 WAIT_S = 20
 
 Labels = tuple[str, ...]

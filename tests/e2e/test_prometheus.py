@@ -11,13 +11,13 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import pytest
-import yaml
 
 from docs.generate import REPOSITORY
 from inferctl.keys import hash_of, new_key
 from inferctl.tasks.images import EXAMPLE_PNG_B64
 from tests.client.bundles import write_bundles
-from tests.e2e.prometheus import SHIPPED, Prometheus
+from tests.deploy.promtool import rules
+from tests.e2e.prometheus import Prometheus
 from tests.e2e.service import Service
 
 pytestmark = pytest.mark.e2e
@@ -90,11 +90,6 @@ def panels() -> Iterator[tuple[str, str]]:
             for variable, value in VARIABLES.items():
                 expression = expression.replace(variable, value)
             yield panel["title"], expression
-
-
-def rules(file: str) -> list[dict[str, str]]:
-    groups = yaml.safe_load((SHIPPED / file).read_text())["groups"]
-    return [rule for group in groups for rule in group["rules"]]
 
 
 def has_data(prometheus: Prometheus, expression: str) -> bool:
