@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from string import ascii_uppercase
 from typing import Any
 
-from deploy.grafana.panels import ROWS, Panel
+from deploy.grafana.panel import Panel
+from deploy.grafana.panels import ROWS
 
 SOURCE = {"type": "prometheus", "uid": "${datasource}"}
 # Of the columns that Grafana has, and the height of a panel in its units.

@@ -2,49 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from deploy.grafana.expressions import (
     MODEL,
-    OURS,
     SERVICE,
     answered,
+    errors,
     gauge,
     increase,
     largest,
     mean,
+    padding,
     quantile,
+    quantiles,
     rate,
+    time_to_drain,
 )
-
-
-@dataclass(frozen=True)
-class Panel:
-    """A chart. `queries` are expressions by their legends, a line for each value of a label there.
-
-    `unit` is Grafana's name of it; `kind` is timeseries, or heatmap of one query.
-    """
-
-    title: str
-    says: str
-    unit: str
-    queries: dict[str, str]
-    kind: str = "timeseries"
-    stacked: bool = False
-
-
-@dataclass(frozen=True)
-class Row:
-    """Panels of one subject."""
-
-    title: str
-    panels: tuple[Panel, ...]
-
-
-def quantiles(metric: str, *shares: float) -> dict[str, str]:
-    """Quantiles of each model, by their legends."""
-    return {f"p{share * 100:g} {{{{model}}}}": quantile(share, metric) for share in shares}
-
+from deploy.grafana.panel import Panel, Row
 
 OVERVIEW = Row(
     "Overview",
@@ -60,7 +33,7 @@ OVERVIEW = Row(
             "Errors that are ours",
             "Answers of 5xx, as a share of what was not the client's fault or refused with 429.",
             "percentunit",
-            {"{{model}}": f"{answered(OURS)} / {answered(f'ok|{OURS}')}"},
+            {"{{model}}": errors()},
         ),
         Panel(
             "Latency",
@@ -80,17 +53,53 @@ OVERVIEW = Row(
     ),
 )
 
+VERSIONS = Row(
+    "Versions",
+    (
+        Panel(
+            "Requests by version",
+            "Of those in memory; where several are, a canary can be compared.",
+            "reqps",
+            {"{{model}} {{version}}": rate("inference_requests_total", "model, version")},
+            stacked=True,
+        ),
+        Panel(
+            "Errors by version",
+            "Ours, as above.",
+            "percentunit",
+            {"{{model}} {{version}}": errors("model, version")},
+        ),
+        Panel(
+            "p99 by version",
+            "From a request's headers to its answer.",
+            "s",
+            {
+                "{{model}} {{version}}": quantile(
+                    0.99, "inference_latency_seconds", "model, version"
+                )
+            },
+        ),
+        Panel(
+            "Reloads",
+            "Versions that were to be loaded, and what became of them.",
+            "short",
+            {"{{outcome}}": increase("inferctl_reloads_total", "outcome")},
+        ),
+    ),
+)
+
 STAGES = {
     "decode": "inferctl_decode_seconds",
     "queue": "inferctl_queue_seconds",
     "run": "inferctl_run_seconds",
+    "postprocess": "inferctl_postprocess_seconds",
 }
 SPLIT = Row(
     "Where the time goes",
     (
         Panel(
             "Mean of each stage",
-            "Decode: body to tensors. Queue: waiting for the device. Run: of a whole batch.",
+            "Body to tensors, waiting for the device, run of a whole batch, outputs to answer.",
             "s",
             {f"{stage} {{{{model}}}}": mean(metric) for stage, metric in STAGES.items()},
             stacked=True,
@@ -130,11 +139,7 @@ BATCHING = Row(
             "Padding",
             "Share of the tokens run that make the texts of a batch alike; texts only.",
             "percentunit",
-            {
-                "{{model}}": f"{rate('inferctl_padding_tokens_total', 'model')} / "
-                f"({rate('inferctl_padding_tokens_total', 'model')} + "
-                f"{rate('inferctl_tokens_total', 'model')})"
-            },
+            {"{{model}}": padding()},
         ),
     ),
 )
@@ -169,11 +174,7 @@ OVERLOAD = Row(
             "Time to drain the queue",
             "Of the worst instance, at the speed that it has.",
             "s",
-            {
-                "{{model}}": largest(
-                    f"inferctl_queue_rows{{{MODEL}}} * inferctl_row_seconds{{{MODEL}}}"
-                )
-            },
+            {"{{model}}": time_to_drain()},
         ),
     ),
 )
@@ -260,26 +261,38 @@ GPU = Row(
             "Of all programs that use it.",
             "bytes",
             {
-                "used {{gpu}}": gauge("inferctl_gpu_memory_used_bytes", "gpu", SERVICE),
-                "total {{gpu}}": gauge("inferctl_gpu_memory_total_bytes", "gpu", SERVICE),
+                "used {{instance}} {{gpu}}": gauge(
+                    "inferctl_gpu_memory_used_bytes", "instance, gpu", SERVICE
+                ),
+                "total {{instance}} {{gpu}}": gauge(
+                    "inferctl_gpu_memory_total_bytes", "instance, gpu", SERVICE
+                ),
             },
         ),
         Panel(
             "Utilisation of the GPU",
             "Share of the time in which something ran on it.",
             "percentunit",
-            {"{{gpu}}": gauge("inferctl_gpu_utilization_ratio", "gpu", SERVICE)},
+            {
+                "{{instance}} {{gpu}}": gauge(
+                    "inferctl_gpu_utilization_ratio", "instance, gpu", SERVICE
+                )
+            },
         ),
         Panel(
             "Power and temperature of the GPU",
             "Watts, and degrees Celsius.",
             "short",
             {
-                "W {{gpu}}": gauge("inferctl_gpu_power_watts", "gpu", SERVICE),
-                "°C {{gpu}}": gauge("inferctl_gpu_temperature_celsius", "gpu", SERVICE),
+                "W {{instance}} {{gpu}}": gauge(
+                    "inferctl_gpu_power_watts", "instance, gpu", SERVICE
+                ),
+                "°C {{instance}} {{gpu}}": gauge(
+                    "inferctl_gpu_temperature_celsius", "instance, gpu", SERVICE
+                ),
             },
         ),
     ),
 )
 
-ROWS = (OVERVIEW, SPLIT, BATCHING, OVERLOAD, PROCESSES, GPU)
+ROWS = (OVERVIEW, VERSIONS, SPLIT, BATCHING, OVERLOAD, PROCESSES, GPU)

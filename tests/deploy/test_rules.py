@@ -12,8 +12,9 @@ import yaml
 
 from deploy.grafana.expressions import OURS
 from docs.generate import REPOSITORY
-from inferctl.arena.ledger import METRICS
 from inferctl.arena.metric import OUTCOMES
+from inferctl.arena.metrics import METRICS
+from inferctl.arena.places import EARLIER_LABEL
 from inferctl.errors import InferctlError
 from inferctl.refusals import RequestError
 from inferctl.settings import Settings
@@ -66,12 +67,14 @@ def test_rules_and_panels_ask_for_metrics_that_there_are() -> None:
     assert asked - known == set()
 
 
-def test_expressions_sum_over_labels_that_may_come() -> None:
-    """Nothing of a model is shown by `without`, or by all its labels."""
-    for expression in expressions():
-        if "model=~" in expression:
-            assert re.match(r"(sum|max|histogram_quantile)\b", expression), expression
-        assert "without" not in expression
+def test_nothing_is_made_of_what_is_added_up_when_a_version_goes() -> None:
+    """All that it ever counted comes at once then, under another version's name."""
+    counted = "|".join(metric.name for metric in METRICS if metric.per_model)
+    counters = re.compile(rf"(?:rate|increase)\((?:{counted})\w*(\{{[^}}]*\}})?\[")
+    found = [labels for each in expressions() for labels in counters.findall(each)]
+
+    assert len(found) > 50
+    assert all(f'version!="{EARLIER_LABEL}"' in labels for labels in found)
 
 
 def answers(kind: type[InferctlError]) -> dict[str, int]:
@@ -94,9 +97,11 @@ def test_what_is_ours_are_the_answers_of_5xx() -> None:
 
 
 def test_every_alert_says_what_it_is_and_where_to_read_on() -> None:
+    runbook = (REPOSITORY / "docs" / "runbook.md").read_text().splitlines()
     for rule in rules("alerts.yml"):
         anchor = re.sub(r"(?<=[a-z])(?=[A-Z])", "-", rule["alert"]).lower()
         assert rule["annotations"]["runbook_url"] == f"docs/runbook.md#{anchor}"
+        assert f"## {anchor}" in runbook
         assert rule["labels"]["severity"] in SEVERITIES
         assert set(rule["annotations"]) == {"summary", "runbook_url"}
 

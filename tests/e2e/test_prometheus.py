@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import pytest
+import yaml
 
 from docs.generate import REPOSITORY
 from inferctl.keys import hash_of, new_key
@@ -122,6 +123,21 @@ def test_every_recorded_share_is_recorded(loaded: Loaded) -> None:
     for rule in rules("recording.yml"):
         recorded = loaded.prometheus.values(rule["record"], "model")
         assert recorded == {(model,): 0.0 for model in GOOD}
+
+
+def test_an_autoscaler_gets_one_number(loaded: Loaded) -> None:
+    """KEDA's query, and the one that prometheus-adapter makes for the HPA."""
+    folder = REPOSITORY / "deploy" / "kubernetes"
+    (trigger,) = yaml.safe_load((folder / "keda.yaml").read_text())["spec"]["triggers"]
+    (rule,) = yaml.safe_load((folder / "prometheus-adapter.yaml").read_text())["rules"]["custom"]
+    adapted = rule["metricsQuery"]
+    for part, value in {
+        "Series": "inferctl_queue_rows", "LabelMatchers": 'job="inferctl"', "GroupBy": "instance",
+    }.items():  # fmt: skip
+        adapted = adapted.replace(f"<<.{part}>>", value)
+
+    assert len(loaded.prometheus.query(trigger["metadata"]["query"])) == 1
+    assert len(loaded.prometheus.query(adapted)) == 1
 
 
 def test_no_rule_fails_and_a_service_that_is_well_alerts_nobody(loaded: Loaded) -> None:
