@@ -33,7 +33,11 @@ def logs(
         bool, typer.Option("--follow/--no-follow", help="Wait for more, also in a rotated file.")
     ] = True,
     slow: Annotated[
-        str | None, typer.Option(help="Requests that took so long: 100ms, 1.5s", metavar="TIME")
+        list[str] | None,
+        typer.Option(
+            help="Requests that took so long, or a phase of theirs: 100ms, queue=1.5s",
+            metavar="[PHASE=]TIME",
+        ),
     ] = None,
     status: Annotated[
         list[str] | None,
@@ -46,6 +50,13 @@ def logs(
     code: Annotated[
         str | None, typer.Option(help="Requests with this outcome: ok, overloaded, row_failed ...")
     ] = None,
+    by: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Count them by a member of their lines: key_id, outcome, shape ...; does not wait",
+            metavar="MEMBER",
+        ),
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the lines as they are")] = False,
     config: Annotated[
         Path | None, typer.Option(help="TOML file with settings", metavar="FILE")
@@ -54,6 +65,7 @@ def logs(
     """Show the request log of a service: the last lines, and then what comes, until Ctrl-C."""
     from rich.console import Console
 
+    from inferctl.requestlog.counts import Counts
     from inferctl.requestlog.display import Display, painter
     from inferctl.requestlog.readable import plain
     from inferctl.requestlog.show import Plan, show_file, show_stream
@@ -62,12 +74,13 @@ def logs(
         "model": model, "request_id": request_id, "trace_id": trace_id, "key_id": key,
         "outcome": code,
     }  # fmt: skip
-    selection = _selection(members, status or [], slow)
+    selection = _selection(members, status or [], slow or [])
+    counts = Counts(by or [])
     path = file or _path_of(config)
-    follows = follow and path != STANDARD_STREAM
+    follows = follow and path != STANDARD_STREAM and not by
     last = USUAL_LINES if lines is None and follows else lines
     paint = plain if json else painter(Console())
-    display = Display(sys.stdout.buffer, paint, as_json=json)
+    display = counts if by else Display(sys.stdout.buffer, paint, as_json=json)
     plan = Plan(selection, last, follows)
     try:
         if path == STANDARD_STREAM:
@@ -79,17 +92,19 @@ def logs(
     except BrokenPipeError:
         # What the interpreter would still write at its end goes nowhere.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if by:
+        Console().print(counts.table())
     if selection.unreadable:
         sys.stderr.write(f"inferctl: {selection.unreadable} lines are no JSON\n")
 
 
-def _selection(members: dict[str, str | None], statuses: list[str], slow: str | None) -> Selection:
-    from inferctl.requestlog.selection import Selection, parse_slow_ms, parse_statuses
+def _selection(members: dict[str, str | None], statuses: list[str], slow: list[str]) -> Selection:
+    from inferctl.requestlog.selection import Selection, parse_slow, parse_statuses
 
     return Selection(
         {name: value for name, value in members.items() if value is not None},
         [each for text in statuses for each in parse_statuses(text)],
-        None if slow is None else parse_slow_ms(slow),
+        map(parse_slow, slow),
     )
 
 

@@ -10,6 +10,9 @@ from typing import Any, NamedTuple
 import orjson
 
 from inferctl.errors import UsageError
+from inferctl.requestlog.fields import FIELDS
+
+DURATIONS = tuple(field.name for field in FIELDS if field.name.endswith("_ms"))
 
 Entry = dict[str, Any]
 Sieve = Callable[[bytes], Iterable[bytes]]
@@ -19,6 +22,13 @@ _DURATION = re.compile(r"(\d+(?:\.\d+)?)(us|ms|s)")
 _STATUSES = re.compile(r"([1-5])xx|([1-5]\d\d)(?:-([1-5]\d\d))?", re.IGNORECASE)
 # What JSON writes as it is; other names are not looked for in lines that are not parsed.
 _PLAIN = re.compile(r"[A-Za-z0-9._:@-]+")
+
+
+class Slow(NamedTuple):
+    """A duration of a line, and how long it must be."""
+
+    member: str
+    least_ms: float
 
 
 class Found(NamedTuple):
@@ -31,7 +41,7 @@ class Found(NamedTuple):
 class Selection:
     """Every condition must hold; without any every line is wanted.
 
-    `members` must be equal, of `statuses` one must fit, and `total_ms` be `slow_ms` or more.
+    `members` must be equal, of `statuses` one must fit, and each that is `slow` be as long.
     `unreadable` counts lines that are no JSON object, of those that were looked at.
     """
 
@@ -39,11 +49,11 @@ class Selection:
         self,
         members: Mapping[str, str] | None = None,
         statuses: Iterable[range] = (),
-        slow_ms: float | None = None,
+        slow: Iterable[Slow] = (),
     ) -> None:
         self._members = dict(members or {})
         self._statuses = frozenset(status for each in statuses for status in each)
-        self._slow_ms = slow_ms
+        self._slow = tuple(slow)
         self._lines_of = self._sieve()
         self.unreadable = 0
 
@@ -54,9 +64,10 @@ class Selection:
             needle = re.escape(max(plain, key=len))
         elif self._statuses:
             needle = rf'"status"\s*:\s*(?:{"|".join(map(str, sorted(self._statuses)))})'
-        elif self._slow_ms is not None and self._slow_ms >= 1:
+        elif self._slow and self._slow[0].least_ms >= 1:
             # As many digits before the point, or more.
-            needle = rf'"total_ms"\s*:\s*\d{{{len(str(int(self._slow_ms)))},}}'
+            member, least_ms = self._slow[0]
+            needle = rf'"{member}"\s*:\s*\d{{{len(str(int(least_ms)))},}}'
         else:
             return bytes.splitlines
         return partial(_lines_with, re.compile(needle.encode("ascii")))
@@ -79,9 +90,9 @@ class Selection:
     def _wants(self, entry: Entry) -> bool:
         if self._statuses and entry.get("status") not in self._statuses:
             return False
-        if self._slow_ms is not None:
-            total_ms = entry.get("total_ms")
-            if not isinstance(total_ms, int | float) or total_ms < self._slow_ms:
+        for member, least_ms in self._slow:
+            took_ms = entry.get(member)
+            if not isinstance(took_ms, int | float) or took_ms < least_ms:
                 return False
         return all(entry.get(name) == value for name, value in self._members.items())
 
@@ -96,12 +107,20 @@ def _lines_with(needle: re.Pattern[bytes], block: bytes) -> Iterator[bytes]:
         place = needle.search(block, end)
 
 
-def parse_slow_ms(text: str) -> float:
-    """Read `100ms`, `1.5s` or `800us`. Returns ms; raises UsageError."""
-    match = _DURATION.fullmatch(text)
+def parse_slow(text: str) -> Slow:
+    """Read `100ms`, `1.5s` or `800us`, of the whole or of a phase: `queue=100ms`.
+
+    Raises UsageError.
+    """
+    phase, _, duration = text.rpartition("=")
+    match = _DURATION.fullmatch(duration)
     if match is None:
         raise UsageError(f"{text!r} is no duration", where="--slow", hint="write 100ms or 1.5s")
-    return float(match[1]) * SECOND_MS[match[2]]
+    member = f"{phase or 'total'}_ms"
+    if member not in DURATIONS:
+        phases = ", ".join(name.removesuffix("_ms") for name in DURATIONS)
+        raise UsageError(f"{phase!r} is no phase", where="--slow", hint=f"one of {phases}")
+    return Slow(member, float(match[1]) * SECOND_MS[match[2]])
 
 
 def parse_statuses(text: str) -> Iterator[range]:

@@ -8,10 +8,17 @@ from dataclasses import dataclass
 from io import BufferedReader
 from itertools import chain
 from pathlib import Path
+from typing import Protocol
 
-from inferctl.requestlog.display import Display
 from inferctl.requestlog.reading import backwards, end_of_lines, follow, forwards, open_log
 from inferctl.requestlog.selection import Found, Selection
+
+
+class Shows(Protocol):
+    """What becomes of the lines that are wanted."""
+
+    def show(self, found: Iterable[Found]) -> None:
+        """These are. Raises BrokenPipeError when nobody reads."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +31,7 @@ class Plan:
     follows: bool
 
 
-def show_file(path: Path, plan: Plan, display: Display) -> None:
+def show_file(path: Path, plan: Plan, display: Shows) -> None:
     """Show a file, for ever if it is followed. Raises UsageError or BrokenPipeError."""
     with open_log(path) as file:
         if plan.last is None:
@@ -38,7 +45,7 @@ def show_file(path: Path, plan: Plan, display: Display) -> None:
                 display.show(plan.selection.of(block))
 
 
-def show_stream(stream: BufferedReader, plan: Plan, display: Display) -> None:
+def show_stream(stream: BufferedReader, plan: Plan, display: Shows) -> None:
     """Show what comes from a pipe, to its end. Raises BrokenPipeError."""
     if plan.last is None:
         _show_all(stream, plan.selection, display)
@@ -47,7 +54,7 @@ def show_stream(stream: BufferedReader, plan: Plan, display: Display) -> None:
         display.show(deque(found, plan.last))
 
 
-def _show_all(stream: BufferedReader, selection: Selection, display: Display) -> None:
+def _show_all(stream: BufferedReader, selection: Selection, display: Shows) -> None:
     for block in forwards(stream):
         display.show(selection.of(block))
 

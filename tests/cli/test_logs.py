@@ -64,6 +64,18 @@ def test_each_filter_is_a_flag(path: Path) -> None:
         assert shown(str(path), "--no-follow", "--json", *flags).count("\n") == 1
 
 
+def test_requests_are_counted_by_what_their_lines_say(path: Path) -> None:
+    append(path, line(status=429, key_id="ci") * 2 + line(status=503, key_id="ci"))
+    table = shown(str(path), "--by", "key_id", "--by", "status")
+    assert [row.split() for row in table.splitlines()] == [
+        ["requests", "key_id", "status"],
+        ["30", "-", "200"], ["2", "ci", "429"], ["1", "ci", "503"],
+    ]  # fmt: skip
+    assert shown(str(path), "--status", "5xx", "--by", "model").split()[-2:] == ["1", "shapes"]
+    refused = CliRunner().invoke(app, ["logs", str(path), "--by", "wait"])
+    assert "'wait' is no member of a line" in str(refused.exception)
+
+
 def test_json_is_the_lines_as_they_are(path: Path) -> None:
     assert shown(str(path), "--no-follow", "--json").encode() == path.read_bytes()
 

@@ -9,7 +9,7 @@ import orjson
 import pytest
 
 from inferctl.errors import UsageError
-from inferctl.requestlog.selection import Selection, parse_slow_ms, parse_statuses
+from inferctl.requestlog.selection import Selection, Slow, parse_slow, parse_statuses
 
 from .lines import line, numbered
 
@@ -39,10 +39,17 @@ ALL = [
         ({"members": {"model": "mood", "outcome": "overloaded"}}, "b"),
         ({"statuses": [range(500, 600)]}, "cd"),
         ({"statuses": [range(200, 201), range(429, 430)]}, "ab"),
-        ({"slow_ms": 100}, "bc"),
-        ({"slow_ms": 0.5}, "abcd"),
-        ({"slow_ms": 1000.6}, ""),
-        ({"slow_ms": 100, "statuses": [range(500, 600)], "members": {"model": "mood"}}, "c"),
+        ({"slow": [Slow("total_ms", 100)]}, "bc"),
+        ({"slow": [Slow("total_ms", 0.5)]}, "abcd"),
+        ({"slow": [Slow("total_ms", 1000.6)]}, ""),
+        (
+            {
+                "slow": [Slow("total_ms", 100)],
+                "statuses": [range(500, 600)],
+                "members": {"model": "mood"},
+            },
+            "c",
+        ),
     ],
 )
 def test_every_condition_must_hold(conditions: dict[str, Any], expected: str) -> None:
@@ -76,7 +83,7 @@ def test_a_line_that_says_nothing_of_it_is_not_wanted() -> None:
     other = b'{"time":"2026-11-26T21:22:34.341+00:00","dropped_lines":3}\n'
     assert len(Selection().of(other)) == 1
     for conditions in (
-        {"slow_ms": 0},
+        {"slow": [Slow("total_ms", 0)]},
         {"statuses": [range(200, 300)]},
         {"members": {"model": "m"}},
     ):
@@ -87,13 +94,21 @@ def test_a_line_that_says_nothing_of_it_is_not_wanted() -> None:
     ("text", "ms"), [("100ms", 100), ("1.5s", 1500), ("800us", 0.8), ("0ms", 0)]
 )
 def test_durations_have_units(text: str, ms: float) -> None:
-    assert parse_slow_ms(text) == ms
+    assert parse_slow(text) == Slow("total_ms", ms)
+
+
+def test_a_phase_may_be_what_is_slow() -> None:
+    assert parse_slow("queue=1.5s") == Slow("queue_ms", 1500)
+    lines = [line(request_id=name, queue_ms=ms) for name, ms in zip("ab", (9, 10), strict=True)]
+    assert chosen(Selection(slow=[parse_slow("queue=10ms")]), line(), *lines) == ["b"]
+    with pytest.raises(UsageError, match="'wait' is no phase"):
+        parse_slow("wait=10ms")
 
 
 @pytest.mark.parametrize("text", ["", "100", "ms", "-1ms", "1 s", "1h", "1.ms"])
 def test_other_durations_are_refused(text: str) -> None:
     with pytest.raises(UsageError, match="is no duration"):
-        parse_slow_ms(text)
+        parse_slow(text)
 
 
 @pytest.mark.parametrize(
