@@ -110,5 +110,7 @@ def _target(panel: Panel, letter: str, legend: str, expression: str) -> Json:
         "datasource": SOURCE,
         "expr": expression,
         "legendFormat": legend,
+        # The one histogram that has them.
+        "exemplar": "inference_latency_seconds_bucket" in expression,
         "format": "heatmap" if panel.kind == "heatmap" else "time_series",
     }

@@ -108,6 +108,7 @@ def test_prometheus_has_its_key_where_its_configuration_looks() -> None:
     (secret,) = services()["prometheus"]["secrets"]
 
     assert scrape["authorization"]["credentials_file"] == f"/run/secrets/{secret}"
+    assert "--enable-feature=exemplar-storage" in services()["prometheus"]["command"]
     assert scrape["static_configs"] == [{"targets": ["inferctl:8000"]}]
 
 

@@ -17,19 +17,10 @@ from inferctl.arena.metrics import METRICS
 from inferctl.arena.places import EARLIER_LABEL
 from inferctl.errors import InferctlError
 from inferctl.refusals import RequestError
+from inferctl.server.metrics import SCRAPED
 from inferctl.settings import Settings
 from tests.deploy.promtool import RULES, SHIPPED, promtool, rules
 
-# Of the system, and of NVML: not the ledger's.
-OTHERS = {
-    "inferctl_process_cpu_seconds_total",
-    "inferctl_process_resident_memory_bytes",
-    "inferctl_gpu_memory_used_bytes",
-    "inferctl_gpu_memory_total_bytes",
-    "inferctl_gpu_utilization_ratio",
-    "inferctl_gpu_power_watts",
-    "inferctl_gpu_temperature_celsius",
-}
 PARTS = {"counter": [""], "gauge": [""], "histogram": ["_bucket", "_sum", "_count"]}
 NAMES = re.compile(r"\b(?:inferctl|inference)_\w+")
 SEVERITIES = {"critical", "warning"}
@@ -57,7 +48,8 @@ def test_promtool_takes_the_configuration(tmp_path: Path) -> None:
 
 
 def test_rules_and_panels_ask_for_metrics_that_there_are() -> None:
-    known = {metric.name + part for metric in METRICS for part in PARTS[metric.kind]} | OTHERS
+    metrics = (*METRICS, *SCRAPED)
+    known = {metric.name + part for metric in metrics for part in PARTS[metric.kind]}
     asked = {
         name
         for expression in expressions()

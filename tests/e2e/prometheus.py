@@ -35,6 +35,7 @@ class Prometheus:
                 f"--config.file={config}",
                 f"--storage.tsdb.path={folder / 'data'}",
                 "--web.listen-address=127.0.0.1:0",
+                "--enable-feature=exemplar-storage",
             ],
             stderr=subprocess.PIPE,
             text=True,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -31,6 +32,7 @@ GOOD = {
     "mood": [{"text": "good"}, {"text": "a good day a bad film"}],
     "sums": [{"inputs": [1.0, 2.0, 3.0, 4.0]}],
 }
+TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 BAD = {"mood": {"txt": "good"}, "shapes": {"image_b64": "AAAA"}}
 # What there is no data of without a GPU.
 OF_GPUS = "inferctl_gpu_"
@@ -70,7 +72,11 @@ def loaded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Loaded]:
 
 def ask(service: Service, key: str) -> Counter[tuple[str, str]]:
     """Good requests and bad ones; what came of them, by model and outcome."""
-    headers = {"Content-Type": "application/json", "Authorization": f"Bearer {key}"}
+    headers = {
+        "Content-Type": "application/json",
+        "Authorization": f"Bearer {key}",
+        "traceparent": f"00-{TRACE}-00f067aa0ba902b7-01",
+    }
 
     def outcome(asked: tuple[str, object]) -> tuple[str, str]:
         model, body = asked
@@ -123,6 +129,16 @@ def test_every_recorded_share_is_recorded(loaded: Loaded) -> None:
     for rule in rules("recording.yml"):
         recorded = loaded.prometheus.values(rule["record"], "model")
         assert recorded == {(model,): 0.0 for model in GOOD}
+
+
+def test_a_latency_leads_to_a_trace(loaded: Loaded) -> None:
+    found = loaded.prometheus.get(
+        f"query_exemplars?query=inference_latency_seconds_bucket&start=0&end={time.time() + 60:.0f}"
+    )
+
+    assert {series["seriesLabels"]["model"] for series in found} == GOOD.keys()
+    traces = {one["labels"]["trace_id"] for series in found for one in series["exemplars"]}
+    assert traces == {TRACE}
 
 
 def test_an_autoscaler_gets_one_number(loaded: Loaded) -> None:
