@@ -43,8 +43,8 @@ def doctor(
     from rich.console import Console
 
     from inferctl.cli.serve import flag_tree
-    from inferctl.doctor import Examination, examine
     from inferctl.doctor.findings import document, table
+    from inferctl.doctor.run import Examination, examine
     from inferctl.errors import DoctorError
 
     asked = Examination(flag_tree(assign or [], {"models_dir": models}), config, quick)

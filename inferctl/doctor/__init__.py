@@ -1,9 +1,3 @@
 """Whether this machine, this installation, these models and settings would serve, and if not: what
-to do."""
-
-from __future__ import annotations
-
-from inferctl.doctor.findings import Finding
-from inferctl.doctor.run import Examination, examine
-
-__all__ = ["Examination", "Finding", "examine"]
+to do. Nothing is imported here: the probe, which is a process of its own, takes no more than it
+needs."""

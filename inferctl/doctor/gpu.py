@@ -29,6 +29,9 @@ PACKAGES = (
 )
 EXTRA = "pip install 'inferctl[cuda]'"
 DRIVER = "apt install nvidia-driver; in a container: docker run --gpus all"
+# What the driver says of a machine whose cards were taken from this process.
+NO_DEVICE = "(100)"
+HIDDEN = "unset CUDA_VISIBLE_DEVICES; in a container: docker run --gpus all"
 
 
 class Machine(NamedTuple):
@@ -138,7 +141,8 @@ def _driver_line(probed: Probed, machine: Machine, is_there: bool, lack: Status)
         )  # fmt: skip
     why = driver.error or "nothing was heard of it"
     loaded = f"; {module}" if machine.module else "; no kernel module"
-    return gpu.judged(lack, "driver", f"it cannot be used: {why}{loaded}", DRIVER)
+    fix = HIDDEN if NO_DEVICE in why else DRIVER
+    return gpu.judged(lack, "driver", f"it cannot be used: {why}{loaded}", fix)
 
 
 def _major(version: str) -> int:

@@ -17,6 +17,7 @@ from inferctl.doctor.findings import Finding, Subject
 from inferctl.engine.room import check_room, left_for_process
 from inferctl.errors import BundleError, InferctlError, SettingsError
 from inferctl.settings import Settings
+from inferctl.supervisor.contradictions import worker_count
 from inferctl.supervisor.wanted import Shelf, choose, survey
 
 models = Subject("models")
@@ -108,8 +109,7 @@ def _bundle_findings(
 
 def _arena_finding(bundles: list[Bundle], own: Settings) -> Finding:
     """The memory that workers and engine share, were the newest versions served."""
-    cores = available_cores()
-    workers = cores if own.server.workers == "auto" else own.server.workers
+    workers = worker_count(own.server, available_cores())
     mapped = touched = 0
     for bundle in {each.manifest.name: each for each in bundles}.values():
         limits = own.for_model(bundle.manifest.name).limits

@@ -6,12 +6,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from inferctl.cores import available_cores
 from inferctl.doctor.findings import Finding, Subject
 from inferctl.errors import InferctlError, SettingsError, StartError
 from inferctl.settings import Settings
 from inferctl.sources import LoadedSettings, load_settings
-from inferctl.supervisor.contradictions import check_settings
+from inferctl.supervisor.contradictions import check_settings, worker_count
 from inferctl.supervisor.exposure import warnings
 from inferctl.supervisor.limits import check_limits, check_tasks
 from inferctl.tls import tls_context
@@ -28,14 +30,19 @@ def load(flags: dict[str, Any], config: Path | None) -> tuple[LoadedSettings, li
         loaded = load_settings(flags, config)
     except SettingsError as error:
         problems = [settings.fail("load", line, CORRECT) for line in str(error).splitlines()]
-        named = {key: value for key, value in flags.items() if key == "models_dir"}
-        return LoadedSettings(Settings(**named), dict.fromkeys(named, "flag")), [
-            *problems,
-            settings.warn("rest", "all that follows is by the defaults", "correct them first"),
-        ]
+        rest = settings.warn("rest", "all that follows is by the defaults", "correct them first")
+        return _defaults(flags), [*problems, rest]
     sources = sorted(set(loaded.origins.values()))
     by = f"{len(loaded.origins)} set by {', '.join(sources)}" if sources else "none set"
     return loaded, [settings.ok("load", f"{by}, the others have their defaults")]
+
+
+def _defaults(flags: dict[str, Any]) -> LoadedSettings:
+    named = {key: value for key, value in flags.items() if key == "models_dir"}
+    try:
+        return LoadedSettings(Settings(**named), dict.fromkeys(named, "flag"))
+    except ValidationError:  # the name of the folder is what is wrong
+        return LoadedSettings(Settings(), {})
 
 
 def agreement_findings(own: Settings) -> Iterator[Finding]:
@@ -70,7 +77,7 @@ def _exposure(own: Settings) -> str:
 def limit_findings(own: Settings) -> Iterator[Finding]:
     """What the system must let the service have, as `inferctl serve` tries it."""
     cores = available_cores()
-    workers = cores if own.server.workers == "auto" else own.server.workers
+    workers = worker_count(own.server, cores)
     try:
         check_limits()
         check_tasks(workers, cores)

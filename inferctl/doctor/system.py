@@ -9,11 +9,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from inferctl.container import CGROUPS, PROC, container_cores, container_limit_bytes
-from inferctl.cores import available_cores
+from inferctl.cores import affinity_cores, available_cores
 from inferctl.doctor.findings import Finding, Subject
 from inferctl.engine.room import left_for_process
 from inferctl.server.connections import OTHER_DESCRIPTORS
 from inferctl.settings import ServerSettings, Settings
+from inferctl.supervisor.contradictions import worker_count
 
 system = Subject("system")
 
@@ -27,7 +28,7 @@ STDOUT = "-"
 def core_findings(proc: Path = PROC, cgroups: Path = CGROUPS) -> Iterator[Finding]:
     """Cores of the machine, of this process, and of its container."""
     there = os.cpu_count() or 1
-    mine = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else there
+    mine = affinity_cores()
     quota = container_cores(proc, cgroups)
     limited = f"; the container's quota is {quota:g} cores" if quota else "; no quota"
     finding = f"{available_cores(proc, cgroups)} are used: affinity {mine} of {there}{limited}"
@@ -68,8 +69,7 @@ def _gib(count: int) -> str:
 def descriptor_findings(server: ServerSettings) -> Iterator[Finding]:
     """Open files and sockets, beside the connections that the settings allow."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    cores = available_cores()
-    workers = cores if server.workers == "auto" else server.workers
+    workers = worker_count(server, available_cores())
     shown = f"soft {_count(soft)}, hard {_count(hard)} for each process"
     needed = -(-server.max_connections // workers) + OTHER_DESCRIPTORS
     if resource.RLIM_INFINITY != hard < needed:

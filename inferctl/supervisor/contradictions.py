@@ -19,9 +19,14 @@ def planned_workers(settings: Settings) -> int:
     StartError when the system lets the service have too little."""
     cores = available_cores()
     check_settings(settings, cores)
-    workers = cores if settings.server.workers == "auto" else settings.server.workers
+    workers = worker_count(settings.server, cores)
     check_tasks(workers, cores)
     return workers
+
+
+def worker_count(server: ServerSettings, cores: int) -> int:
+    """How many workers are asked for."""
+    return cores if server.workers == "auto" else server.workers
 
 
 def check_settings(settings: Settings, cores: int) -> None:

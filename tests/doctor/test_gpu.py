@@ -126,10 +126,20 @@ def test_a_driver_that_is_too_old_is_named_with_both_versions() -> None:
     assert "it failed" in lines["provider"].finding
 
 
-def test_a_driver_that_does_not_begin_says_why() -> None:
-    broken = Driver(cuda="13.0", error="cuInit: unknown error (999)")
+@pytest.mark.parametrize(
+    ("reason", "fix"),
+    [
+        ("unknown error (999)", "nvidia-driver"),
+        ("no CUDA-capable device is detected (100)", "CUDA_VISIBLE_DEVICES"),
+    ],
+)
+def test_a_driver_that_does_not_begin_says_why(reason: str, fix: str) -> None:
+    broken = Driver(cuda="13.0", error=f"cuInit: {reason}")
     probed = Probed(version="1", cuda="13.0", providers=(CUDA, CPU), missing=(), driver=broken)
-    assert "unknown error (999)" in found("auto", probed, CARD)["driver"].finding
+    driver = found("auto", probed, CARD)["driver"]
+    assert driver.status == "fail"
+    assert reason in driver.finding
+    assert fix in driver.fix
 
 
 @pytest.mark.parametrize(("cards", "status"), [(0, "ok"), (1, "fail")])

@@ -50,6 +50,13 @@ def test_a_broken_file_is_named_and_the_rest_goes_on_with_the_defaults() -> None
     assert loaded.origins == {"models_dir": "flag"}
 
 
+@pytest.mark.parametrize("name", ["", "a\nb"])
+def test_a_folder_whose_name_does_not_fit_is_a_finding(name: str) -> None:
+    loaded, (broken, _) = load({"models_dir": name}, None)
+    assert broken.finding.startswith("models_dir: ")
+    assert loaded.settings == Settings()
+
+
 def test_each_setting_that_does_not_fit_is_a_finding() -> None:
     _, found = load({"server": {"prot": 1, "workers": 0}}, None)
     assert [one.status for one in found] == ["fail", "fail", "warn"]
