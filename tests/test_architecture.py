@@ -25,7 +25,7 @@ TRUSTING = ROOT / "export" / "pickled.py"
 EVALUATING = {"eval", "exec", "compile", "__import__", "os.system", "os.popen", "yaml.load"}
 
 # Part → the parts of inferctl that it may import besides itself. Imports go one way.
-FOUNDATION = {"errors", "keys", "refusals", "section", "settings"}
+FOUNDATION = {"errors", "keys", "observation", "refusals", "section", "settings"}
 ALLOWED: dict[str, set[str]] = {
     "errors": set(),
     "container": set(),
@@ -40,7 +40,8 @@ ALLOWED: dict[str, set[str]] = {
     "requestlog": FOUNDATION,
     "refusals": {"errors"},
     "section": set(),
-    "settings": {"keys", "section"},
+    "observation": {"section"},
+    "settings": {"keys", "observation", "section"},
     "reference": FOUNDATION | {"variables"},
     "sources": FOUNDATION | {"reference", "variables"},
     "bundles": FOUNDATION,

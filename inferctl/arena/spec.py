@@ -11,7 +11,8 @@ from pydantic import BaseModel, ConfigDict
 
 from inferctl.bundles.manifest import Manifest
 from inferctl.keys import Scope
-from inferctl.settings import LogsSettings, MetricsSettings, ModelSettings, ServerSettings
+from inferctl.observation import LogsSettings, MetricsSettings
+from inferctl.settings import ModelSettings, ServerSettings
 
 
 class ModelSpec(BaseModel):

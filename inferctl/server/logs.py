@@ -17,11 +17,11 @@ from random import random
 import orjson
 
 from inferctl.arena.cells import Cell
+from inferctl.observation import LogsSettings
 from inferctl.requestlog.readable import readable
 from inferctl.server.call import OK, Call, Reply
 from inferctl.server.line import DROPPED, line_of
 from inferctl.server.log_file import STDOUT, LogFile
-from inferctl.settings import LogsSettings
 
 MAX_WAITING_LINES = 10_000
 # Lines gather so long before they are written together.

@@ -15,12 +15,12 @@ from inferctl.arena.ledger import Ledger
 from inferctl.arena.metric import Metric
 from inferctl.arena.metrics import METRICS, metric_of
 from inferctl.arena.routes import PREDICT
+from inferctl.observation import MetricsSettings
 from inferctl.server.catalogue import Catalogue
 from inferctl.server.nv import write_nv
 from inferctl.server.processes import PROC, Processes
 from inferctl.server.sums import OfVersion, Sums, of_service, of_versions
 from inferctl.server.text import Text, labels_of
-from inferctl.settings import MetricsSettings
 
 CPU = Metric(
     "inferctl_process_cpu_seconds_total", "counter",

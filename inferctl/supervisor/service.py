@@ -116,16 +116,14 @@ class Service:
         self._supervisor_block.state(PID).set(os.getpid())
         self._supervisor_block.cell("inferctl_start_time_seconds").set(time.time())
         log.info("starting", workers=len(self._workers), models=self._reloader.told())
-        begun_s = time.monotonic()
-        self._supervisor_block.state(BORN_S).set(begun_s)
-        children = [self._engine, *self._workers]
+        self._supervisor_block.state(BORN_S).set(begun_s := time.monotonic())
         watching = [asyncio.create_task(watch.keep()) for watch in (self._watch, self._loop_watch)]
         try:
             self._engine.start()
             self._nursery.prepare(tuple(self._reloader.stock.of_workers.values()))
             for worker in self._workers:
                 worker.start()
-            await all_ready(children, self._stopping)
+            await all_ready([self._engine, *self._workers], self._stopping)
             if self._stopping.is_set():
                 log.info("stopped while starting")
                 return self._exit_code
@@ -147,7 +145,7 @@ class Service:
         finally:
             for task in watching:
                 task.cancel()
-            for child in children:
+            for child in (self._engine, *self._workers):
                 child.kill()
 
     async def _stopped_or_unsupervised(self, tasks: Sequence[asyncio.Task[None]]) -> None:

@@ -14,7 +14,8 @@ from inferctl.arena.spec import (
     ServedVersions,
     WorkerSpec,
 )
-from inferctl.settings import BatchingSettings, LogsSettings, ModelSettings, ServerSettings
+from inferctl.observation import LogsSettings
+from inferctl.settings import BatchingSettings, ModelSettings, ServerSettings
 from tests.tasks.tinybundles import detector
 
 MODEL = ModelSpec(

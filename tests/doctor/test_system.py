@@ -16,7 +16,8 @@ from inferctl.doctor.system import (
     disk_findings,
     memory_findings,
 )
-from inferctl.settings import LogsSettings, ServerSettings, Settings
+from inferctl.observation import LogsSettings
+from inferctl.settings import ServerSettings, Settings
 
 GIB = 1024**3
 

@@ -42,14 +42,9 @@ ALL = [
         ({"slow": [Slow("total_ms", 100)]}, "bc"),
         ({"slow": [Slow("total_ms", 0.5)]}, "abcd"),
         ({"slow": [Slow("total_ms", 1000.6)]}, ""),
-        (
-            {
-                "slow": [Slow("total_ms", 100)],
-                "statuses": [range(500, 600)],
-                "members": {"model": "mood"},
-            },
-            "c",
-        ),
+        ({"slow": [Slow("total_ms", 100), Slow("total_ms", 1000)]}, "c"),
+        ({"slow": [Slow("total_ms", 100)], "statuses": [range(429, 600)]}, "bc"),
+        ({"statuses": [range(500, 600)], "members": {"model": "mood"}}, "c"),
     ],
 )
 def test_every_condition_must_hold(conditions: dict[str, Any], expected: str) -> None:

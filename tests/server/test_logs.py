@@ -20,11 +20,11 @@ from opentelemetry.sdk.trace.sampling import TraceIdRatioBased
 
 from inferctl.arena.cells import Cell
 from inferctl.errors import StartError
+from inferctl.observation import LogsSettings
 from inferctl.requestlog.fields import ALWAYS, DECODED, FIELDS, RUN
 from inferctl.server import logs
 from inferctl.server.call import PHASES, Reply
 from inferctl.server.logs import RequestLog
-from inferctl.settings import LogsSettings
 
 from .asgi import make_call
 from .wiring import WORKER, make_ledger

@@ -13,12 +13,13 @@ from inferctl.arena.ledger import Ledger
 from inferctl.arena.memory import create_memory
 from inferctl.arena.spec import ModelSpec, Roster, ServedVersions, WorkerSpec
 from inferctl.bundles.manifest import Manifest
+from inferctl.observation import LogsSettings
 from inferctl.refusals import NotFound
 from inferctl.server.catalogue import Catalogue
 from inferctl.server.link import EngineLink
 from inferctl.server.offer import Offer
 from inferctl.server.versions import Versions
-from inferctl.settings import LogsSettings, ModelSettings, ServerSettings
+from inferctl.settings import ModelSettings, ServerSettings
 from tests.tasks.tinybundles import numbers, reader
 
 from .loop import look_once, until

@@ -21,6 +21,7 @@ from inferctl.arena.slots import ModelArena
 from inferctl.arena.spec import ModelSpec, Roster, ServedVersions
 from inferctl.arena.wire import RECEIVE_BYTES, RecordStream, Verdict, encode_records
 from inferctl.bundles.manifest import Manifest
+from inferctl.observation import LogsSettings, MetricsSettings
 from inferctl.server.access import Access
 from inferctl.server.app import App
 from inferctl.server.catalogue import Catalogue
@@ -36,13 +37,7 @@ from inferctl.server.rest import Voice, build_rest
 from inferctl.server.served import ServedModel
 from inferctl.server.tally import Tally
 from inferctl.server.workplace import Workplace
-from inferctl.settings import (
-    LimitsSettings,
-    LogsSettings,
-    MetricsSettings,
-    ModelSettings,
-    ServerSettings,
-)
+from inferctl.settings import LimitsSettings, ModelSettings, ServerSettings
 from inferctl.supervisor.keyring import Keyring
 
 from .loop import until

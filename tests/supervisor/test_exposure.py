@@ -8,7 +8,8 @@ import pytest
 
 from inferctl.errors import SettingsError
 from inferctl.keys import KeySettings
-from inferctl.settings import LogsSettings, ServerSettings, Settings
+from inferctl.observation import LogsSettings
+from inferctl.settings import ServerSettings, Settings
 from inferctl.supervisor.exposure import exposed, warn, what_may_change
 
 HASH = "sha256:" + "ab" * 32
