@@ -38,7 +38,7 @@ def of_device(catalogue: Catalogue, *, on_cuda: bool) -> Iterator[str]:
     devices = {model.settings.runtime.device for model in catalogue.models.values()}
     if "auto" in devices and not on_cuda:
         yield (
-            "no CUDA device, so the models run on the CPU: install the driver of the GPU, or set "
+            "no CUDA device, so the models run on the CPU: `inferctl doctor` tells why; set "
             "runtime.device = cpu if that is meant"
         )
 

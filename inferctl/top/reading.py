@@ -62,7 +62,7 @@ class ProcessReading:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """Models by name, processes by role, GPUs by their labels and then by figure; `at_s` is
+    """Models by name, processes by role, GPUs by their numbers and then by figure; `at_s` is
     monotonic."""
 
     at_s: float
@@ -139,10 +139,10 @@ def _process(sums: Sums) -> ProcessReading:
 
 
 def _gpus(samples: Iterable[Sample]) -> dict[str, dict[str, float]]:
-    """Whatever is told of GPUs, each called by all its labels."""
+    """Whatever is told of each GPU, by its number."""
     found: dict[str, dict[str, float]] = defaultdict(dict)
     for sample in samples:
         if sample.name.startswith(GPU_PREFIX):
-            name = " ".join(value for _, value in sorted(sample.labels.items()))
-            found[name][sample.name.removeprefix(GPU_PREFIX)] = sample.value
+            figure = sample.name.removeprefix(GPU_PREFIX)
+            found[sample.labels.get("gpu", "")][figure] = sample.value
     return dict(found)

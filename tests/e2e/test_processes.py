@@ -130,7 +130,14 @@ def test_a_killed_engine_is_replaced_without_a_failed_request(start: Start) -> N
     assert set(statuses) <= {200, 503}
     assert service.post_json("/models/sentiment/predict", {"text": POSITIVE}).status == 200
     assert service.metric('inferctl_restarts_total{role="engine"}') == 1
-    assert service.request("/health").json["engine_restarts"] == 1
+    health = service.request("/health").json
+    assert health["engine_restarts"] == 1
+    assert (health["last_restart"]["role"], health["last_restart"]["reason"]) == (
+        "engine",
+        "killed",
+    )
+    assert health["last_restart"]["ago_s"] < health["uptime_s"]
+    assert "the engine was started again" in str(health["warnings"])
 
 
 def test_a_killed_worker_is_replaced_and_its_counters_go_on(start: Start) -> None:

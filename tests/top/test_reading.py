@@ -25,9 +25,9 @@ inference_latency_seconds_bucket{model="mood",version="2",le="+Inf"} 4
 inference_latency_seconds_sum{model="mood",version="1"} 0.5
 inference_latency_seconds_sum{model="mood",version="2"} 0.25
 # TYPE inferctl_gpu_memory_used_bytes gauge
-inferctl_gpu_memory_used_bytes{gpu="0"} 1024
+inferctl_gpu_memory_used_bytes{gpu="0",uuid="GPU-1"} 1024
 # TYPE inferctl_gpu_power_watts gauge
-inferctl_gpu_power_watts{gpu="0"} 55
+inferctl_gpu_power_watts{gpu="0",uuid="GPU-1"} 55
 """
 
 

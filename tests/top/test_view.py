@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from rich.console import Console
@@ -63,6 +64,13 @@ def test_the_state_is_told() -> None:
     assert "inferctl top  http://box:8000  ● ok  up 2 h 1 min  engine ready  workers 2" in text
     assert "last restart: engine, 42 s ago (crash)" in text
     assert "! no GPU: �[31mbuy one" in text
+
+
+def test_a_gpu_has_its_line() -> None:
+    seen, service = Seen(), Service()
+    gauges = {"memory_used_bytes": 3 * 2.0**30, "utilization_ratio": 0.5, "power_watts": 120.0}
+    seen.screen.take(replace(service.reading(), gpus={"0": gauges}))
+    assert "GPU 0: memory used 3.0 GiB, utilization 50.0 %, power 120 W" in seen.text()
 
 
 def test_a_service_that_is_away_keeps_its_last_figures() -> None:
