@@ -89,8 +89,15 @@ def metrics_page() -> str:
         "back. Gauges are of versions that are in memory.\n\n"
         "Who asks for `application/openmetrics-text`, as Prometheus does, gets OpenMetrics 1.0.\n"
         "There the buckets of `inference_latency_seconds` have an exemplar each: the `trace_id`\n"
+<<<<<<< HEAD
         "of the last request whose `traceparent` said that it is sampled. Of GPUs there is what\n"
         "NVML tells; the engine reads it once a second, and what is older than 5 s is left out.\n\n"
+=======
+        "of the last request whose `traceparent` said that it is sampled.\n\n"
+        "Of GPUs there is what NVML tells; the engine reads it once a second, and what is older\n"
+        "than 5 s is left out. A histogram, and a reason or an outcome that no person is woken\n"
+        "for, come to life when something is counted.\n\n"
+>>>>>>> 77102be (Keep a scrape small, and check it with promtool)
         + head
         + own
         + "\n\n## Triton's names\n\n"

@@ -19,6 +19,7 @@ CHECKSUM = struct.Struct("<I")
 EXEMPLAR_BYTES = CHECKSUM.size + BODY.size
 # Of one place.
 EXEMPLARS_BYTES = BUCKETS * EXEMPLAR_BYTES
+NONE = bytes(EXEMPLARS_BYTES)
 
 
 class Exemplar(NamedTuple):
@@ -51,6 +52,10 @@ class Exemplars:
         latency_s, ended_s, trace_id = BODY.unpack(body)
         return Exemplar(latency_s, ended_s, trace_id.hex())
 
+    def are_none(self) -> bool:
+        """Whether there never was one, as where nobody traces."""
+        return self._memory == NONE
+
     def clear(self) -> None:
         """There are none."""
-        self._memory[:] = bytes(EXEMPLARS_BYTES)
+        self._memory[:] = NONE

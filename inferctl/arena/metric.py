@@ -10,7 +10,11 @@ LATENCY_BUCKETS_S = (
     0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5,
     1.0, 2.5, 5.0, 10.0, 30.0, 60.0,
 )  # fmt: skip
-BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
+# Of the parts of a request. There are many of these, so they are as fine as what is done about them
+# depends on: a queue and a run are tuned, what decodes and answers is found when it is slow.
+WAIT_BUCKETS_S = (0.0001, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 60.0)
+STEP_BUCKETS_S = (0.0001, 0.001, 0.005, 0.02, 0.1, 1.0)
+BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
 OUTCOMES = (
     "ok", "malformed", "unauthorized", "forbidden", "not_found", "method_not_allowed",
@@ -18,6 +22,12 @@ OUTCOMES = (
     "unprocessable", "empty_text", "overloaded", "headers_too_large", "client_gone",
     "row_failed", "non_finite_output", "out_of_memory", "engine_crash", "internal_error",
     "unsupported", "unavailable", "deadline_exceeded",
+)  # fmt: skip
+# Those that somebody is woken for: their first one is to be seen as an increase. The others are the
+# clients' own mistakes, and most models never have most of them.
+FAULTS = (
+    "ok", "overloaded", "row_failed", "non_finite_output", "out_of_memory", "engine_crash",
+    "internal_error", "unavailable", "deadline_exceeded",
 )  # fmt: skip
 # Why connections end: the client left, it had its last answer, it was idle for too long, the
 # service ends; or it was too slow, sent too much or what is no HTTP, had to make room, found no
@@ -38,7 +48,8 @@ class Metric:
     """One metric: its cells are (places) x (label values) x (1, or buckets + overflow + sum).
 
     `of_model` is the model's figure from those of its places. `label` may be several names, each
-    value is as many words then.
+    value is as many words then. Of `told`, or of all values if it is None, there are series before
+    anything was counted.
     """
 
     name: str
@@ -49,6 +60,7 @@ class Metric:
     values: tuple[str, ...] = ("",)
     buckets: tuple[float, ...] = ()
     of_model: Literal["sum", "largest"] = "sum"
+    told: tuple[str, ...] | None = None
 
     @property
     def width(self) -> int:

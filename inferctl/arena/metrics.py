@@ -7,9 +7,12 @@ from inferctl.arena.metric import (
     CLOSE_REASONS,
     DEATH_REASONS,
     DROP_REASONS,
+    FAULTS,
     LATENCY_BUCKETS_S,
     OUTCOMES,
     SHED_REASONS,
+    STEP_BUCKETS_S,
+    WAIT_BUCKETS_S,
     Metric,
 )
 from inferctl.arena.routes import ROUTES
@@ -24,7 +27,7 @@ METRICS: tuple[Metric, ...] = (
     ),
     Metric(
         "inference_requests_total", "counter", "Predict requests answered, by outcome",
-        label="outcome", values=OUTCOMES,
+        label="outcome", values=OUTCOMES, told=FAULTS,
     ),
     Metric(
         "inference_latency_seconds", "histogram",
@@ -32,44 +35,45 @@ METRICS: tuple[Metric, ...] = (
     ),
     Metric(
         "inferctl_failed_seconds_total", "counter",
-        "Seconds of inference_latency_seconds of requests that failed",
+        "Seconds of inference_latency_seconds of requests that failed", told=(),
     ),
     Metric("inference_batch_size", "histogram", "Rows run together", buckets=BATCH_BUCKETS),
     Metric(
         "inferctl_queue_seconds", "histogram",
-        "From a row's submission to its run", buckets=LATENCY_BUCKETS_S,
+        "From a row's submission to its run", buckets=WAIT_BUCKETS_S,
     ),
     Metric(
         "inferctl_run_seconds", "histogram",
-        "Gather, run and scatter of a batch", buckets=LATENCY_BUCKETS_S,
+        "Gather, run and scatter of a batch", buckets=WAIT_BUCKETS_S,
     ),
     Metric(
         "inferctl_decode_seconds", "histogram",
-        "From the body to the row's tensors", buckets=LATENCY_BUCKETS_S,
+        "From the body to the row's tensors", buckets=STEP_BUCKETS_S,
     ),
     Metric(
         "inferctl_postprocess_seconds", "histogram",
-        "From a request's outputs to what its answer says", buckets=LATENCY_BUCKETS_S,
+        "From a request's outputs to what its answer says", buckets=STEP_BUCKETS_S,
     ),
     Metric(
         "inferctl_shed_total", "counter", "Predict requests refused with 429, by reason",
-        label="reason", values=SHED_REASONS,
+        label="reason", values=SHED_REASONS, told=(),
     ),
     Metric(
         "inferctl_dropped_total", "counter", "Rows dropped before running, by reason",
-        label="reason", values=DROP_REASONS,
+        label="reason", values=DROP_REASONS, told=(),
     ),
     Metric("inferctl_rows_total", "counter", "Rows run"),
     Metric("inferctl_bisects_total", "counter", "Batches that failed and were run in parts"),
     Metric("inferctl_poisoned_rows_total", "counter", "Rows that failed alone"),
-    Metric("inferctl_tokens_total", "counter", "Tokens of the rows run; texts only"),
+    Metric("inferctl_tokens_total", "counter", "Tokens of the rows run; texts only", told=()),
     Metric(
         "inferctl_padding_tokens_total", "counter",
-        "Tokens run besides them to make the rows of a batch alike",
+        "Tokens run besides them to make the rows of a batch alike", told=(),
     ),
     Metric(
         "inferctl_padding_rows_total", "counter",
         "Rows run besides them to make a batch of a size that is warm; not of texts, on a GPU",
+        told=(),
     ),
     Metric("inferctl_queue_rows", "gauge", "Rows waiting in the engine"),
     Metric("inferctl_in_flight", "gauge", "Slots in use"),

@@ -84,8 +84,8 @@ class Exposition:
                 _write(text, metric, "", service)
             elif metric is LATENCY and open_metrics:
                 for one, labels in named:
-                    cells = one.sums.of(metric)
-                    text.add_histogram(metric, labels, cells, self._exemplars(one.places))
+                    if any(cells := one.sums.of(metric)):
+                        text.add_histogram(metric, labels, cells, self._exemplars(one.places))
             else:
                 for one, labels in named:
                     if one.is_taken or metric.kind != "gauge":
@@ -103,6 +103,7 @@ class Exposition:
             for process in range(Ledger.FIRST_WORKER, len(self._ledger.blocks))
             for place in places
         ]
+        kept = [own for own in kept if not own.are_none()]
         found = [[one for own in kept if (one := own.read(bucket))] for bucket in range(BUCKETS)]
         return [max(ones, key=lambda one: one.ended_s, default=None) for ones in found]
 
@@ -149,14 +150,19 @@ def onnxruntime_version() -> str:
 
 
 def _write(text: Text, metric: Metric, labels: str, sums: Sums) -> None:
-    """The series of a metric, which has these labels besides its own."""
+    """The series of a metric, which has these labels besides its own.
+
+    A histogram comes to life with its first value: before it would be many zeros that say nothing.
+    """
     cells = sums.of(metric)
     if metric.buckets:
-        text.add_histogram(metric, labels, cells)
+        if any(cells):
+            text.add_histogram(metric, labels, cells)
         return
     for value, cell in zip(metric.values, cells, strict=True):
-        own = labels_of(**{metric.label: value}) if value else ""
-        text.add(metric.name, ",".join(filter(None, (labels, own))), cell)
+        if cell or metric.told is None or value in metric.told:
+            own = f'{metric.label}="{value}"' if value else ""
+            text.add(metric.name, ",".join(filter(None, (labels, own))), cell)
 
 
 def _write_requests(text: Text, versions: Sequence[OfVersion], service: Sums) -> None:

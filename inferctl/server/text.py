@@ -5,7 +5,8 @@ https://prometheus.io/docs/instrumenting/exposition_formats and https://promethe
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from functools import cache
 from itertools import accumulate
 
 from inferctl.arena.exemplars import Exemplar
@@ -17,6 +18,8 @@ OPEN_METRICS_CONTENT_TYPE = f"{OPEN_METRICS_TYPE}; version=1.0.0; charset=utf-8"
 
 INFO = "_info"
 TOTAL = "_total"
+# Of seconds: microseconds.
+SUM_DIGITS = 6
 
 
 class Text:
@@ -54,7 +57,7 @@ class Text:
         begin = f'{metric.name}_bucket{{{labels}{"," if labels else ""}le="'
         counts = [*accumulate(cells[:-1])]
         lines = [
-            f'{begin}{bound}"}} {count:.0f}'
+            f'{begin}{bound}"}} {int(count)}'
             for bound, count in zip(bounds_of(metric.buckets), counts, strict=True)
         ]
         for bucket, one in enumerate(exemplars):
@@ -63,7 +66,7 @@ class Text:
                 lines[bucket] += f" # {trace} {one.latency_s!r} {one.ended_s:.3f}"
         self._lines += lines
         self.add(f"{metric.name}_count", labels, counts[-1])
-        self.add(f"{metric.name}_sum", labels, cells[-1])
+        self.add(f"{metric.name}_sum", labels, round(cells[-1], SUM_DIGITS))
 
     def written(self) -> bytes:
         """The whole of it."""
@@ -71,7 +74,8 @@ class Text:
         return "\n".join((*self._lines, *end)).encode()
 
 
-def bounds_of(buckets: Iterable[float]) -> tuple[str, ...]:
+@cache
+def bounds_of(buckets: tuple[float, ...]) -> tuple[str, ...]:
     """Values of the label `le`."""
     return (*(repr(float(bound)) for bound in buckets), "+Inf")
 

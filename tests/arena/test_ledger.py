@@ -13,8 +13,8 @@ from inferctl.arena.ledger import CELL_BYTES, CPU_BASE_S, PID, Block, Ledger, le
 from inferctl.arena.metric import (
     BATCH_BUCKETS,
     DROP_REASONS,
-    LATENCY_BUCKETS_S,
     OUTCOMES,
+    WAIT_BUCKETS_S,
     Metric,
 )
 from inferctl.arena.metrics import METRICS, metric_of
@@ -120,7 +120,7 @@ def test_a_metric_of_the_process_has_no_model() -> None:
 
 @pytest.mark.parametrize(
     ("value", "place"),
-    [(0.5, 0), (1, 0), (1.5, 1), (2, 1), (3, 2), (4, 2), (512, 9), (512.5, 10), (1e9, 10)],
+    [(0.5, 0), (1, 0), (1.5, 1), (2, 1), (3, 2), (4, 2), (256, 8), (256.5, 9), (1e9, 9)],
 )
 def test_a_value_falls_into_the_first_bucket_that_is_not_smaller(value: float, place: int) -> None:
     """`le` means less or equal; the cell behind the buckets is +Inf, the last one the sum."""
@@ -137,7 +137,7 @@ def test_a_histogram_keeps_its_sum() -> None:
     for seconds in (0.25, 0.25, 100.0):
         histogram.observe(seconds)
     cells = cells_of(block, "inferctl_run_seconds", WORDS)
-    assert cells[LATENCY_BUCKETS_S.index(0.25)] == 2
+    assert cells[WAIT_BUCKETS_S.index(0.25)] == 2
     assert cells[-2:] == [1, 100.5]
     assert not any(cells_of(block, "inferctl_run_seconds", SHAPES))
 

@@ -114,16 +114,17 @@ class Service:
 
     def metric(self, series: str) -> float:
         """The sum of the series, written as in the exposition, that have these labels and maybe
-        more: `version` is one, where it does not matter."""
+        more: `version` is one, where it does not matter. What was never counted has none."""
         name, _, labels = series.rstrip("}").partition("{")
         wanted = labels.split(",") if labels else []
-        values = [
+        lines = self.request("/metrics").body.decode().splitlines()
+        family = re.sub("_(bucket|count|sum)$", "", name)
+        assert any(line.startswith((f"# TYPE {name} ", f"# TYPE {family} ")) for line in lines)
+        return sum(
             float(line.split()[-1])
-            for line in self.request("/metrics").body.decode().splitlines()
+            for line in lines
             if re.split("[{ ]", line)[0] == name and all(label in line for label in wanted)
-        ]
-        assert values, series
-        return sum(values)
+        )
 
     def wait_for_metric(self, series: str, value: float) -> None:
         """Ask until a series has reached a value."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import re
 import signal
 import threading
 import time
@@ -162,13 +163,10 @@ def test_a_burst_at_idle_is_answered_or_told_when_to_come_back(service: Service)
 
 def batches_above(service: Service, rows: int) -> float:
     """Batches of `sentiment` that were larger than this, as far as the buckets tell."""
-    prefix = 'inference_batch_size_bucket{le="'
+    series = r'^inference_batch_size_bucket{model="sentiment",.*le="(.*)"} (\S+)$'
     text = service.request("/metrics").body.decode()
-    counts = {
-        float(line.split('"')[1]): float(line.split()[-1])
-        for line in text.splitlines()
-        if line.startswith(prefix) and 'model="sentiment"' in line
-    }
+    found = re.findall(series, text, re.MULTILINE)
+    counts = {float(bound): float(count) for bound, count in found}
     # Now and then a batch of the next size is tried.
     return counts[float("inf")] - next(n for size, n in sorted(counts.items()) if size >= 2 * rows)
 
