@@ -89,18 +89,11 @@ def metrics_page() -> str:
         "back. Gauges are of versions that are in memory.\n\n"
         "Who asks for `application/openmetrics-text`, as Prometheus does, gets OpenMetrics 1.0.\n"
         "There the buckets of `inference_latency_seconds` have an exemplar each: the `trace_id`\n"
-<<<<<<< HEAD
-        "of the last request whose `traceparent` said that it is sampled. Of GPUs there is what\n"
-        "NVML tells; the engine reads it once a second, and what is older than 5 s is left out.\n\n"
-=======
         "of the last request whose `traceparent` said that it is sampled.\n\n"
         "Of GPUs there is what NVML tells; the engine reads it once a second, and what is older\n"
-        "than 5 s is left out. A histogram, and a reason or an outcome that no person is woken\n"
-        "for, come to life when something is counted.\n\n"
->>>>>>> 77102be (Keep a scrape small, and check it with promtool)
-        + head
-        + own
-        + "\n\n## Triton's names\n\n"
+        "than 5 s is left out.\n\n"
+        "Outcomes and reasons that say nothing of the service, but of a client or its key, come\n"
+        "to life when they are counted first.\n\n" + head + own + "\n\n## Triton's names\n\n"
         "With `metrics.nv_names = true` these are there too, from the same numbers:\n\n"
         + head
         + "\n".join(nv_rows)

@@ -12,8 +12,8 @@ LATENCY_BUCKETS_S = (
 )  # fmt: skip
 # Of the parts of a request. There are many of these, so they are as fine as what is done about them
 # depends on: a queue and a run are tuned, what decodes and answers is found when it is slow.
-WAIT_BUCKETS_S = (0.0001, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 60.0)
-STEP_BUCKETS_S = (0.0001, 0.001, 0.005, 0.02, 0.1, 1.0)
+WAIT_BUCKETS_S = (0.0001, 0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 60.0)
+STEP_BUCKETS_S = (0.0001, 0.001, 0.01, 0.1, 1.0)
 BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
 OUTCOMES = (
@@ -26,8 +26,8 @@ OUTCOMES = (
 # Those that somebody is woken for: their first one is to be seen as an increase. The others are the
 # clients' own mistakes, and most models never have most of them.
 FAULTS = (
-    "ok", "overloaded", "row_failed", "non_finite_output", "out_of_memory", "engine_crash",
-    "internal_error", "unavailable", "deadline_exceeded",
+    "ok", "row_failed", "non_finite_output", "out_of_memory", "engine_crash", "internal_error",
+    "deadline_exceeded",
 )  # fmt: skip
 # Why connections end: the client left, it had its last answer, it was idle for too long, the
 # service ends; or it was too slow, sent too much or what is no HTTP, had to make room, found no
@@ -38,7 +38,11 @@ CLOSE_REASONS = (
 )  # fmt: skip
 # Of requests that were refused with 429.
 SHED_REASONS = ("queue", "deadline", "memory", "fair_share", "quota")
+# Those that say something of the service, and not of an API key.
+OVERLOAD_REASONS = ("queue", "deadline", "memory")
 DROP_REASONS = ("expired", "cancelled", "worker_lost")
+# Those that no client decides.
+LOSS_REASONS = ("expired", "worker_lost")
 # Why an engine died: a signal of its own, somebody's SIGKILL, the supervisor's, its own exit.
 DEATH_REASONS = ("crash", "killed", "timeout", "exit")
 

@@ -9,7 +9,9 @@ from inferctl.arena.metric import (
     DROP_REASONS,
     FAULTS,
     LATENCY_BUCKETS_S,
+    LOSS_REASONS,
     OUTCOMES,
+    OVERLOAD_REASONS,
     SHED_REASONS,
     STEP_BUCKETS_S,
     WAIT_BUCKETS_S,
@@ -56,11 +58,11 @@ METRICS: tuple[Metric, ...] = (
     ),
     Metric(
         "inferctl_shed_total", "counter", "Predict requests refused with 429, by reason",
-        label="reason", values=SHED_REASONS, told=(),
+        label="reason", values=SHED_REASONS, told=OVERLOAD_REASONS,
     ),
     Metric(
         "inferctl_dropped_total", "counter", "Rows dropped before running, by reason",
-        label="reason", values=DROP_REASONS, told=(),
+        label="reason", values=DROP_REASONS, told=LOSS_REASONS,
     ),
     Metric("inferctl_rows_total", "counter", "Rows run"),
     Metric("inferctl_bisects_total", "counter", "Batches that failed and were run in parts"),

@@ -57,6 +57,8 @@ SCRAPED = (CPU, MEMORY, MODEL_INFO, BUILD_INFO, *GPUS.values())
 
 REQUESTS, OF_MODELS = metric_of("inferctl_requests_total"), metric_of("inference_requests_total")
 LATENCY = metric_of("inference_latency_seconds")
+# What only texts have.
+OF_TEXTS = ("inferctl_tokens_total", "inferctl_padding_tokens_total")
 RUNTIMES = ("onnxruntime-gpu", "onnxruntime")
 
 
@@ -76,6 +78,7 @@ class Exposition:
         text = Text(open_metrics=open_metrics)
         versions, service = of_versions(self._ledger), of_service(self._ledger)
         named = [(one, labels_of(model=one.model, version=one.label)) for one in versions]
+        texts = self._texts()
         for metric in METRICS:
             text.begin(metric)
             if metric is REQUESTS:
@@ -84,17 +87,26 @@ class Exposition:
                 _write(text, metric, "", service)
             elif metric is LATENCY and open_metrics:
                 for one, labels in named:
-                    if any(cells := one.sums.of(metric)):
-                        text.add_histogram(metric, labels, cells, self._exemplars(one.places))
+                    cells = one.sums.of(metric)
+                    text.add_histogram(metric, labels, cells, self._exemplars(one.places))
             else:
                 for one, labels in named:
+                    is_text = metric.name in OF_TEXTS and (one.model, one.label) in texts
                     if one.is_taken or metric.kind != "gauge":
-                        _write(text, metric, labels, one.sums)
+                        _write(text, metric, labels, one.sums, metric.values if is_text else None)
         self._write_scraped(text)
         gpus = self._write_gpus(text)
         if self._settings.nv_names:
             write_nv(text, versions, gpus)
         return text.written()
+
+    def _texts(self) -> set[tuple[str, str]]:
+        """The versions of models of texts, which have tokens from the start."""
+        return {
+            (model.name, str(model.version))
+            for model in self._catalogue.served()
+            if model.manifest.buckets.tokens
+        }
 
     def _exemplars(self, places: Sequence[int]) -> list[Exemplar | None]:
         """The last request of each bucket, of any worker."""
@@ -149,18 +161,19 @@ def onnxruntime_version() -> str:
     return ""
 
 
-def _write(text: Text, metric: Metric, labels: str, sums: Sums) -> None:
-    """The series of a metric, which has these labels besides its own.
-
-    A histogram comes to life with its first value: before it would be many zeros that say nothing.
-    """
+def _write(
+    text: Text, metric: Metric, labels: str, sums: Sums, told: Sequence[str] | None = None
+) -> None:
+    """The series of a metric, which has these labels besides its own; of values besides those that
+    are `told` in any case, only what counts."""
     cells = sums.of(metric)
     if metric.buckets:
-        if any(cells):
-            text.add_histogram(metric, labels, cells)
+        text.add_histogram(metric, labels, cells)
         return
+    if told is None:
+        told = metric.values if metric.told is None else metric.told
     for value, cell in zip(metric.values, cells, strict=True):
-        if cell or metric.told is None or value in metric.told:
+        if cell or value in told:
             own = f'{metric.label}="{value}"' if value else ""
             text.add(metric.name, ",".join(filter(None, (labels, own))), cell)
 

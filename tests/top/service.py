@@ -6,9 +6,9 @@ from typing import Any
 
 from inferctl.arena.ledger import Ledger
 from inferctl.client.served import Health, health_of
+from inferctl.observation import MetricsSettings
 from inferctl.server.catalogue import Catalogue
 from inferctl.server.metrics import Exposition
-from inferctl.settings import MetricsSettings
 from inferctl.top.reading import Reading, reading_of
 from tests.server.wiring import make_ledger
 
@@ -43,8 +43,7 @@ class Service:
         self.uptime_s = 1.0
 
     def metrics(self) -> str:
-        exposition = Exposition(self.ledger, Catalogue(), MetricsSettings())
-        return exposition.render().decode()
+        return Exposition(self.ledger, Catalogue(), MetricsSettings()).render().decode()
 
     def health(self) -> dict[str, Any]:
         """As `GET /health` answers."""
