@@ -14,6 +14,7 @@ from pydantic_settings import (
 )
 
 from inferctl.settings import Settings
+from inferctl.tracing import Tracing, tracing_of
 
 ENV_PREFIX = "INFERCTL_"
 ENV_DELIMITER = "__"
@@ -55,6 +56,11 @@ def of_environment() -> Variables:
 def of_dotenv(path: Path) -> Variables:
     """Those of a file, which need not be there."""
     return _DotenvVariables(_InEnvironment, env_file=path, dotenv_filtering="match_prefix")
+
+
+def tracing() -> Tracing | None:
+    """Whether and how traces are made, by OpenTelemetry's variables."""
+    return tracing_of(of_environment().env_vars)
 
 
 def api_key(dotenv: Path = Path(".env")) -> str | None:

@@ -25,7 +25,7 @@ TRUSTING = ROOT / "export" / "pickled.py"
 EVALUATING = {"eval", "exec", "compile", "__import__", "os.system", "os.popen", "yaml.load"}
 
 # Part → the parts of inferctl that it may import besides itself. Imports go one way.
-FOUNDATION = {"errors", "keys", "observation", "refusals", "section", "settings"}
+FOUNDATION = {"errors", "keys", "observation", "refusals", "section", "settings", "tracing"}
 ALLOWED: dict[str, set[str]] = {
     "errors": set(),
     "container": set(),
@@ -51,6 +51,7 @@ ALLOWED: dict[str, set[str]] = {
     | {"orphans", "progress", "reasons"},
     "tasks": FOUNDATION | {"bundles"},
     "tls": FOUNDATION,
+    "tracing": set(),
     "ui": set(),
     "variables": FOUNDATION,
     "server": FOUNDATION
@@ -135,6 +136,14 @@ def exporters(package: str) -> set[str]:
 def test_torch_is_imported_to_export_and_to_train_only() -> None:
     for package in ("torch", "transformers", "onnx", "safetensors"):
         assert {path.split("/")[0] for path in who_imports(package)} <= {"export", "demo"}
+
+
+def test_opentelemetry_is_imported_by_what_makes_spans_alone() -> None:
+    """And that is imported when the environment asks for spans."""
+    assert who_imports("opentelemetry") == {"server/spans.py"}
+    importers = [path for path in SOURCES if "inferctl.server.spans" in imports(path)]
+    assert importers == [ROOT / "server" / "worker.py"]
+    assert "    from inferctl.server.spans import" in importers[0].read_text()
 
 
 def test_locust_is_never_imported_by_the_package() -> None:

@@ -142,6 +142,7 @@ METRICS: tuple[Metric, ...] = (
         per_model=False,
     ),
     Metric("inferctl_log_dropped_total", "counter", "Request log lines lost", per_model=False),
+    Metric("inferctl_spans_dropped_total", "counter", "Spans of traces lost", per_model=False),
 )  # fmt: skip
 
 _BY_NAME = {metric.name: metric for metric in METRICS}

@@ -12,6 +12,7 @@ import structlog
 from inferctl.diagnostics import unblock_stderr
 from inferctl.settings import Settings
 from inferctl.supervisor.service import Service
+from inferctl.tracing import Tracing
 
 
 def fill_standard_streams() -> None:
@@ -28,7 +29,7 @@ def fill_standard_streams() -> None:
     os.close(number)
 
 
-def run_service(read_settings: Callable[[], Settings]) -> None:
+def run_service(read_settings: Callable[[], Settings], tracing: Tracing | None) -> None:
     """Serve until a signal, then exit. Raises StartError, BundleError or SettingsError.
 
     The settings are read again when the models are.
@@ -43,4 +44,4 @@ def run_service(read_settings: Callable[[], Settings]) -> None:
         ],
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
     )
-    sys.exit(asyncio.run(Service(read_settings).run()))
+    sys.exit(asyncio.run(Service(read_settings, tracing).run()))

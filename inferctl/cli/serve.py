@@ -42,6 +42,7 @@ def serve(
     check_limits()
     from inferctl.cli.run import run_service
     from inferctl.sources import load_settings
+    from inferctl.variables import tracing
 
     flags = flag_tree(
         assign or [],
@@ -56,7 +57,7 @@ def serve(
             "server.insecure": insecure or None,
         },
     )
-    run_service(lambda: load_settings(flags, config).settings)
+    run_service(lambda: load_settings(flags, config).settings, tracing())
 
 
 def flag_tree(assignments: list[str], named: dict[str, Any]) -> dict[str, Any]:

@@ -36,6 +36,7 @@ class App:
         self._rest = rest
         self._voice = voice
         self._log = log
+        self._traces = predict.work.traces
         self._tally = predict.work.tally
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -53,6 +54,8 @@ class App:
             return
         reply = await self._pass_on(call, scope, receive, send)
         if call.path not in UNLOGGED:
+            if self._traces is not None:
+                self._traces.record(call, reply)
             self._log.record(call, reply)
 
     def _check(self, call: Call, headers: Headers, *, predicts: bool) -> RequestError | None:

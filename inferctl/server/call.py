@@ -83,7 +83,9 @@ class Call:
 
     `key` is the API key that it came with, where keys are asked for, and `trace` the caller's
     trace, if it names one. `route` is what it is counted by. `rows` are what it became, `shape` is
-    what it was, and `batch_rows` are those of the batch it ran in, the largest of several.
+    what it was, and `batch_rows` are those of the batch it ran in, the largest of several. Traces
+    know the `parts` that it had, and when, on the monotonic clock, it was submitted, at
+    `submitted_s`, and its `batches` were started.
     `outcome` is the code of the problem that was sent, if one was. `phases_ms` are the durations of
     the PHASES it came through. Once it was answered, at `ended_s` on the monotonic clock,
     `total_ms` is its own duration, and `timings` are all of these as they are written.
@@ -99,6 +101,9 @@ class Call:
     route = PREDICT
     rows = batch_rows = 0
     shape = b""
+    parts: Sequence[Call] = ()
+    submitted_s = 0.0
+    batches: Sequence[float] = ()
     outcome = InferctlError.code
     ended_s = 0.0
     total_ms = 0.0
@@ -128,6 +133,7 @@ class Call:
 
     def gather(self, parts: Sequence[Call]) -> None:
         """Take over what became of its parts: all their rows, the phases of the last to end."""
+        self.parts = parts
         self.rows = sum(part.rows for part in parts)
         self.batch_rows = max(part.batch_rows for part in parts)
         last = max(parts, key=lambda part: part.ended_s)

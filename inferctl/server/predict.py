@@ -113,6 +113,8 @@ class Predict:
         if not self.is_predict(call.path):
             call.route = UNMATCHED
         work.tally.count(call.route, reply.outcome)
+        if work.traces is not None:
+            work.traces.record(call, reply)
         work.log.record(call, reply)
         return reply
 

@@ -288,11 +288,10 @@ class Prediction(Run):
         else:
             self._timer.cancel()
         self._parts.clear()
+        if work.traces is not None:  # first: it may begin a trace, which its accounts then name
+            work.traces.record(call, reply)
         # Before the client can know: whoever has an answer finds it counted.
-        latency_s = call.total_ms / 1000
-        model.count(reply.outcome, latency_s)
-        if call.trace is not None and call.trace.sampled:
-            model.exemplars.keep(latency_s, time.time(), call.trace.trace_id)
+        model.count(reply.outcome, call.total_ms / 1000, call.trace)
         model.requests -= 1
         if model.leaving:
             model.look()

@@ -164,6 +164,7 @@ class Run(ABC):
         model.decode_seconds.observe(took_s)
         call = self.call
         call.phases_ms.append(took_s * 1000)
+        call.submitted_s = now_s
         self._item = None
         if self._held_bytes:
             self._drop_body()
@@ -186,6 +187,8 @@ class Run(ABC):
             return
         model, call, form = self.model, self.call, self.form
         queue_s, run_s, call.batch_rows = model.times(self._slots)
+        if self.work.traces is not None:
+            call.batches = model.batches(self._slots)
         begun_s = time.monotonic()
         answer = form.postprocess(self._context, model.outputs(self._slots))
         model.queue_seconds.observe(queue_s)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -14,6 +15,7 @@ from inferctl.server.admission import Admission
 from inferctl.server.call import OK
 from inferctl.server.gate import Gate
 from inferctl.server.offer import Offer
+from inferctl.server.traceparent import Trace
 from inferctl.tasks.base import Array, Prepared
 
 
@@ -125,10 +127,16 @@ class ServedModel:
             batch_rows = max(self._batch_rows[slot] for slot in slots)
         return started_s - self.submitted_s[slots[0]], finished_s - started_s, batch_rows
 
-    def count(self, outcome: str, latency_s: float) -> None:
+    def batches(self, slots: Sequence[int]) -> list[float]:
+        """When the batches of the rows were started: rows of the same batch have the same."""
+        return sorted({self._started_s[slot] for slot in slots})
+
+    def count(self, outcome: str, latency_s: float, trace: Trace | None = None) -> None:
         """A request was answered."""
         self._requests[outcome].add()
         self._latency_seconds.observe(latency_s)
+        if trace is not None and trace.sampled:
+            self.exemplars.keep(latency_s, time.time(), trace.trace_id)
         if outcome != OK:
             self._failed_seconds.add(latency_s)
 

@@ -8,13 +8,14 @@ import logging
 import os
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import structlog
 import uvloop
 
 from inferctl import heap
+from inferctl.arena.cells import Cell
 from inferctl.arena.ledger import PID, Ledger
 from inferctl.arena.memory import map_memory
 from inferctl.arena.spec import KeySpec, ModelSpec, Roster, WorkerSpec
@@ -39,9 +40,11 @@ from inferctl.server.repository import Repository
 from inferctl.server.rest import Voice, build_rest
 from inferctl.server.serving import make_server
 from inferctl.server.tally import Tally
+from inferctl.server.traces import Exporter, Traces
 from inferctl.server.versions import Versions
 from inferctl.server.workplace import Workplace
 from inferctl.settings import ServerSettings
+from inferctl.tracing import Tracing
 
 log = structlog.get_logger()
 
@@ -54,7 +57,9 @@ COLLECT_EVERY = 10_000
 class Prototype:
     """What every worker of a service has in common: made once, before they are forked."""
 
-    def __init__(self, models: Sequence[ModelSpec], server: ServerSettings) -> None:
+    def __init__(
+        self, models: Sequence[ModelSpec], server: ServerSettings, tracing: Tracing | None
+    ) -> None:
         """Load what the tasks need. Raises BundleError."""
         self._offers: dict[int, Offer] = {}
         for model in models:
@@ -62,6 +67,8 @@ class Prototype:
         self.rest = build_rest(server)
         if server.serves_docs:
             self.rest.openapi()  # what depends on no model no worker need make
+        self._tracing = tracing
+        self._new_exporter = _find_exporter() if tracing else None
         # What a client sends must not fill stderr; bugs are errors.
         logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
 
@@ -77,6 +84,12 @@ class Prototype:
         """What was made of these."""
         return [self._offers[model.place] for model in models]
 
+    def traces(self, dropped: Cell) -> Traces | None:
+        """What makes a worker's, if any are made."""
+        if self._tracing is None or self._new_exporter is None:
+            return None
+        return Traces(self._tracing, self._new_exporter(), dropped)
+
     def serve(self, spec: WorkerSpec, control: Control) -> None:
         """Be a worker until the supervisor says drain or hangs up."""
         try:
@@ -91,6 +104,8 @@ class Prototype:
         heap.share()
         uvloop.run(worker.serve())
         worker.log.close()
+        if worker.traces is not None:
+            worker.traces.close()
 
 
 class Worker:
@@ -109,6 +124,7 @@ class Worker:
         self.log = RequestLog(
             spec.logs, block.cell("inferctl_log_dropped_total"), terminal=sys.stderr.isatty()
         )
+        self.traces = prototype.traces(block.cell("inferctl_spans_dropped_total"))
         work = Workplace(
             self.link,
             self.log,
@@ -117,6 +133,7 @@ class Worker:
             spec.server,
             _decode_threads(spec.workers),
             spec.workers,
+            self.traces,
         )
         self._memory = _memory_watch(spec, ledger, work)
         self._predict = predict = Predict(catalogue, work, access)
@@ -192,6 +209,19 @@ class Worker:
         self._block.cell("inferctl_draining").set(1)
         self._server.should_exit = True
         self._is_joined.set()
+
+
+def _find_exporter() -> Callable[[], Exporter] | None:
+    """Imported before there are workers, and only if it is needed: it is as large as FastAPI."""
+    try:
+        from inferctl.server.spans import SpanExporter  # noqa: PLC0415
+    except ImportError as error:
+        log.warning(
+            "OTEL_* variables ask for traces, and none are made: pip install 'inferctl[otel]'",
+            missing=error.name,
+        )
+        return None
+    return SpanExporter
 
 
 def _memory_watch(spec: WorkerSpec, ledger: Ledger, work: Workplace) -> MemoryWatch:

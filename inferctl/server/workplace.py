@@ -14,6 +14,7 @@ from inferctl.server.link import EngineLink
 from inferctl.server.logs import RequestLog
 from inferctl.server.tally import Tally
 from inferctl.server.timeouts import Timeouts
+from inferctl.server.traces import Traces
 from inferctl.settings import ServerSettings
 
 if TYPE_CHECKING:
@@ -25,11 +26,12 @@ class Workplace:
 
     def __init__(
         self, link: EngineLink, log: RequestLog, tally: Tally, is_loaded: Callable[[], bool],
-        settings: ServerSettings, decode_threads: int, workers: int,
+        settings: ServerSettings, decode_threads: int, workers: int, traces: Traces | None = None,
     ) -> None:  # fmt: skip
         self.link = link
         self.log = log
         self.tally = tally
+        self.traces = traces
         self.is_loaded = is_loaded
         # Whether the service has come near the limit of its memory.
         self.memory_is_short = False

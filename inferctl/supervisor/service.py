@@ -31,6 +31,7 @@ from inferctl.supervisor.terminal import is_hung_up
 from inferctl.supervisor.watch import Watch
 from inferctl.supervisor.worker import Nursery
 from inferctl.tls import tls_context
+from inferctl.tracing import Tracing
 
 log = structlog.get_logger()
 
@@ -41,7 +42,7 @@ SHUTDOWN_GRACE_S = 2.0
 class Service:
     """Everything the supervisor owns."""
 
-    def __init__(self, read_settings: Callable[[], Settings]) -> None:
+    def __init__(self, read_settings: Callable[[], Settings], tracing: Tracing | None) -> None:
         """Bind, then look at the models. Raises StartError, BundleError or SettingsError.
 
         Nothing runs yet.
@@ -56,7 +57,7 @@ class Service:
         self._ledger_fd = create_memory("ledger", ledger_bytes(Ledger.FIRST_WORKER + workers))
         self._ledger = Ledger(map_memory(self._ledger_fd), workers)
         self._settings = settings
-        self._nursery = Nursery(server)
+        self._nursery = Nursery(server, tracing)
         self._reloader = Reloader(settings, read_settings, self._ledger, workers, self._nursery)
         self._reloader.begin()
         engine_block = self._ledger.blocks[Ledger.ENGINE]
@@ -66,13 +67,11 @@ class Service:
         )  # fmt: skip
         self._workers = [
             Fork(
-                "worker",
-                partial(self._nursery.work, partial(self._worker_spec, index)),
-                partial(self._inherited_by_worker, index),
-                self._ledger.blocks[Ledger.FIRST_WORKER + index],
+                "worker", partial(self._nursery.work, partial(self._worker_spec, index)),
+                partial(self._inherited_by_worker, index), block,
             )
-            for index in range(workers)
-        ]
+            for index, block in enumerate(self._ledger.blocks[Ledger.FIRST_WORKER :])
+        ]  # fmt: skip
         self._watch = Watch(self._engine, engine_block)
         self._engine_past = EnginePast(engine_block, self._supervisor_block)
         self._worker_pasts = [Past(block) for block in self._ledger.blocks[Ledger.FIRST_WORKER :]]
@@ -81,8 +80,7 @@ class Service:
         self._loop_watch = LoopWatch(self._workers, self._ledger)
         self._stopping = asyncio.Event()
         self._ending = False  # whether processes that end are wanted to
-        self._exit_code = 0
-        self._joinable = False
+        self._exit_code, self._joinable = 0, False
 
     def _engine_spec(self) -> EngineSpec:
         return EngineSpec(

@@ -14,6 +14,7 @@ from inferctl.orphans import end_soon_after_parent
 from inferctl.settings import ServerSettings
 from inferctl.supervisor.child import tell_stacks_when_asked
 from inferctl.supervisor.fork import freeze
+from inferctl.tracing import Tracing
 
 if TYPE_CHECKING:
     from inferctl.server.worker import Prototype
@@ -24,15 +25,16 @@ class Nursery:
 
     _prototype: Prototype
 
-    def __init__(self, server: ServerSettings) -> None:
+    def __init__(self, server: ServerSettings, tracing: Tracing | None = None) -> None:
         self._server = server
+        self._tracing = tracing
 
     def prepare(self, models: Sequence[ModelSpec]) -> None:
         """Make it; before the first fork. Raises BundleError."""
         # Not at the top: it takes as long as the engine takes to start, beside which it is done.
         from inferctl.server.worker import Prototype  # noqa: PLC0415
 
-        self._prototype = Prototype(models, self._server)
+        self._prototype = Prototype(models, self._server, self._tracing)
         freeze()
 
     def add(self, model: ModelSpec) -> None:

@@ -36,6 +36,7 @@ from inferctl.server.repository import Repository
 from inferctl.server.rest import Voice, build_rest
 from inferctl.server.served import ServedModel
 from inferctl.server.tally import Tally
+from inferctl.server.traces import Traces
 from inferctl.server.workplace import Workplace
 from inferctl.settings import LimitsSettings, ModelSettings, ServerSettings
 from inferctl.supervisor.keyring import Keyring
@@ -159,6 +160,8 @@ class FakeEngine:
         self._models = models
         self.verdict = verdict
         self.fill = fill
+        # When its next runs begin; now, if that is None.
+        self.started_s: float | None = None
         self.submitted: asyncio.Queue[Row] = asyncio.Queue()
         self._socket: socket.socket | None = None
         self._records = RecordStream()
@@ -192,7 +195,7 @@ class FakeEngine:
         """Run a row, and say what became of it."""
         number, slot = row
         model = self._models[number]
-        model.arena.started_s[slot] = time.monotonic()
+        model.arena.started_s[slot] = self.started_s or time.monotonic()
         if verdict == Verdict.DONE:
             self.fill(model, slot)
         model.arena.finished_s[slot] = time.monotonic()
@@ -271,6 +274,7 @@ async def working(
     server: ServerSettings | None = None,
     verdict: Verdict | None = Verdict.DONE,
     fill: Fill = most_likely_first,
+    traces: Traces | None = None,
     **options: Any,
 ) -> AsyncIterator[Worker]:
     """A worker whose engine is there and ready; `options` go to `make_models`."""
@@ -291,7 +295,9 @@ async def working(
     named = server.model_copy(update={"allowed_hosts": (*server.allowed_hosts, "here")})
     access = Access(named, Keyring(server.api_keys).keys, ledger, WORKER)
     state = State(ledger, link, catalogue, server, access.is_keyed)
-    work = Workplace(link, log, tally, state.is_loaded, server, decode_threads=2, workers=1)
+    work = Workplace(
+        link, log, tally, state.is_loaded, server, decode_threads=2, workers=1, traces=traces
+    )
     predict = Predict(catalogue, work, access)
     rest = build_rest(server)
     asked: list[dict[str, Any]] = []

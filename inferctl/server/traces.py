@@ -1,0 +1,110 @@
+"""Traces: the event loop notes which requests were answered, a thread makes spans and sends them.
+
+Nothing here knows OpenTelemetry: without the extra, and without its variables, there is no Traces.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Sequence
+from random import getrandbits
+from typing import NamedTuple, Protocol
+
+from inferctl.arena.cells import Cell
+from inferctl.server.call import Call, Reply
+from inferctl.server.traceparent import Trace
+from inferctl.tracing import Tracing
+
+# Requests that wait to be sent; more are dropped.
+MAX_WAITING = 2048
+# Requests whose spans go in one message.
+MAX_SENT = 512
+# Requests gather so long before they are sent together.
+GATHER_S = 0.5
+CLOSE_TIMEOUT_S = 2.0
+# Larger than any that begins with a hex digit.
+ALL = b"g"
+
+
+class Answered(NamedTuple):
+    """A request of which spans are wanted. The answer's body is not kept for them."""
+
+    call: Call
+    trace: Trace
+    status: int
+    outcome: str
+
+
+class Exporter(Protocol):
+    """Where they go."""
+
+    def export(self, requests: Sequence[Answered]) -> bool:
+        """Send their spans; whether they arrived."""
+
+    def close(self) -> None:
+        """Try no longer to send."""
+
+
+class Traces:
+    """Notes the requests that are sampled. `dropped` counts spans that were lost."""
+
+    def __init__(self, tracing: Tracing, exporter: Exporter, dropped: Cell) -> None:
+        self._follows_parent = tracing.follows_parent
+        # As OpenTelemetry does, by half of the id; so does the request log.
+        self._least_left_out = b"%016x" % round(tracing.rate * 2**64) if tracing.rate < 1 else ALL
+        self._exporter = exporter
+        self._dropped = dropped
+        self._requests: deque[Answered] = deque()
+        self._waiting = threading.Event()
+        self._closing = threading.Event()
+        self._sender = threading.Thread(target=self._send, name="traces", daemon=True)
+        self._sender.start()
+
+    def record(self, call: Call, reply: Reply) -> None:
+        """Note an answered request. One that came without a trace begins its own, if it is kept."""
+        trace = call.trace
+        if trace is None:
+            trace_id = b"%032x" % getrandbits(128)
+            if trace_id[16:] >= self._least_left_out:
+                return
+            call.trace = trace = Trace(trace_id, b"", True)
+        elif not (
+            trace.sampled if self._follows_parent else trace.trace_id[16:] < self._least_left_out
+        ):
+            return
+        request = Answered(call, trace, reply.status, reply.outcome)
+        if len(self._requests) >= MAX_WAITING:
+            self._count_lost([request])
+            return
+        self._requests.append(request)
+        if not self._waiting.is_set():
+            self._waiting.set()
+
+    def close(self) -> None:
+        """Send what waits, and stop. If nobody takes it, it is lost."""
+        self._closing.set()
+        self._waiting.set()
+        self._sender.join(CLOSE_TIMEOUT_S)
+        self._exporter.close()
+
+    def _send(self) -> None:
+        closing = False
+        while not closing:
+            self._waiting.wait()
+            closing = self._closing.wait(GATHER_S)
+            self._waiting.clear()
+            while self._requests:
+                count = min(len(self._requests), MAX_SENT)
+                requests = [self._requests.popleft() for _ in range(count)]
+                if not self._exporter.export(requests):
+                    self._count_lost(requests)
+
+    def _count_lost(self, requests: Sequence[Answered]) -> None:
+        self._dropped.add(sum(map(spans_of, requests)))
+
+
+def spans_of(request: Answered) -> int:
+    """How many spans a request has: its own, and those of its phases, or of its items'."""
+    call = request.call
+    return 1 + sum(len(part.phases_ms) for part in (call.parts or (call,)))
