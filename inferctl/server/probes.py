@@ -24,7 +24,9 @@ _NOT_READY: dict[str, Any] = {
 Verbose = Annotated[
     str | None, Query(description="say of each check what came of it, as text; of any value")
 ]
-Exclude = Annotated[list[str], Query(description="a check that is not to count; several times")]
+Exclude = Annotated[
+    tuple[str, ...], Query(description="a check that is not to count; several times")
+]
 
 
 class Probe(NamedTuple):
@@ -68,7 +70,7 @@ def probe_routes() -> APIRouter:
     async def livez(
         request: Request,
         verbose: Verbose = None,
-        exclude: Exclude = [],  # noqa: B006 - FastAPI's
+        exclude: Exclude = (),
     ) -> Live | Response:
         probe = Probe("livez", [PING], exclude)
         return Live(live=True) if verbose is None else _told(probe, state_of(request))
@@ -83,7 +85,7 @@ def probe_routes() -> APIRouter:
         request: Request,
         response: Response,
         verbose: Verbose = None,
-        exclude: Exclude = [],  # noqa: B006 - FastAPI's
+        exclude: Exclude = (),
     ) -> Ready | Response:
         state = state_of(request)
         probe = Probe("readyz", state.checks(), exclude)
