@@ -58,7 +58,7 @@ ALLOWED: dict[str, set[str]] = {
     | {"arena", "bundles", "container", "cores", "heap", "reasons", "requestlog", "tasks", "tls"}
     | {"ui", ""},
     "supervisor": FOUNDATION
-    | {"arena", "bundles", "cores", "heap", "naming", "server"}
+    | {"arena", "bundles", "container", "cores", "heap", "naming", "reasons", "server"}
     | {"orphans", "progress", "tls"},
     # Calibration decodes pictures as the server will, and a check reads whole requests' bodies.
     "export": FOUNDATION | {"bundles", "heap", "tasks", ""},

@@ -31,9 +31,11 @@ Read = TypeVar("Read")
 # tries alone what may have killed its predecessor; see `Watchdog` and `Trial`.
 # A worker says when its event loop came round last, 0 while it need not.
 # The supervisor says in a process' block when the last one died and of what, by its number in
-# DEATH_REASONS; in its own since when the service runs. Moments are of the monotonic clock.
+# DEATH_REASONS; in its own since when the service runs, and whether it has come near the limit of
+# its memory. Moments are of the monotonic clock.
 PID, CPU_BASE_S, LOOKED_S, OVERDUE_S, TRYING, BEAT_S, DIED_S, DIED_OF, BORN_S = range(9)
-STATE_CELLS = 9
+MEMORY_IS_SHORT = 9
+STATE_CELLS = 10
 CELL_BYTES = 8
 
 

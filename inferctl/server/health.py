@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple
 from pydantic import BaseModel
 
 from inferctl.arena.board import Gpu
-from inferctl.arena.ledger import BEAT_S, BORN_S, PID, Ledger
+from inferctl.arena.ledger import BEAT_S, BORN_S, MEMORY_IS_SHORT, PID, Ledger
 from inferctl.server import cautions
 from inferctl.server.catalogue import Catalogue
 from inferctl.server.link import EngineLink
@@ -120,6 +120,10 @@ class State:
         if not self._was_loaded:
             self._was_loaded = self._says_ready or self.engine_restarts > 0
         return self._was_loaded
+
+    def memory_is_short(self) -> bool:
+        """Whether the service has come near the limit of its memory, as the supervisor saw."""
+        return bool(self.ledger.blocks[Ledger.SUPERVISOR].state(MEMORY_IS_SHORT).get())
 
     @property
     def draining(self) -> bool:

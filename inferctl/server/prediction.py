@@ -109,7 +109,7 @@ class Prediction(Run):
         try:
             if not work.is_loaded():
                 raise not_loaded()
-            if work.memory_is_short and not 0 < size <= SMALL_BODY_BYTES:
+            if work.memory_is_short() and not 0 < size <= SMALL_BODY_BYTES:
                 raise admission.refuse("memory", now_s)
             key, key_rows, key_bytes = self.call.key, None, None
             if key is not None:

@@ -16,11 +16,10 @@ import uvloop
 
 from inferctl import heap
 from inferctl.arena.cells import Cell
-from inferctl.arena.ledger import PID, Ledger
+from inferctl.arena.ledger import Ledger
 from inferctl.arena.memory import map_memory
 from inferctl.arena.spec import KeySpec, ModelSpec, Roster, WorkerSpec
 from inferctl.arena.wire import Control
-from inferctl.container import container_limit_bytes
 from inferctl.cores import available_cores
 from inferctl.errors import InferctlError
 from inferctl.server.access import Access
@@ -31,7 +30,6 @@ from inferctl.server.documentation import Documentation
 from inferctl.server.health import State
 from inferctl.server.link import EngineLink
 from inferctl.server.logs import RequestLog
-from inferctl.server.memory import MemoryWatch
 from inferctl.server.metrics import Exposition
 from inferctl.server.offer import Offer, make_offer
 from inferctl.server.predict import Predict
@@ -129,13 +127,12 @@ class Worker:
             self.link,
             self.log,
             Tally(block),
-            self.state.is_loaded,
+            self.state,
             spec.server,
             _decode_threads(spec.workers),
             spec.workers,
             self.traces,
         )
-        self._memory = _memory_watch(spec, ledger, work)
         self._predict = predict = Predict(catalogue, work, access)
         documentation = Documentation(prototype.rest.openapi, catalogue)
         self._repository = Repository(control.send)
@@ -151,7 +148,6 @@ class Worker:
     async def serve(self) -> None:
         """Listen, and obey the supervisor."""
         asyncio.get_running_loop().add_reader(self._control.fileno(), self._obey)
-        self._memory.start()
         self._control.send({"event": "ready"})
         if self._joins:
             await self._is_joined.wait()
@@ -222,15 +218,6 @@ def _find_exporter() -> Callable[[], Exporter] | None:
         )
         return None
     return SpanExporter
-
-
-def _memory_watch(spec: WorkerSpec, ledger: Ledger, work: Workplace) -> MemoryWatch:
-    """Over all processes of the service."""
-    return MemoryWatch(
-        spec.server.memory_limit_bytes or container_limit_bytes(),
-        lambda: (int(block.state(PID).get()) for block in ledger.blocks),
-        work.hear_of_memory,
-    )
 
 
 def _tell_full(turned_away: int) -> None:

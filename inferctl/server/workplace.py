@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from inferctl.errors import StartError
 from inferctl.refusals import TooLarge
+from inferctl.server.health import State
 from inferctl.server.intake import Intake
 from inferctl.server.link import EngineLink
 from inferctl.server.logs import RequestLog
@@ -25,16 +25,14 @@ class Workplace:
     """The line to the engine, the log, the bounds, the decoders; the same for all models."""
 
     def __init__(
-        self, link: EngineLink, log: RequestLog, tally: Tally, is_loaded: Callable[[], bool],
+        self, link: EngineLink, log: RequestLog, tally: Tally, state: State,
         settings: ServerSettings, decode_threads: int, workers: int, traces: Traces | None = None,
     ) -> None:  # fmt: skip
         self.link = link
         self.log = log
         self.tally = tally
         self.traces = traces
-        self.is_loaded = is_loaded
-        # Whether the service has come near the limit of its memory.
-        self.memory_is_short = False
+        self.is_loaded, self.memory_is_short = state.is_loaded, state.memory_is_short
         self.timeout_s = settings.request_timeout_ms / 1000
         self.max_timeout_s = settings.max_request_timeout_ms / 1000
         self.max_body_bytes = settings.max_body_bytes
@@ -48,10 +46,6 @@ class Workplace:
         """The error of a body that is larger than any may be."""
         what = f"the body is larger than {self.max_body_bytes} bytes"
         return TooLarge(what, hint="send a smaller one")
-
-    def hear_of_memory(self, is_short: bool) -> None:
-        """What the watch saw."""
-        self.memory_is_short = is_short
 
 
 def _all_started(threads: int) -> ThreadPoolExecutor:

@@ -12,7 +12,7 @@ from functools import partial
 
 import structlog
 
-from inferctl.arena.ledger import BORN_S, PID, Block, Ledger, ledger_bytes
+from inferctl.arena.ledger import BORN_S, PID, Ledger, ledger_bytes
 from inferctl.arena.memory import create_memory, map_memory
 from inferctl.arena.spec import EngineSpec, ModelSpec, WorkerSpec
 from inferctl.errors import StartError
@@ -24,6 +24,7 @@ from inferctl.supervisor.desk import Desk
 from inferctl.supervisor.exposure import warn
 from inferctl.supervisor.listen import listen, url_of
 from inferctl.supervisor.loops import LoopWatch
+from inferctl.supervisor.memory import MemoryWatch
 from inferctl.supervisor.past import EnginePast, Past
 from inferctl.supervisor.reloader import Reloader
 from inferctl.supervisor.stock import NO_GPU
@@ -56,6 +57,7 @@ class Service:
         self.url = url_of(self._sockets[0], "https" if server.tls_cert else "http")
         self._ledger_fd = create_memory("ledger", ledger_bytes(Ledger.FIRST_WORKER + workers))
         self._ledger = Ledger(map_memory(self._ledger_fd), workers)
+        self._supervisor_block = self._ledger.blocks[Ledger.SUPERVISOR]
         self._settings = settings
         self._nursery = Nursery(server, tracing)
         self._reloader = Reloader(settings, read_settings, self._ledger, workers, self._nursery)
@@ -77,7 +79,8 @@ class Service:
         self._worker_pasts = [Past(block) for block in self._ledger.blocks[Ledger.FIRST_WORKER :]]
         self._reloader.serve_with(self._engine, self._workers)
         self._desk = Desk(self._reloader)
-        self._loop_watch = LoopWatch(self._workers, self._ledger)
+        loops = LoopWatch(self._workers, self._ledger)
+        self._watches = self._watch, loops, MemoryWatch(server.memory_limit_bytes, self._ledger)
         self._stopping = asyncio.Event()
         self._ending = False  # whether processes that end are wanted to
         self._exit_code, self._joinable = 0, False
@@ -115,7 +118,7 @@ class Service:
         self._supervisor_block.cell("inferctl_start_time_seconds").set(time.time())
         log.info("starting", workers=len(self._workers), models=self._reloader.told())
         self._supervisor_block.state(BORN_S).set(begun_s := time.monotonic())
-        watching = [asyncio.create_task(watch.keep()) for watch in (self._watch, self._loop_watch)]
+        watching = [asyncio.create_task(watch.keep()) for watch in self._watches]
         try:
             self._engine.start()
             self._nursery.prepare(tuple(self._reloader.stock.of_workers.values()))
@@ -269,10 +272,6 @@ class Service:
         self._supervisor_block.cell("inferctl_restarts_total", value=child.name).add()
         log.warning("died", process=child.name, pid=child.pid, reason=describe_exit(code))
         return code
-
-    @property
-    def _supervisor_block(self) -> Block:
-        return self._ledger.blocks[Ledger.SUPERVISOR]
 
     async def _give_notice(self, tasks: Sequence[asyncio.Task[None]]) -> None:
         """Not ready any more: whoever sends requests here has some time to learn it, in which all

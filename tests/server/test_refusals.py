@@ -7,7 +7,7 @@ from pathlib import Path
 import orjson
 import pytest
 
-from inferctl.arena.ledger import Ledger
+from inferctl.arena.ledger import MEMORY_IS_SHORT, Ledger
 from inferctl.server.call import SWALLOWED_BYTES
 from inferctl.server.prediction import SMALL_BODY_BYTES
 from inferctl.settings import LimitsSettings, ModelSettings, ServerSettings
@@ -206,12 +206,13 @@ async def test_bodies_take_no_more_memory_than_they_may(tmp_path: Path, is_chunk
 
 async def test_while_memory_is_short_small_bodies_are_taken(tmp_path: Path) -> None:
     async with working(tmp_path, numbers()) as worker, serving(worker) as service:
-        worker.work.hear_of_memory(True)
+        is_short = worker.ledger.blocks[Ledger.SUPERVISOR].state(MEMORY_IS_SHORT)
+        is_short.set(1)
         client = await service.connect()
         for size, status in ((0, 200), (SMALL_BODY_BYTES, 200), (SMALL_BODY_BYTES + 1, 429)):
             assert (await client.ask(asking(size))).status == status
         assert (await client.ask(chunked(BODY))).status == 429, "nobody knows how long it gets"
-        worker.work.hear_of_memory(False)
+        is_short.set(0)
         assert (await client.ask(chunked(BODY))).status == 200
 
 

@@ -295,9 +295,7 @@ async def working(
     named = server.model_copy(update={"allowed_hosts": (*server.allowed_hosts, "here")})
     access = Access(named, Keyring(server.api_keys).keys, ledger, WORKER)
     state = State(ledger, link, catalogue, server, access.is_keyed)
-    work = Workplace(
-        link, log, tally, state.is_loaded, server, decode_threads=2, workers=1, traces=traces
-    )
+    work = Workplace(link, log, tally, state, server, decode_threads=2, workers=1, traces=traces)
     predict = Predict(catalogue, work, access)
     rest = build_rest(server)
     asked: list[dict[str, Any]] = []

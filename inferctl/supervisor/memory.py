@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Iterable
 from pathlib import Path
 
-PROC = Path("/proc")
+from inferctl.arena.ledger import MEMORY_IS_SHORT, PID, Ledger
+from inferctl.container import PROC, container_limit_bytes
+
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 LOOK_EVERY_S = 0.25
 # The share of the limit from which on memory is short.
@@ -19,38 +20,35 @@ SHORT = 0.9
 
 
 class MemoryWatch:
-    """Compares the memory of some processes with a limit; `tell` hears whether it is short.
+    """Compares the memory of all processes with a limit; the ledger says whether it is short.
 
-    A limit of 0 is none, and there is nothing to look at.
+    Without a limit there is nothing to look at.
     """
 
-    def __init__(
-        self, limit_bytes: int, pids: Callable[[], Iterable[int]], tell: Callable[[bool], None],
-        proc: Path = PROC,
-    ) -> None:  # fmt: skip
-        self._limit_bytes = limit_bytes
-        self._short_bytes = SHORT * limit_bytes
-        self._pids = pids
-        self._tell = tell
+    def __init__(self, limit_bytes: int, ledger: Ledger, proc: Path = PROC) -> None:
+        """A limit of 0 is that of the system for this group of processes, if there is one."""
+        self._limit_bytes = limit_bytes or container_limit_bytes(proc)
+        self._short_bytes = SHORT * self._limit_bytes
+        self._pids = [block.state(PID) for block in ledger.blocks]
+        self._is_short = ledger.blocks[Ledger.SUPERVISOR].state(MEMORY_IS_SHORT)
         self._proc = proc
 
-    def start(self) -> None:
-        """Look from now on, on the running loop."""
-        if not self._limit_bytes:
-            return
-        self.look()
-        asyncio.get_running_loop().call_later(LOOK_EVERY_S, self.start)
+    async def keep(self) -> None:
+        """Watch, until it is cancelled."""
+        while self._limit_bytes:
+            self.look()
+            await asyncio.sleep(LOOK_EVERY_S)
 
     def look(self) -> None:
         """Look once."""
-        pids = list(self._pids())
+        pids = [int(pid.get()) for pid in self._pids]
         # Pages that several processes share count for each of them here. That is quick, and too
         # much: exact is only worth its milliseconds if this is more than there may be.
         most_bytes = sum(map(self._resident_bytes, pids))
         is_short = most_bytes >= self._short_bytes and (
             sum(map(self._own_bytes, pids)) >= self._short_bytes
         )
-        self._tell(is_short)
+        self._is_short.set(is_short)
 
     def _resident_bytes(self, pid: int) -> int:
         statm = self._read(pid, "statm").split()
