@@ -18,6 +18,7 @@ import struct
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from ssl import SSLContext
 from typing import Any
 
 import uvicorn
@@ -27,7 +28,7 @@ from inferctl.server.connection import Connection
 from inferctl.server.connections import Connections
 from inferctl.server.pulse import Pulse
 from inferctl.settings import ServerSettings
-from inferctl.tls import HANDSHAKE_TIMEOUT_S, tls_context
+from inferctl.tls import HANDSHAKE_TIMEOUT_S
 
 # What the answers to a handshake may take that is under way.
 HANDSHAKE_S = 0.1
@@ -98,9 +99,10 @@ class SupervisedServer(uvicorn.Server):
 
 
 def make_server(
-    app: App, settings: ServerSettings, connections: Connections, pulse: Pulse
-) -> SupervisedServer:
-    """With our protocol, and nothing that uvicorn would do by itself. Raises StartError."""
+    app: App, settings: ServerSettings, connections: Connections, pulse: Pulse,
+    tls: SSLContext | None,
+) -> SupervisedServer:  # fmt: skip
+    """With our protocol, and nothing that uvicorn would do by itself."""
     config = uvicorn.Config(
         app,
         http=partial(Connection, app.predict, connections),  # type: ignore[arg-type] # it is called, no more
@@ -114,7 +116,7 @@ def make_server(
         timeout_graceful_shutdown=math.ceil(settings.drain_timeout_s),
     )
     config.load()
-    config.ssl = tls_context(settings)
+    config.ssl = tls
     return SupervisedServer(config, pulse)
 
 

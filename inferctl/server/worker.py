@@ -9,6 +9,7 @@ import os
 import socket
 import sys
 from collections.abc import Callable, Sequence
+from ssl import SSLContext
 from typing import Any
 
 import structlog
@@ -56,9 +57,11 @@ class Prototype:
     """What every worker of a service has in common: made once, before they are forked."""
 
     def __init__(
-        self, models: Sequence[ModelSpec], server: ServerSettings, tracing: Tracing | None
-    ) -> None:
+        self, models: Sequence[ModelSpec], server: ServerSettings, tracing: Tracing | None,
+        tls: SSLContext | None = None,
+    ) -> None:  # fmt: skip
         """Load what the tasks need. Raises BundleError."""
+        self.tls = tls
         self._offers: dict[int, Offer] = {}
         for model in models:
             self.add(model)
@@ -143,7 +146,7 @@ class Worker:
         # Among those that have the port already nobody may be sent to models that are still loaded.
         self._joins, self._is_joined = spec.server.share_port, asyncio.Event()
         app = App(predict, prototype.rest, voice, self.log)
-        self._server = make_server(app, spec.server, connections, Pulse(block))
+        self._server = make_server(app, spec.server, connections, Pulse(block), prototype.tls)
 
     async def serve(self) -> None:
         """Listen, and obey the supervisor."""

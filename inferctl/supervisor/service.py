@@ -52,14 +52,13 @@ class Service:
         raise_limit()
         server = settings.server
         workers = planned_workers(settings)
-        tls_context(server)  # what is wrong with it is to be said now
+        self._nursery = Nursery(server, tracing, tls_context(server))
         self._sockets = listen(server.host, server.port, workers, joins=server.share_port)
         self.url = url_of(self._sockets[0], "https" if server.tls_cert else "http")
         self._ledger_fd = create_memory("ledger", ledger_bytes(Ledger.FIRST_WORKER + workers))
         self._ledger = Ledger(map_memory(self._ledger_fd), workers)
         self._supervisor_block = self._ledger.blocks[Ledger.SUPERVISOR]
         self._settings = settings
-        self._nursery = Nursery(server, tracing)
         self._reloader = Reloader(settings, read_settings, self._ledger, workers, self._nursery)
         self._reloader.begin()
         engine_block = self._ledger.blocks[Ledger.ENGINE]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable, Sequence
+from ssl import SSLContext
 from typing import TYPE_CHECKING
 
 from inferctl.arena.spec import ModelSpec, WorkerSpec
@@ -21,20 +22,25 @@ if TYPE_CHECKING:
 
 
 class Nursery:
-    """Their code, imported, and what depends on the models alone: tokenizers, schemas, routes."""
+    """Their code, imported, and what depends on the models alone: tokenizers, schemas, routes.
+
+    `tls` is all workers', for as long as the service runs: files that change meanwhile, or are half
+    written, are nobody's concern.
+    """
 
     _prototype: Prototype
 
-    def __init__(self, server: ServerSettings, tracing: Tracing | None = None) -> None:
-        self._server = server
-        self._tracing = tracing
+    def __init__(
+        self, server: ServerSettings, tracing: Tracing | None = None, tls: SSLContext | None = None
+    ) -> None:
+        self._server, self._tracing, self._tls = server, tracing, tls
 
     def prepare(self, models: Sequence[ModelSpec]) -> None:
         """Make it; before the first fork. Raises BundleError."""
         # Not at the top: it takes as long as the engine takes to start, beside which it is done.
         from inferctl.server.worker import Prototype  # noqa: PLC0415
 
-        self._prototype = Prototype(models, self._server, self._tracing)
+        self._prototype = Prototype(models, self._server, self._tracing, self._tls)
         freeze()
 
     def add(self, model: ModelSpec) -> None:

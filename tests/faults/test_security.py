@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import ssl
 import stat
 import subprocess
@@ -315,9 +316,22 @@ def test_it_speaks_tls(encrypted: Service) -> None:
     assert encrypted.url.startswith("https://")
     for _ in range(3):
         assert over_tls(encrypted, "/predict", MOOD).json["label"] == "good"
-    items = json.dumps({"items": [{"text": "a good film"}] * 200}).encode()
+    items = json.dumps({"items": [{"text": "a good film " * 20}] * 200}).encode()
     assert len(over_tls(encrypted, "/predict", items).json["items"]) == 200
     assert over_tls(encrypted, "/health").json["status"] == "ok"
+
+
+def test_a_worker_that_is_replaced_has_the_certificate_of_the_start(encrypted: Service) -> None:
+    files = [encrypted.folder / name for name in ("cert.pem", "key.pem")]
+    texts = [file.read_text() for file in files]
+    for file in files:  # others are about to be written
+        file.write_text("")
+    (worker,) = encrypted.pids("inferctl-worker")
+    os.kill(worker, signal.SIGKILL)
+    encrypted.wait_for_line("ready again")
+    for file, text in zip(files, texts, strict=True):
+        file.write_text(text)
+    assert over_tls(encrypted, "/predict", MOOD).json["label"] == "good"
 
 
 def test_its_client_checks_the_certificate(encrypted: Service, tmp_path: Path) -> None:

@@ -179,9 +179,8 @@ async def serving(
     server_settings = worker.server.model_copy(update={"keep_alive_s": keep_alive_s, **limits})
     turned_away: list[int] = []
     connections = Connections(server_settings, worker.ledger, WORKER, turned_away.append)
-    server = make_server(
-        worker.app, server_settings, connections, Pulse(worker.ledger.blocks[WORKER])
-    )
+    pulse = Pulse(worker.ledger.blocks[WORKER])
+    server = make_server(worker.app, server_settings, connections, pulse, None)
     server.lifespan = server.config.lifespan_class(server.config)
     await server.startup([listening])
     await server.on_tick(0)  # makes the date header
