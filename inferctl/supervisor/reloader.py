@@ -19,7 +19,7 @@ from inferctl.arena.spec import ModelSpec, Roster, ServedVersions
 from inferctl.bundles.manifest import DATA_FILE, GRAPH_FILE, Manifest
 from inferctl.bundles.repository import Bundle, check_file, check_files, read_bundle
 from inferctl.errors import BundleError, InferctlError, StartError
-from inferctl.settings import ModelSettings, Settings
+from inferctl.settings import ModelSettings, ServerSettings, Settings
 from inferctl.supervisor.child import Child
 from inferctl.supervisor.errands import Errands, Outcome
 from inferctl.supervisor.exposure import what_may_change
@@ -94,12 +94,13 @@ class Reloader:
         async with self._one_at_a_time:
             try:
                 settings = what_may_change(self._settings, self._reread())
+                self._renew_keys(settings.server)
                 shelf = survey(settings)
                 if only is not None and only not in shelf:
                     raise BundleError("no such model", where=settings.models_dir)
             except InferctlError as error:
                 return await self._note(only or CHANGE, {only or CHANGE: str(error)})
-            self._adopt(settings)
+            self._settings = settings
             self._problems.pop(CHANGE, None)
             problems: dict[str, str] = {}
             for name in shelf if only is None else [only]:
@@ -110,10 +111,10 @@ class Reloader:
             log.info("reloaded", models=self.told(), failed=len(problems))
             return problems
 
-    def _adopt(self, settings: Settings) -> None:
-        """What is said counts from now on."""
-        self._settings = settings
-        if self.keyring.renew(settings.server.api_keys):
+    def _renew_keys(self, server: ServerSettings) -> None:
+        """These keys count from now on, whatever becomes of the models: one may be taken back."""
+        self._settings = self._settings.model_copy(update={"server": server})
+        if self.keyring.renew(server.api_keys):
             keys = [key.model_dump(mode="json") for key in self.keyring.keys]
             for worker in self._workers:
                 worker.tell({"do": "keys", "keys": keys})

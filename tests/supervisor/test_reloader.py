@@ -310,6 +310,19 @@ async def test_an_empty_folder_or_wrong_settings_change_nothing(tmp_path: Path) 
         assert list(it.reloader.roster.problems) == ["what changed"]
 
 
+async def test_keys_are_renewed_whatever_becomes_of_the_models(tmp_path: Path) -> None:
+    async with kept(tmp_path) as it:
+        it.shelf.take(1)
+        it.keys = {"app": key_settings("app"), "ops": key_settings("ops")}
+        for wrong in (lambda: it.reloader.reload(), lambda: it.reloader.reload("other")):
+            assert await wrong() != {}
+            assert it.key_names() == [list(it.keys)] * 3
+            it.keys = {"ops": key_settings("ops")}
+        it.keys = {}
+        assert "names none any more" in (await it.reloader.reload())["what changed"]
+        assert it.key_names() == [["ops"]] * 3
+
+
 async def test_the_last_key_is_not_taken_by_a_reload(tmp_path: Path) -> None:
     async with kept(tmp_path) as it:
         it.keys = {"app": key_settings("app"), "ops": key_settings("ops")}
