@@ -45,6 +45,11 @@ class Quota:
                     reason="quota",
                 )
         if self._interval_s:
+            latest_s = now_s + self._lead_s + self._interval_s
+            # More than anybody can owe who keeps to these terms: the key had others, or the cell
+            # another key.
+            if self._due_s[cell] > latest_s:
+                self._due_s[cell] = latest_s
             due_s = max(self._due_s[cell], now_s)
             if due_s - now_s > self._lead_s:
                 raise Overloaded(

@@ -62,6 +62,18 @@ def test_what_is_too_much_hears_when_to_come_again() -> None:
     quota.enter(NOON_S + 4)
 
 
+def test_nobody_waits_for_what_was_owed_by_other_terms() -> None:
+    ledger = make_ledger()
+    rare, often = (
+        Quota(spec(requests_per_s=rate), ledger, Ledger.FIRST_WORKER) for rate in (0.001, 10)
+    )
+    assert admitted(rare, [NOON_S, NOON_S]) == 1
+    with pytest.raises(Overloaded) as caught:
+        often.enter(NOON_S + 1)
+    assert caught.value.retry_after_s == pytest.approx(0.1)
+    assert admitted(often, [NOON_S + 1.2, NOON_S + 1.3, NOON_S + 1.4]) == 3
+
+
 def test_so_many_are_under_way_in_all_workers_together() -> None:
     here, there = quotas(max_concurrent=3)
     here.enter(NOON_S)
