@@ -67,6 +67,7 @@ class Access:
         self._is_loopback = not server.is_public
         if self._is_loopback:
             self._names |= {LOCALHOST, server.host.lower()}
+        self._keys: list[Key] = []
         self._ledger, self._process = ledger, process
         under_way = ledger.used_by_keys(process)
         for cell in range(len(under_way)):  # a predecessor died with requests under way
@@ -74,11 +75,18 @@ class Access:
         self.renew(keys)
 
     def renew(self, keys: Sequence[KeySpec]) -> None:
-        """Other keys count from now on, for heads that are asked about from now on."""
+        """Other keys count from now on, for heads that are asked about from now on.
+
+        What a key of the same name has on its way goes on to count for it.
+        """
+        before = {key.name: key for key in self._keys}
         self._keys = [
             Key(spec, Quota(spec, self._ledger, self._process), has_others=len(keys) > 1)
             for spec in keys
         ]
+        for key in self._keys:
+            if same := before.get(key.name):
+                key.rows, key.body_bytes = same.rows, same.body_bytes
 
     def is_keyed(self) -> bool:
         """Whether keys are asked for."""

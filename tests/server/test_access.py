@@ -115,6 +115,23 @@ def test_a_key_that_was_taken_back_opens_nothing() -> None:
     assert own.check("POST", PATH, fields(bearer(ADMIN_KEY)))
 
 
+def test_what_a_key_has_on_its_way_counts_for_it_after_a_renewal() -> None:
+    server = keyed()
+    ring = Keyring(server.api_keys)
+    own = Access(server, ring.keys, make_ledger(), WORKER)
+    asking = ("POST", PATH, fields(bearer(PREDICT_KEY)))
+    before = own.check(*asking)
+    assert before is not None
+    before.rows[3] += 5
+    before.body_bytes[3] += 70
+    own.renew(ring.keys)
+    after = own.check(*asking)
+    assert after is not None
+    assert (after.rows_beside(3, 1), after.bytes_beside(3, 20)) == (4, 50)
+    before.rows[3] -= 5
+    assert after.rows_beside(3, 0) == 0
+
+
 @pytest.mark.parametrize("path", sorted(OPEN))
 def test_probes_need_no_key_and_no_name(path: str) -> None:
     assert check(keyed(), {"Host": "elsewhere"}, method="GET", path=path) is None
