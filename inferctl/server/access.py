@@ -62,7 +62,7 @@ class Access:
         self, server: ServerSettings, keys: Sequence[KeySpec], ledger: Ledger, process: int
     ) -> None:
         """`process` is the number of this worker's block."""
-        self._allowed = {name.lower() for name in server.allowed_hosts}
+        self._allowed = {_name(name) for name in server.allowed_hosts}
         self._names = set(self._allowed)
         self._is_loopback = not server.is_public
         if self._is_loopback:
@@ -173,9 +173,9 @@ def _password(token: bytes) -> bytes:
 
 
 def _name(authority: str) -> str:
-    """A host and perhaps its port, without the port, in lower case."""
-    found = re.fullmatch(r"\[?(.*?)\]?(?::\d*)?", authority)
-    return found[1].lower() if found else ""
+    """A host in lower case, without its port if it has one, or the brackets of an IPv6 address."""
+    found = re.fullmatch(r"(?:\[(.*)\]|([^:]*))(?::\d*)?", authority)
+    return (found[found.lastindex or 0] if found else authority).lower()
 
 
 def _is_loopback(name: str) -> bool:

@@ -211,6 +211,19 @@ def test_one_of_two_hosts_that_is_another_is_enough() -> None:
         check(ServerSettings(), {"Host": "localhost"}, (b"host", b"evil.example"))
 
 
+@pytest.mark.parametrize(
+    "name", ["ml.example", "ML.example:8443", "[fd00::1]", "[FD00::1]:8443", "fd00::1"]
+)
+def test_a_further_name_may_be_written_as_host_has_it(name: str) -> None:
+    host = "[fd00::1]" if "::" in name else "ml.example"
+    for loopback in (True, False):
+        server = ServerSettings(host="127.0.0.1" if loopback else "0.0.0.0", allowed_hosts=(name,))
+        for port in ("", ":443", ":8443"):
+            asked = {"Host": host + port, "Origin": f"https://{host}:8443"}
+            assert refusal(server, asked) == ""
+        assert refusal(server, {"Host": f"{host}.evil.example"}) == Misdirected.__name__
+
+
 def test_further_names_are_settings() -> None:
     named = ServerSettings(allowed_hosts=("ml.example",))
     assert refusal(named, {"Host": "ML.example:443"}) == ""
