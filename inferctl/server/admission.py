@@ -77,9 +77,14 @@ class Shed:
         self._counts[error.reason].add()
 
     def refuse(self, reason: Reason, wait_s: float, row_s: float, now_s: float) -> Overloaded:
-        """The error for whoever would be run after `wait_s`, in a queue that drains by `row_s`."""
+        """The error for whoever would be run after `wait_s`, in a queue that drains by `row_s`.
+
+        Who had his share takes no turn: others would be told to wait for whoever floods.
+        """
         turn_s = max(now_s + wait_s, self._last_turn_s + row_s * self._workers)
-        self._last_turn_s = turn_s = min(turn_s, now_s + LONGEST_RETRY_S)
+        turn_s = min(turn_s, now_s + LONGEST_RETRY_S)
+        if reason != "fair_share":
+            self._last_turn_s = turn_s
         after_s = max(turn_s - now_s, SHORTEST_RETRY_S) * random.uniform(1 - JITTER, 1 + JITTER)
         return Overloaded(WHY[reason], hint=HINT, reason=reason, retry_after_s=after_s)
 

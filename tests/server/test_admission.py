@@ -262,6 +262,13 @@ def test_each_who_is_refused_is_told_a_moment_of_its_own(told: Door) -> None:
     assert told.refusal(now_s=102).retry_after_s == pytest.approx(4), "two seconds have passed"
 
 
+def test_who_had_his_share_takes_no_turn_of_others(told: Door) -> None:
+    for _ in range(1000):
+        assert told.model.admission.refuse("fair_share", 100).retry_after_s == pytest.approx(4)
+    assert told.refusal(now_s=100).retry_after_s == pytest.approx(4)
+    assert told.model.admission.refuse("fair_share", 100).retry_after_s == pytest.approx(4.5)
+
+
 def test_workers_that_refuse_side_by_side_leave_room_for_each_other(no_spread: None) -> None:
     door = door_of(workers=2).costs(0.5).others_hold(4)
     hold(door.model, 4)
