@@ -97,13 +97,12 @@ class Overloaded(RequestError):
 
     status = 429
     code = "overloaded"
-    reason = "queue"
 
     def __init__(
-        self, what: str, *, hint: str = "", reason: str = "", retry_after_s: float = 1.0
+        self, what: str, *, hint: str = "", reason: str = "queue", retry_after_s: float = 1.0
     ) -> None:
         super().__init__(what, hint=hint)
-        self.reason = reason or self.reason
+        self.reason = reason
         self.retry_after_s = retry_after_s
 
 
