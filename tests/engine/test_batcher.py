@@ -28,6 +28,7 @@ def filled(batcher: Batcher, *rows: Row) -> Batcher:
     return batcher
 
 
+@pytest.mark.row(13)
 def test_an_idle_runner_takes_what_waits_at_once() -> None:
     batcher = filled(Batcher(4), row(1, arrived_s=10))
     assert batcher.leaves_at(10) == 10

@@ -45,6 +45,7 @@ def ended(*threads: threading.Thread) -> bool:
     return not any(thread.is_alive() for thread in threads)
 
 
+@pytest.mark.row(13)
 def test_put_wakes_an_idle_runner() -> None:
     queue = new_queue(Batcher(4))
     taken: SimpleQueue[list[int]] = SimpleQueue()

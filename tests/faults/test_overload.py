@@ -118,6 +118,7 @@ def test_who_leaves_while_queued_never_reaches_the_engine(heavy: Service) -> Non
 
 
 @pytest.mark.row(13)
+@pytest.mark.faults
 def test_a_trickle_waits_for_nobody(heavy: Service) -> None:
     """Of some requests one after the other, the machine disturbs not all."""
     waited_ms = []

@@ -23,6 +23,7 @@ from inferctl.arena.routes import ROUTES, UNMATCHED
 from tests.certificate import write_certificate
 from tests.e2e.service import Answer, Service
 from tests.e2e.test_start import inferctl, the_one_line
+from tests.faults.accounting import until
 from tests.faults.guarded import NOBODY, Wire, bearer, make_key
 
 pytestmark = pytest.mark.e2e
@@ -31,6 +32,7 @@ OPEN = {"/livez", "/readyz", "/v2/health/live", "/v2/health/ready"}
 METHODS = ("GET", "POST", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE")
 MOOD = json.dumps({"text": "a good film"}).encode()
 JSON = {"Content-Type": "application/json"}
+WITHIN_S = 30.0
 CONTROLS = re.compile(rb"[\x00-\x09\x0b-\x1f\x7f]")
 
 
@@ -91,9 +93,8 @@ def settled(guarded: Guarded) -> bytes:
     """The request log once everything asked so far is in it."""
     answer = guarded.service.request("/v2", headers=bearer(guarded.app))
     mark = answer.headers["x-request-id"].encode()
-    while mark not in (text := guarded.log.read_bytes()):
-        pass
-    return text
+    until(lambda: mark in guarded.log.read_bytes(), WITHIN_S, lambda: "it was not logged")
+    return guarded.log.read_bytes()
 
 
 # ------------------------------------------------------------------------------ who is let in
@@ -285,10 +286,8 @@ def test_keys_come_and_go_while_it_runs(tiny_models: Path, tmp_path: Path) -> No
         service.process.send_signal(1)  # SIGHUP
 
         service.wait_for_line("keys renewed")
-        while predicted(service, new) != 200:
-            pass
-        while predicted(service, old) != 401:
-            pass
+        until(lambda: predicted(service, new) == 200, WITHIN_S, lambda: "it is not known")
+        until(lambda: predicted(service, old) == 401, WITHIN_S, lambda: "it is still good")
         assert {predicted(service, old) for _ in range(20)} == {401}
         assert {predicted(service, new) for _ in range(20)} == {200}
 
