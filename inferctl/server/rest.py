@@ -63,6 +63,7 @@ def build_rest(server: ServerSettings) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         openapi_url=None,
+        redirect_slashes=False,  # to a place that whoever asks chooses, by Host
     )
     rest.include_router(probe_routes())
     _add_state_routes(rest)

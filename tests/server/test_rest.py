@@ -24,6 +24,14 @@ async def test_state_paths_do_not_take_post(tmp_path: Path, path: str) -> None:
         assert answer.headers["content-type"] == "application/problem+json"
 
 
+@pytest.mark.parametrize("path", ["/models", "/health", "/v2", "/v2/health/live", "/docs"])
+async def test_a_path_with_a_slash_too_many_leads_nowhere(tmp_path: Path, path: str) -> None:
+    async with working(tmp_path, detector()) as worker:
+        assert (await get(worker.app, path)).status == 200
+        answer = await get(worker.app, f"{path}/")
+        assert (answer.status, answer.headers.get("location")) == (404, None)
+
+
 async def test_the_models_are_listed_and_told_one_by_one(tmp_path: Path) -> None:
     async with working(tmp_path, detector(), classifier()) as worker:
         listed = (await get(worker.app, "/models")).json["models"]
