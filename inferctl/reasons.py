@@ -3,8 +3,22 @@
 from __future__ import annotations
 
 import errno
+import re
 
 from inferctl.errors import InferctlError, InsufficientMemory
+
+# The folders of a path in the brackets that say where, in quotes, and of an absolute one elsewhere;
+# and what onnxruntime puts before a message.
+_FOLDERS = re.compile(
+    r"(?<=\()[^()]*/(?=[^()/]*\))|(?<=')/[^']*/(?=[^'/]*')"
+    r"|(?<![\w.:/])/(?:[^\s/:;,()'\"]+/)+(?=[^\s/])"
+)
+_BRACKETED = re.compile(r"\[\w+\] : \d+ : \w+ : ")
+
+
+def without_folders(text: str) -> str:
+    """A message without what only somebody on the machine needs to see."""
+    return _FOLDERS.sub("", _BRACKETED.sub("", text))
 
 
 def reason_of(error: InferctlError | OSError | MemoryError | RuntimeError) -> str:

@@ -1,11 +1,10 @@
 """What whoever operates the service should know: each in a sentence, with what to do.
 
-They are for people who may not see the machine: folders are left out.
+They are for people who may not see the machine: whoever said them left folders out.
 """
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Iterator
 
@@ -14,23 +13,14 @@ from inferctl.server.catalogue import Catalogue
 from inferctl.server.restarts import RECENT_S, caution_of, last_restart
 from inferctl.settings import ServerSettings
 
-# The folders of an absolute path; and what onnxruntime puts before a message.
-_FOLDERS = re.compile(r"(?<![\w.:/])/(?:[^\s/:;,()'\"]+/)+(?=[^\s/])")
-_BRACKETED = re.compile(r"\[\w+\] : \d+ : \w+ : ")
-
-
-def without_folders(text: str) -> str:
-    """A message without what only somebody on the machine needs to see."""
-    return _FOLDERS.sub("", _BRACKETED.sub("", text))
-
 
 def of_versions(catalogue: Catalogue) -> Iterator[str]:
     """Of what is not served though it should be, and of what may not be what was exported."""
     for version, reason in catalogue.roster.problems.items():
-        yield without_folders(f"{version} is not served: {reason}")
+        yield f"{version} is not served: {reason}"
     for model in catalogue.models.values():
         for warning in model.offer.warnings:
-            yield without_folders(f"{model.name}: {warning}")
+            yield f"{model.name}: {warning}"
 
 
 def of_device(catalogue: Catalogue, *, on_cuda: bool) -> Iterator[str]:

@@ -19,6 +19,7 @@ from inferctl.arena.spec import ModelSpec, Roster, ServedVersions
 from inferctl.bundles.manifest import DATA_FILE, GRAPH_FILE, Manifest
 from inferctl.bundles.repository import Bundle, check_file, check_files, read_bundle
 from inferctl.errors import BundleError, InferctlError, StartError
+from inferctl.reasons import without_folders
 from inferctl.settings import ModelSettings, ServerSettings, Settings
 from inferctl.supervisor.child import Child
 from inferctl.supervisor.errands import Errands, Outcome
@@ -235,12 +236,13 @@ class Reloader:
         self._retire(old - self.roster.places())
 
     async def _note(self, name: str, problems: dict[str, str]) -> dict[str, str]:
-        """Nothing of a model is changed, and why is told to everyone."""
+        """Nothing of a model is changed, and why is told to everyone; where, to the log alone."""
         for version, reason in problems.items():
             log.error("not served", version=version, reason=reason)
-        self._problems[name] = problems
+        told = {version: without_folders(reason) for version, reason in problems.items()}
+        self._problems[name] = told
         await self._announce(self.roster.models)
-        return problems
+        return told
 
     async def _announce(self, models: dict[str, ServedVersions]) -> None:
         """Tell all workers what is served; they do it when this returns."""

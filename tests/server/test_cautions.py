@@ -1,4 +1,4 @@
-"""Each caution comes for its cause, says what to do, and tells no folder."""
+"""Each caution comes for its cause, and says what to do."""
 
 from __future__ import annotations
 
@@ -69,25 +69,9 @@ def test_development_mode_is_told(dev_mode: bool, monkeypatch: pytest.MonkeyPatc
     assert bool(list(cautions.of_debugging())) is dev_mode
 
 
-@pytest.mark.parametrize(
-    ("text", "told"),
-    [
-        ("it is damaged (/srv/models/shapes/4)", "it is damaged (4)"),
-        ("no such file: '/srv/a b/model.onnx'", "no such file: 'a b/model.onnx'"),
-        (
-            "cannot load: [ONNXRuntimeError] : 7 : INVALID_PROTOBUF : Load from /m/x.onnx failed",
-            "cannot load: Load from x.onnx failed",
-        ),
-        ("its task would be text/plain; see http://host/docs/x or /readyz",) * 2,
-    ],
-)
-def test_no_folder_is_told(text: str, told: str) -> None:
-    assert cautions.without_folders(text) == told
-
-
-def test_what_is_not_served_is_told_without_folders() -> None:
+def test_what_is_not_served_is_told() -> None:
     catalogue = catalogue_of(*make_models(detector()))
-    problems = {"shapes version 4": "the graph is damaged (/srv/models/shapes/4/model.onnx)"}
+    problems = {"shapes version 4": "the graph is damaged (model.onnx)"}
     catalogue.roster = catalogue.roster.model_copy(update={"problems": problems})
     assert list(cautions.of_versions(catalogue)) == [
         "shapes version 4 is not served: the graph is damaged (model.onnx)"

@@ -310,6 +310,22 @@ async def test_an_empty_folder_or_wrong_settings_change_nothing(tmp_path: Path) 
         assert list(it.reloader.roster.problems) == ["what changed"]
 
 
+@pytest.mark.parametrize("only", [None, NAME, "other"])
+async def test_where_the_models_are_is_told_to_the_log_alone(
+    tmp_path: Path, only: str | None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with kept(tmp_path) as it:
+        flipped(it.shelf)
+        where = str(it.shelf.models)
+        it.engine.answer = lambda message: f"damaged ({where}/2)" if "model" in message else None
+        problems = await it.reloader.reload(only)
+        assert problems
+        told = [*problems.values(), *it.reloader.roster.problems.values()]
+        told += [version["reason"] for version in it.reloader.index()]
+        assert not [text for text in told if where in text]
+        assert where in capsys.readouterr().out
+
+
 async def test_keys_are_renewed_whatever_becomes_of_the_models(tmp_path: Path) -> None:
     async with kept(tmp_path) as it:
         it.shelf.take(1)
