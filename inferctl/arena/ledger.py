@@ -172,9 +172,9 @@ class Ledger:
         """
         places = self.places()
         before = places.pop(place, None)
-        if not before or (before.model, before.version) != (model, version):
-            if before:
-                self._places.write(places)
+        # What is nobody's is empty: to clear it once more would only take memory.
+        if before and (before.model, before.version) != (model, version):
+            self._places.write(places)
             self._clear(place)
         self._places.write(places | {place: Place(model, version)})
 
