@@ -85,7 +85,10 @@ class ServerSettings(Section):
         default=60.0, ge=0.001, le=3600, description="how long a body may take to come, at most"
     )
     write_timeout_s: float = Field(
-        default=10.0, ge=0.001, le=3600, description="how long a client may read nothing"
+        default=10.0,
+        ge=0.001,
+        le=3600,
+        description="how long a client may read nothing; for all of its answer it has 6 times that",
     )
     max_request_line_bytes: int = Field(
         default=8 * KIB, ge=256, le=MIB, description="longest request line; more get 414"

@@ -15,6 +15,8 @@ from inferctl.server.reception import Reception
 
 KEEP = b"\r\n"
 CLOSE = b"connection: close\r\n\r\n"
+# Who takes his answers a little at a time has so often as long as one who takes nothing.
+MOST_WRITE_TIMEOUTS = 6
 
 
 class Closing(HttpToolsProtocol):
@@ -30,7 +32,7 @@ class Closing(HttpToolsProtocol):
         # It had its last answer, or is about to: whatever else it sends is thrown away.
         self._is_deaf = False
         self._reason = ""
-        self._unsent_bytes = 0
+        self._unsent_bytes, self._unsent_begun_s = 0, 0.0
         self._date_of: Headers = []
         self._date_lines = b""
 
@@ -97,7 +99,12 @@ class Closing(HttpToolsProtocol):
             self._watch_unsent()
 
     def _watch_unsent(self) -> None:
-        """Look in a while what it took; and whether it is gone, for TLS waits for its farewell."""
+        """Look now and then what it took, and whether it is gone: TLS waits for its farewell."""
+        if self not in self._connections.unsent:
+            self._unsent_begun_s = time.monotonic()
+        self._look_later()
+
+    def _look_later(self) -> None:
         self._connections.unsent.end(self, None)
         self._unsent_bytes = self.transport.get_write_buffer_size()
         if self._unsent_bytes or self.transport.is_closing():
@@ -106,8 +113,10 @@ class Closing(HttpToolsProtocol):
     def answer_is_stuck(self) -> None:
         """It took nothing for long, or little."""
         left_bytes = self.transport.get_write_buffer_size()
-        if left_bytes < self._unsent_bytes:
-            self._watch_unsent()
+        most_s = MOST_WRITE_TIMEOUTS * self._connections.limits.write_timeout_s
+        is_late = time.monotonic() > self._unsent_begun_s + most_s
+        if left_bytes < self._unsent_bytes and not is_late:
+            self._look_later()
             return
         if left_bytes:
             self._reason = "write_stall"

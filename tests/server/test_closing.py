@@ -12,7 +12,7 @@ import pytest
 
 from inferctl.server import connections as module
 from inferctl.server.call import SWALLOWED_BYTES
-from inferctl.server.closing import Closing
+from inferctl.server.closing import MOST_WRITE_TIMEOUTS, Closing
 from inferctl.settings import ServerSettings
 from inferctl.tasks.base import JSON
 from tests.tasks.tinybundles import numbers
@@ -225,6 +225,24 @@ async def test_who_takes_a_little_of_its_answers_is_waited_for(tmp_path: Path) -
         assert connection not in service.connections.unsent
         client.writer.transport.abort()
         assert await ended(service) == {"client": 1}
+
+
+@pytest.mark.row(23)
+async def test_who_takes_a_little_again_and_again_is_not_waited_for_for_ever(
+    tmp_path: Path,
+) -> None:
+    async with working(tmp_path, numbers()) as worker, serving(worker) as service:
+        client = await stuffed(service)
+        connection = service.only_connection
+        most_s = MOST_WRITE_TIMEOUTS * service.connections.limits.write_timeout_s
+        for waited_s in (0, most_s):
+            connection._unsent_bytes += 1
+            connection._unsent_begun_s -= waited_s
+            assert connection in service.connections.unsent
+            connection.answer_is_stuck()
+        assert connection.transport.is_closing()
+        client.writer.transport.abort()
+        assert await ended(service) == {"write_stall": 1}
 
 
 @pytest.mark.parametrize("close", ["idle", "drain"])
