@@ -79,6 +79,8 @@ class AsgiProtocol(Guarded):
     def _leave_if_idle(self) -> None:
         if self._is_between_requests and self._is_free() and not self._reception:
             self.leave("drain")
+        elif not self.transport.is_closing():
+            self.loop.call_later(LAST_REQUEST_S, self._leave_if_idle)
 
     def _fail_body(self, error: InferctlError) -> None:
         """A request whose head was good has no whole body."""

@@ -16,10 +16,14 @@ from inferctl.server import asgi_protocol
 from inferctl.server import serving as serving_module
 from inferctl.server.serving import refuse_handshakes
 
-from .loop import until
+from .loop import look_once, until
+from .test_closing import stuffed
 from .test_connections import ASKING, LIVEZ, begun, numbers
 from .wire import Service, serving
 from .wiring import working
+
+# Long before the end of its time.
+SOON_S = 10
 
 
 @pytest.fixture
@@ -126,6 +130,22 @@ async def test_who_asks_for_nothing_more_is_not_waited_for(
         assert not draining.done()
         await sending.leave()
         await draining
+
+
+async def test_who_is_idle_only_later_is_not_waited_for_either(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(asgi_protocol, "LAST_REQUEST_S", 0)
+    async with working(tmp_path, numbers()) as worker, serving(worker) as service:
+        client = await stuffed(service)
+        draining = await drained(service)
+        await look_once()
+        assert service.server.server_state.connections
+        client.writer.transport.resume_reading()  # type: ignore[attr-defined]
+        async with asyncio.timeout(SOON_S):
+            await client.reader.read()
+        await draining
+        assert service.closed() == {"drain": 1}
 
 
 async def test_at_the_end_of_its_time_a_drain_answers_what_is_left(tmp_path: Path) -> None:
