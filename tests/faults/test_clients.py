@@ -13,6 +13,7 @@ import pytest
 
 from tests.e2e.conftest import Start
 from tests.e2e.service import Service
+from tests.faults.accounting import until
 
 pytestmark = pytest.mark.e2e
 
@@ -46,8 +47,13 @@ def connect(service: Service) -> socket.socket:
     return socket.create_connection((url.hostname, url.port), timeout=30)
 
 
-def connect_many(service: Service, count: int) -> list[socket.socket]:
-    return [connect(service) for _ in range(count)]
+def connect_many(service: Service, count: int, begun: bytes = b"") -> list[socket.socket]:
+    """So many, each of which says so much at once: it has not for ever."""
+    clients = []
+    for _ in range(count):
+        clients.append(connect(service))
+        clients[-1].sendall(begun)
+    return clients
 
 
 def read_to_the_end(client: socket.socket) -> bytes:
@@ -78,9 +84,8 @@ def descriptors(service: Service) -> int:
     return sum(len(list(Path(f"/proc/{pid}/fd").iterdir())) for pid in workers)
 
 
-def trickle(clients: list[socket.socket], byte: bytes) -> list[float]:
-    """Send each a byte now and then; how long each was kept, in seconds."""
-    begun_s = time.monotonic()
+def trickle(clients: list[socket.socket], byte: bytes, begun_s: float) -> list[float]:
+    """Send each a byte now and then; how long since then each was kept, in seconds."""
     kept_s = []
     waiting = set(clients)
     while waiting:
@@ -96,11 +101,9 @@ def trickle(clients: list[socket.socket], byte: bytes) -> list[float]:
 @pytest.mark.row(28)
 def test_slow_heads_are_closed_and_others_served_meanwhile(service: Service) -> None:
     before = closed(service, "header_timeout")
-    clients = connect_many(service, 300)
-    for client in clients:
-        client.send(b"GET /livez HTTP/1.1\r\nX: ")
+    clients = connect_many(service, 300, b"GET /livez HTTP/1.1\r\nX: ")
     assert service.request("/livez").status == 200
-    kept_s = trickle(clients, b"x")
+    kept_s = trickle(clients, b"x", time.monotonic())
     assert max(kept_s) < 2 * LIMIT_S + 1
     for client in clients:
         assert read_to_the_end(client).startswith(b"HTTP/1.1 408 ")
@@ -114,10 +117,9 @@ def test_slow_heads_are_closed_and_others_served_meanwhile(service: Service) -> 
 )
 def test_slow_bodies_are_closed(service: Service, start: bytes) -> None:
     before = closed(service, "body_timeout")
-    clients = connect_many(service, 100)
-    for client in clients:
-        client.send(BODY + start)
-    kept_s = trickle(clients, b" ")
+    begun_s = time.monotonic()
+    clients = connect_many(service, 100, BODY + start)
+    kept_s = trickle(clients, b" ", begun_s)
     assert min(kept_s) > LIMIT_S / 2
     for client in clients:
         answer = read_to_the_end(client)
@@ -144,10 +146,8 @@ def test_who_comes_and_goes_leaves_nothing(service: Service) -> None:
     before, lines = descriptors(service), len(service.lines)
     for _ in range(10_000):
         connect(service).close()
-    give_up_s = time.monotonic() + 10
-    while abs(descriptors(service) - before) > 2:
-        assert time.monotonic() < give_up_s, "connections are left open"
-    assert service.metric("inferctl_connections ") <= 3
+    until(lambda: abs(descriptors(service) - before) <= 2, 10, lambda: "connections are left open")
+    assert service.metric("inferctl_connections") <= 3
     assert len(service.lines) == lines
 
 
