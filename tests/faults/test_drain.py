@@ -15,8 +15,9 @@ import pytest
 from tests.e2e.clients import asking
 from tests.e2e.multiples import Shelf
 from tests.e2e.service import Service
-from tests.faults.accounting import ENGINE, WORKER
+from tests.faults.accounting import ENGINE, WORKER, until
 from tests.faults.kit import VOCABULARY, write_kit
+from tests.faults.test_reload import slow
 
 pytestmark = pytest.mark.e2e
 
@@ -24,6 +25,7 @@ Serve = Callable[..., Service]
 # The longest deadline of a request here, and what it may take beyond it.
 DEADLINE_S, GRACE_S = 5.0, 2.0
 STOP_S = 5.0
+LOADING_WITHIN_S = 10.0
 ROW = {"inputs": [1, 2, 3, 4]}
 
 
@@ -123,13 +125,21 @@ def test_a_stop_while_the_engine_is_replaced(serve: Serve) -> None:
     assert stopped_within(service, STOP_S) == 0
 
 
+def is_loading(service: Service) -> bool:
+    """Whether there is a version that is not served yet, and about to be."""
+    index = service.request("/v2/repository/index", b"").json
+    return "LOADING" in {version["state"] for version in index}
+
+
 @pytest.mark.row(98)
 def test_a_stop_while_a_version_is_loaded(serve: Serve, shelf: Shelf) -> None:
-    service = serve("--port", "0")
-    shelf.put(2)
+    service = serve("--port", "0", "--set", "server.admin=true")
+    shelf.put(2, slow())
     service.process.send_signal(signal.SIGHUP)
+    until(lambda: is_loading(service), LOADING_WITHIN_S, lambda: service.lines)
 
     assert stopped_within(service, STOP_S) == 0
+    assert not any("reloaded" in line for line in service.lines)
 
 
 @pytest.mark.row(98)
