@@ -99,12 +99,12 @@ class Engine:
         self._to_widen: list[tuple[Model, RuntimeSettings]] = []
 
     def load(self) -> None:
-        """Load and warm every model, and start its runners. Raises InferctlError."""
+        """Load and warm every model, and start its runners. Raises StartError."""
         for spec in self._spec.models:
             load = partial(self._load, spec, self._known_rows[spec.place])
-            if not self._spec.is_successor:
-                load()
-            elif reason := self._loader.attempt(load, spec.place):
+            if reason := self._loader.attempt(load, spec.place):
+                if not self._spec.is_successor:
+                    raise StartError(reason)
                 self.lost[spec.place] = reason
         if self.lost and not self._runners:
             raise StartError(next(iter(self.lost.values())))
@@ -124,7 +124,8 @@ class Engine:
         self._loader.begin(give_back)  # what loading needed, and serving does not
         if self._spec.reads_gpus:
             watch_gpus(self._board)
-        reading = threading.Thread(target=self._read, name="reader")
+        # It is not waited for if the loader dies of a bug: the engine is to be replaced then.
+        reading = threading.Thread(target=self._read, name="reader", daemon=True)
         reading.start()
         self._loader.work()
         reading.join()

@@ -93,7 +93,7 @@ def widen(models: Iterable[tuple[Model, RuntimeSettings]], cores: int) -> None:
     A model whose wide session does not load or run does without.
     """
     for model, runtime in models:
-        with contextlib.suppress(StartError, RunFailed):
+        with contextlib.suppress(StartError, RunFailed, OSError, MemoryError):
             # A thread that sleeps between two nodes may wake on the core that woke it.
             session = Session(model.graph, runtime, cores, spins=True)
             rehearse(model, scratch(model, 1, usual_tokens(model)), session)
