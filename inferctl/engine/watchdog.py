@@ -69,8 +69,9 @@ class Stint:
 
     def end(self, begun_s: float, is_overdue: bool) -> None:
         """Tell the run that began then to end."""
+        options = self.options  # those of the next run are made as soon as this one is marked
         self._ended_s, self.is_overdue = begun_s, is_overdue
-        self.options.terminate = True
+        options.terminate = True
 
     def was_ended(self, begun_s: float) -> bool:
         """Whether the run that began then was told to end, not the one before, an instant late."""

@@ -162,6 +162,22 @@ def test_an_end_that_comes_too_late_is_not_the_next_runs(watching: Watching) -> 
     assert not stint.was_ended(3.0)
 
 
+class Overtaken(Stint):
+    """Whose next run begins while the one before it is told to end."""
+
+    def __setattr__(self, name: str, value: object) -> None:
+        super().__setattr__(name, value)
+        if name == "is_overdue" and self._ended_s:
+            self.begin((), 2.0)
+
+
+def test_a_run_that_begins_while_another_one_is_ended_goes_on() -> None:
+    stint = Overtaken(lambda rows, patience: LIMIT_S)
+    stint.begin((), 1.0)
+    stint.end(1.0, is_overdue=True)
+    assert not stint.options.terminate
+
+
 def test_who_is_no_longer_watched_may_take_for_ever(watching: Watching) -> None:
     watching.watchdog.unwatch(watching.stint)
     watching.begin()
