@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -45,9 +44,17 @@ def test_a_process_that_sleeps_or_is_stopped_wants_no_core(child: subprocess.Pop
     wait_until_it_wants(child.pid, False)
 
 
+# In a process of its own, which has no other threads.
+ASKING = """
+import os, threading
+from inferctl.progress import wants_cpu
+print(wants_cpu(os.getpid()), wants_cpu(os.getpid(), but=threading.get_native_id()))
+"""
+
+
 def test_the_thread_that_asks_need_not_count() -> None:
-    assert wants_cpu(os.getpid())
-    assert not wants_cpu(os.getpid(), but=threading.get_native_id())
+    told = subprocess.run([sys.executable, "-c", ASKING], capture_output=True, check=True)
+    assert told.stdout.split() == [b"True", b"False"]
 
 
 def test_threads_that_end_meanwhile_do_not_speak_for_the_others(tmp_path: Path) -> None:
