@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
+from structlog.testing import capture_logs
 
 from inferctl.arena.ledger import Ledger, ledger_bytes
 from inferctl.errors import BundleError, SettingsError
@@ -262,6 +263,17 @@ async def test_a_worker_that_does_not_answer_holds_nothing_up_for_ever(
         assert problems == {f"{NAME} version 2": "a worker took longer than 0.01 s"}
         assert it.served() == [1]
         stuck.die()
+
+
+async def test_what_is_not_served_is_logged_when_every_worker_says_so(tmp_path: Path) -> None:
+    async with kept(tmp_path) as it:
+        missing(it.shelf)
+        logged_before: list[int] = []
+        with capture_logs() as logs:
+            it.workers[1].answer = lambda message: logged_before.append(len(logs))  # type: ignore[func-returns-value]
+            await it.reloader.reload()
+        assert logged_before == [0]
+        assert [line["event"] for line in logs] == ["not served", "reloaded"]
 
 
 async def test_reloads_do_not_run_side_by_side(tmp_path: Path) -> None:
