@@ -144,9 +144,9 @@ def test_a_run_that_nobody_waits_for_is_ended(start: Start) -> None:
     next_one = ask(service, "loop", [3])
 
     assert (late.status, late.content["code"]) == (504, "deadline_exceeded")
-    assert 0.15 < late.took_s < 0.25 * slowness(service)
+    assert 0.15 < late.took_s < 1
     assert next_one.y == [3]
-    assert next_one.took_s < 0.25 * slowness(service)
+    assert next_one.took_s < 1
     assert service.metric("inferctl_engine_timeouts_total") == 0
     assert service.pids("inferctl-engine") == [engine]
 
