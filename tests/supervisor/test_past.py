@@ -80,8 +80,9 @@ def test_when_and_of_what_a_process_died_last_is_kept() -> None:
             assert before_s <= history.engines.state(DIED_S).get() <= time.monotonic()
 
 
-def test_how_long_a_start_took_is_known() -> None:
+def test_how_long_a_start_took_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
     history = History()
-    history.past.is_born()
-    history.past.is_ready()
-    assert 0 <= history.past.start_took_s < 1
+    for event, now_s in ((history.past.is_born, 7.0), (history.past.is_ready, 9.5)):
+        monkeypatch.setattr(time, "monotonic", lambda now_s=now_s: now_s)
+        event()
+    assert history.past.start_took_s == 2.5
