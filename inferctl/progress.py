@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
+
+from inferctl.proc import PROC, read_stat
 
 # What passes between two looks counts up to this: whoever looked late was not running either.
 LONGEST_LOOK_S = 0.1
 # Whose CPU is less than this share of the time, and who wants more, is starved and does not hang.
 STARVED = 0.5
 
-PROC = Path("/proc")
 # A thread that runs or waits for a core, and one that waits for a page from a disk.
 WANTING = ("R", "D")
 
@@ -47,26 +47,15 @@ def wants_cpu(pid: int, but: int = 0, proc: Path = PROC) -> bool:
         tasks = [task for task in (proc / f"{pid}/task").iterdir() if task.name != f"{but}"]
     except OSError:
         return False
-    return any(_state(task) in WANTING for task in tasks)
+    return any(map(_wants_cpu, tasks))
 
 
 def cpu_seconds(pid: int, proc: Path = PROC) -> float:
     """CPU that all threads of a process used; 0 where that is not known."""
-    try:
-        user, system = _fields(proc / f"{pid}")[11:13]
-    except (OSError, ValueError):
-        return 0.0
-    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+    stat = read_stat(proc / f"{pid}")
+    return stat.cpu_s if stat else 0.0
 
 
-def _state(task: Path) -> str:
-    """What a thread does; nothing if it has ended."""
-    try:
-        return _fields(task)[0]
-    except (OSError, IndexError):
-        return ""
-
-
-def _fields(task: Path) -> list[str]:
-    """What stands behind the name, which may hold anything."""
-    return (task / "stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()
+def _wants_cpu(task: Path) -> bool:
+    stat = read_stat(task)  # it may have ended meanwhile
+    return stat is not None and stat.state in WANTING

@@ -35,7 +35,8 @@ ALLOWED: dict[str, set[str]] = {
     "keys": {"section"},
     "naming": set(),
     "orphans": set(),
-    "progress": set(),
+    "proc": set(),
+    "progress": {"proc"},
     "reasons": FOUNDATION,
     "requestlog": FOUNDATION,
     "refusals": {"errors"},
@@ -55,8 +56,8 @@ ALLOWED: dict[str, set[str]] = {
     "ui": set(),
     "variables": FOUNDATION,
     "server": FOUNDATION
-    | {"arena", "bundles", "container", "cores", "heap", "reasons", "requestlog", "tasks", "tls"}
-    | {"ui", ""},
+    | {"arena", "bundles", "container", "cores", "heap", "proc", "reasons", "requestlog", "tasks"}
+    | {"tls", "ui", ""},
     "supervisor": FOUNDATION
     | {"arena", "bundles", "container", "cores", "heap", "naming", "reasons", "server"}
     | {"orphans", "progress", "tls"},
@@ -72,7 +73,7 @@ ALLOWED: dict[str, set[str]] = {
     "doctor": FOUNDATION
     | {"arena", "bundles", "container", "cores", "engine", "server", "sources", "supervisor"}
     | {"tls"},
-    "bench": FOUNDATION | {"cores", ""},
+    "bench": FOUNDATION | {"cores", "proc", ""},
     "demo": FOUNDATION,
     "cli": FOUNDATION
     | {"sources", "bundles", "supervisor", "export", "check", "bench", "demo", "doctor", "cli", ""}

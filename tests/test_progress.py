@@ -62,9 +62,9 @@ def test_threads_that_end_meanwhile_do_not_speak_for_the_others(tmp_path: Path) 
     for number in range(20):
         (tasks / str(number)).mkdir(parents=True)
     *_, last = tasks.iterdir()
-    (last / "stat").write_text("19 (a) name) R 1 1")
+    (last / "stat").write_text("19 (name) R" + 49 * " 0")
     assert wants_cpu(1, proc=tmp_path)
-    (last / "stat").write_text("19 (a) name) S 1 1")
+    (last / "stat").write_text("19 (name) S" + 49 * " 0")
     assert not wants_cpu(1, proc=tmp_path)
 
 

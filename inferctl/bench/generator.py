@@ -20,6 +20,7 @@ import numpy as np
 
 from inferctl.bench.figures import Requests
 from inferctl.errors import BenchError, UsageError
+from inferctl.proc import PROC, read_stat
 
 STARTED = "started-*.txt"
 REQUESTS = "requests-*.f64"
@@ -141,13 +142,8 @@ class Generator:
 
     def cpu_s(self) -> float | None:
         """CPU seconds used so far; None where /proc does not tell."""
-        try:
-            stat = Path(f"/proc/{self.pid}/stat").read_text(encoding="ascii", errors="replace")
-        except OSError:
-            return None
-        # The command name is in parentheses and may hold spaces: fields count from behind it.
-        user, system = stat.rpartition(")")[2].split()[11:13]
-        return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+        stat = read_stat(PROC / f"{self.pid}")
+        return stat.cpu_s if stat else None
 
     def stop(self) -> Requests:
         """End the load, wait for answers under way, and return all requests.

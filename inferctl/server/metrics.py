@@ -16,9 +16,10 @@ from inferctl.arena.metric import Metric
 from inferctl.arena.metrics import METRICS, metric_of
 from inferctl.arena.routes import PREDICT
 from inferctl.observation import MetricsSettings
+from inferctl.proc import PROC
 from inferctl.server.catalogue import Catalogue
 from inferctl.server.nv import write_nv
-from inferctl.server.processes import PROC, Processes
+from inferctl.server.processes import Processes
 from inferctl.server.sums import OfVersion, Sums, of_service, of_versions
 from inferctl.server.text import Text, labels_of
 

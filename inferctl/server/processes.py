@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections import defaultdict
 from pathlib import Path
 
 from inferctl.arena.ledger import CPU_BASE_S, PID, Ledger
-
-PROC = Path("/proc")
-TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
-PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+from inferctl.proc import PROC, read_stat
 
 
 class Processes:
@@ -29,22 +25,9 @@ class Processes:
         for number, block in enumerate(self._ledger.blocks):
             role = self._ledger.role(number)
             cpu_s[role] += block.state(CPU_BASE_S).get()
-            if stat := self._stat(int(block.state(PID).get())):
-                cpu_s[role] += stat[0]
-                resident[role] += stat[1]
+            if stat := read_stat(self._proc / str(int(block.state(PID).get()))):
+                cpu_s[role] += stat.cpu_s
+                resident[role] += stat.resident_bytes
         for role, seconds in cpu_s.items():
             self._cpu_seen_s[role] = max(seconds, self._cpu_seen_s.get(role, 0.0))
         return {role: (seen_s, resident[role]) for role, seen_s in self._cpu_seen_s.items()}
-
-    def _stat(self, pid: int) -> tuple[float, float] | None:
-        """CPU seconds and resident bytes of a live process; None where /proc does not tell."""
-        try:
-            text = (self._proc / str(pid) / "stat").read_text(encoding="ascii", errors="replace")
-        except OSError:
-            return None
-        # The command name is in parentheses and may hold spaces: fields count from behind it.
-        fields = text.rpartition(")")[2].split()
-        return (
-            (int(fields[11]) + int(fields[12])) / TICKS_PER_SECOND,
-            float(int(fields[21]) * PAGE_BYTES),
-        )

@@ -16,9 +16,9 @@ from inferctl.arena.board import Gpu
 from inferctl.arena.ledger import CPU_BASE_S, PID, Ledger
 from inferctl.arena.metrics import METRICS
 from inferctl.observation import MetricsSettings
+from inferctl.proc import PAGE_BYTES, TICKS_PER_SECOND
 from inferctl.server.catalogue import Catalogue
 from inferctl.server.metrics import GPUS, SCRAPED, Exposition, onnxruntime_version
-from inferctl.server.processes import PAGE_BYTES, TICKS_PER_SECOND
 from inferctl.server.text import CONTENT_TYPE, OPEN_METRICS_CONTENT_TYPE, OPEN_METRICS_TYPE
 from inferctl.tasks.images import EXAMPLE_PNG_B64
 from tests.tasks.tinybundles import classifier, detector

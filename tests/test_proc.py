@@ -1,0 +1,31 @@
+"""A line of /proc, whatever the process calls itself."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from inferctl.proc import PAGE_BYTES, PROC, TICKS_PER_SECOND, Stat, read_stat
+
+# From the third field of proc(5) on: the 14th and 15th are CPU, the 24th is memory.
+FIELDS = ["R", *"1" * 10, "300", "200", *"1" * 8, "7", *"1" * 20]
+
+
+@pytest.mark.parametrize("name", ["python", "a b", "(x) S 1 2 3", ") ) )", "\n", "ä"])
+def test_a_process_may_have_any_name(tmp_path: Path, name: str) -> None:
+    (tmp_path / "stat").write_text(f"42 ({name}) {' '.join(FIELDS)}\n")
+    assert read_stat(tmp_path) == Stat("R", 500 / TICKS_PER_SECOND, 7 * PAGE_BYTES)
+
+
+def test_who_has_ended_has_none(tmp_path: Path) -> None:
+    assert read_stat(tmp_path) is None
+
+
+def test_a_thread_has_one_as_its_process_has() -> None:
+    process = read_stat(PROC / "self")
+    threads = [read_stat(task) for task in (PROC / "self" / "task").iterdir()]
+    assert process
+    assert process.cpu_s > 0
+    assert process.resident_bytes > PAGE_BYTES
+    assert "R" in {thread.state for thread in threads if thread}, "who asks runs"
