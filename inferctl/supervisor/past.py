@@ -12,23 +12,24 @@ from inferctl.supervisor.backoff import Backoff
 
 
 class Past:
-    """Of a worker, whose block `own` is. `start_took_s` is how long it took the last time until it
-    was ready."""
+    """Of a worker, whose block `own` is. `start_took_s` is how long the last successor took until
+    it was ready; 0 while there was none: the first one measures more, and waits for others."""
 
     def __init__(self, own: Block) -> None:
         self._own = own
         self._backoff = Backoff(random.Random())
-        self._born_s = time.monotonic()
+        self._born_s: float | None = None
         self.start_took_s = 0.0
 
     def is_born(self) -> None:
-        """It is started."""
+        """It is started again."""
         self._born_s = time.monotonic()
 
     def is_ready(self, untried: int = 0) -> None:
         """It says that it is ready; of an engine, how many suspects it did not try."""
         now_s = time.monotonic()
-        self.start_took_s = now_s - self._born_s
+        if self._born_s is not None:
+            self.start_took_s = now_s - self._born_s
         self._backoff.is_ready(now_s)
 
     def next_delay_s(self) -> float | None:
