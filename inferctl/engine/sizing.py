@@ -39,6 +39,8 @@ class Sizing:
         self._sizes = tuple(warmed.sizes)
         # What the memory holds, 0 while it held all; until it is raised, and what it was before.
         self._cap_rows = self._uncapped_rows = 0
+        # What it held at warm-up, 0 where that was all that is wanted.
+        self._held_rows = 0
         self._looks_to_raise = RAISE_LOOKS
         self._looks_left = 0
         # The length that rows have on average, with their padding.
@@ -54,6 +56,7 @@ class Sizing:
         if warmed.fits and warmed.fits < max(self.batcher.max_batch_rows, self.batcher.trial_rows):
             self._tell(warmed.fits)
             # For good: on a GPU other sizes may not come.
+            self._held_rows = warmed.fits
             self._sizes = tuple(size for size in self._sizes if size <= warmed.fits)
             self.batcher.max_batch_rows = min(self.batcher.max_batch_rows, warmed.fits)
             self._publish()
@@ -104,7 +107,7 @@ class Sizing:
         batcher.trial_rows = min((size for size in allowed if size > rows), default=0)
         batcher.run_s = self._curve.seconds(rows * self._usual_tokens)
         self._max_batch_rows.set(rows)
-        self._batch_cap_rows.set(self._cap_rows)
+        self._batch_cap_rows.set(self._cap_rows or self._held_rows)
         self._row_seconds.set(batcher.run_s * self._stretch / rows / self._instances)
 
     def cap(self, rows: int) -> None:

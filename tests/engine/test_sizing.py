@@ -122,7 +122,13 @@ def test_a_cap_holds_for_a_size_set_by_hand_and_for_one_that_is_tried() -> None:
 
 
 def test_what_did_not_fit_at_warm_up_is_not_begun_with() -> None:
-    assert Sized(warmed(8, fits=2)).batcher.max_batch_rows == 2
+    sized = Sized(warmed(8, fits=4))
+    assert sized.batcher.max_batch_rows == 4
+    assert sized.gauge("inferctl_batch_cap_rows") == 4
+    sized.sizing.cap(2)
+    assert sized.gauge("inferctl_batch_cap_rows") == 2
+    sized.run({1: 0.001}, RAISE_LOOKS * RECONSIDER_RUNS)
+    assert sized.batcher.max_batch_rows == sized.gauge("inferctl_batch_cap_rows") == 4
 
 
 @pytest.mark.row(86)
