@@ -104,7 +104,3 @@ class Stock:
         """Whether a model runs on the CPU though its settings do not say so; once it runs."""
         asked = {spec.settings.runtime.device for spec in self.of_engine.values()}
         return "auto" in asked and not self._ledger.total("inferctl_engine_on_cuda")
-
-    def descriptors(self, specs: dict[int, ModelSpec]) -> list[int]:
-        """The arenas of these versions."""
-        return [spec.arena_fd for spec in specs.values()]
