@@ -186,7 +186,7 @@ def test_a_bundle_that_does_not_load_is_told_and_exits_3(child: Child, tmp_path:
     message = child.control.receive()
     assert message is not None
     assert message["event"] == "failed"
-    assert "SHA-256" in message["error"]
+    assert "size differs" in message["error"]
     assert str(tmp_path / "texts") in message["error"]
     assert child.end() == (3, "")
     assert child.ledger.total("inferctl_engine_ready") == 0
