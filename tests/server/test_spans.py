@@ -106,6 +106,32 @@ async def test_phases_follow_each_other_inside_of_the_request(
     assert server.parent_span_id == b""
 
 
+def test_a_phase_lies_where_it_was(collector: Collector) -> None:
+    """The queue begins with the submission; the outputs are looked at last."""
+    call = make_call(headers=IN_TRACE)
+    call.begun_s, call.submitted_s, call.ended_s = 100.0, 100.3, 101.0
+    call.phases_ms += [200, 100, 400, 50]
+    assert call.trace is not None
+    exporter = SpanExporter()
+    exporter.export([Answered(call, call.trace, 200, "ok")])
+    exporter.close()
+    begun_ns = collector.spans[0].start_time_unix_nano
+    moments_ms = {
+        span.name: tuple(
+            round((moment - begun_ns) / 1e6)
+            for moment in (span.start_time_unix_nano, span.end_time_unix_nano)
+        )
+        for span in collector.spans
+    }
+    assert moments_ms == {
+        "POST predict": (0, 1000),
+        "decode": (100, 300),
+        "queue": (300, 400),
+        "inference": (400, 800),
+        "postprocess": (950, 1000),
+    }
+
+
 async def test_rows_of_a_batch_are_found_together(tmp_path: Path, collector: Collector) -> None:
     """Two requests whose rows ran together, and a third."""
     together_s = time.monotonic()
