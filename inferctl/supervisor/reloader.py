@@ -236,8 +236,8 @@ class Reloader:
         self._retire(old - self.roster.places())
 
     async def _note(self, name: str, problems: dict[str, str]) -> dict[str, str]:
-        """Nothing of a model is changed, and why is told to everyone, and logged then; where it lies
-        is told to the log alone."""
+        """Nothing of a model is changed, and why is told to everyone, and then logged; where it
+        lies is told to the log alone."""
         told = {version: without_folders(reason) for version, reason in problems.items()}
         self._problems[name] = told
         await self._announce(self.roster.models)
