@@ -13,6 +13,7 @@ from inferctl.server.connections import Connections
 from inferctl.server.protocol import Protocol
 from inferctl.server.pulse import Pulse
 from inferctl.server.serving import SupervisedServer, make_server
+from inferctl.tls import tls_context
 
 from .asgi import Answer
 from .loop import look_once, until
@@ -180,7 +181,8 @@ async def serving(
     turned_away: list[int] = []
     connections = Connections(server_settings, worker.ledger, WORKER, turned_away.append)
     pulse = Pulse(worker.ledger.blocks[WORKER])
-    server = make_server(worker.app, server_settings, connections, pulse, None)
+    tls = tls_context(server_settings)
+    server = make_server(worker.app, server_settings, connections, pulse, tls)
     server.lifespan = server.config.lifespan_class(server.config)
     await server.startup([listening])
     await server.on_tick(0)  # makes the date header
