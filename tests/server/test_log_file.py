@@ -112,57 +112,51 @@ def test_a_path_that_cannot_be_opened_stops_the_start(tmp_path: Path) -> None:
         LogFile(str(tmp_path))
 
 
+# Writes until somebody says that it is enough, and then how many lines that were.
 WRITER = """
-import sys, time
+import select, sys, time
 from inferctl.server.log_file import LogFile
-file = LogFile(sys.argv[1])
+file, number = LogFile(sys.argv[1]), 0
 print(flush=True)
-sys.stdin.readline()
-for number in range(1000):
-    if number % 100 == 0:
+while not select.select([sys.stdin], [], [], 0)[0]:
+    if number % 10 == 0:
         file.look_soon()
     file.follow(time.monotonic())
     file.write(f"{sys.argv[2]}-{number} {'x' * 300}\\n".encode() * 3)
+    number += 1
+print(number)
 """
+ROTATIONS = 20
 
 
 @contextlib.contextmanager
-def writers(path: Path, count: int) -> Iterator[list[subprocess.Popen[str]]]:
-    started = [
-        subprocess.Popen(
-            [sys.executable, "-c", WRITER, str(path), str(number)],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-        )
-        for number in range(count)
-    ]  # fmt: skip
+def writer(path: Path, number: int) -> Iterator[subprocess.Popen[str]]:
+    process = subprocess.Popen(
+        [sys.executable, "-c", WRITER, str(path), str(number)],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
     try:
-        yield started
+        assert process.stdout is not None
+        process.stdout.readline()
+        yield process
     finally:
-        for writer in started:
-            writer.communicate()
+        process.kill()
+        process.communicate()
 
 
 def test_no_line_of_several_processes_is_lost_or_torn_while_their_file_is_rotated(
     path: Path,
 ) -> None:
-    with writers(path, 2) as started:
-        for writer in started:
-            assert writer.stdout is not None
-            writer.stdout.readline()
-        for writer in started:
-            assert writer.stdin is not None
-            writer.stdin.write("\n")
-            writer.stdin.flush()
-        for turn in range(20):
-            give_up_s = time.monotonic() + 10
-            while not path.exists() and time.monotonic() < give_up_s:
-                if all(writer.poll() is not None for writer in started):
-                    break
-            if path.exists():
-                path.rename(path.with_suffix(f".{turn}"))
-    files = [*path.parent.iterdir()]
-    assert len(files) > 2
-    whole = [line for file in files for line in file.read_text().splitlines()]
+    with writer(path, 0) as one, writer(path, 1) as other:
+        for turn in range(ROTATIONS):
+            give_up_s = time.monotonic() + 60
+            while not path.exists():
+                assert time.monotonic() < give_up_s
+            path.rename(path.with_suffix(f".{turn}"))
+        counts = [int(process.communicate("enough\n")[0]) for process in (one, other)]
+    whole = [line for file in path.parent.iterdir() for line in file.read_text().splitlines()]
     assert {len(line.split()[1]) for line in whole} == {300}
     names = sorted(line.split()[0] for line in whole)
-    assert names == sorted(f"{w}-{n}" for w in range(2) for n in range(1000) for _ in range(3))
+    written = [(w, n) for w, count in enumerate(counts) for n in range(count)]
+    assert names == sorted(f"{w}-{n}" for w, n in written for _ in range(3))
+    assert len(written) > ROTATIONS
