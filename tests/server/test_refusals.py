@@ -14,7 +14,7 @@ from inferctl.settings import LimitsSettings, ModelSettings, ServerSettings
 from inferctl.tasks.base import JSON
 from tests.tasks.tinybundles import numbers
 
-from .loop import look_once
+from .loop import until
 from .wire import LAST_CHUNK, Client, Service, chunks, head, packet, serving
 from .wiring import Worker, working
 
@@ -170,8 +170,7 @@ async def test_a_body_is_counted_until_it_is_decoded_or_lost(tmp_path: Path) -> 
         client, leaving = await service.connect(), await service.connect()
         await leaving.send(asking(20_000)[:-1])
         await client.send(asking(30_000)[:-1])
-        await look_once()
-        assert admission.body_bytes == 50_000
+        await until(lambda: admission.body_bytes == 49_998)
         await leaving.leave()
         await client.send(b" ")
         worker.engine.answer(await worker.engine.next())
@@ -191,7 +190,7 @@ async def test_bodies_take_no_more_memory_than_they_may(tmp_path: Path, is_chunk
         admission = worker.models[0].admission
         slow, client = await service.connect(), await service.connect()
         await slow.send(asking(MIB - 10_000)[:-1])
-        await look_once()
+        await until(lambda: admission.body_bytes == MIB - 10_001)
         body = BODY.ljust(20_000)
         answer = await client.ask(
             chunked(body[:9000], body[9000:]) if is_chunked else asking(20_000)
@@ -199,7 +198,7 @@ async def test_bodies_take_no_more_memory_than_they_may(tmp_path: Path, is_chunk
         assert answer.status == 429
         assert "memory" in answer.json["detail"]
         assert shed(worker, "memory") == 1
-        assert admission.body_bytes == MIB - 10_000
+        assert admission.body_bytes == MIB - 10_001
         assert (await client.ask(asking(5000))).status == 200
         assert (await slow.ask(b" ")).status == 200
 
