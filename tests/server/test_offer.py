@@ -84,5 +84,5 @@ def test_a_tokenizer_that_is_not_what_was_exported_makes_no_offer(tmp_path: Path
         place=0, manifest=manifest, bundle=str(tmp_path), slots=8, arena_fd=-1,
         settings=ModelSettings(),
     )  # fmt: skip
-    with pytest.raises(BundleError, match="SHA-256 differs"):
+    with pytest.raises(BundleError, match="size differs"):
         make_offer(spec, [])
