@@ -14,8 +14,8 @@ from inferctl.errors import StartError
 from inferctl.settings import ModelSettings
 from inferctl.supervisor.specs import model_spec
 
-# Versions of a model that are gone and have their series still. What those before them counted is
-# added up.
+# Versions of a model that are gone and have their series still, of however many places each. What
+# those before them counted is added up.
 KEPT_VERSIONS = 4
 
 NO_GPU = "no CUDA device: the models run on the CPU"
@@ -73,10 +73,19 @@ class Stock:
                 yield left[0]
 
     def _left_by(self, name: str) -> list[int]:
-        """What versions of a model left, the first to go first; what is added up before all."""
+        """What versions of a model left, the first to go first; what is added up before all. One
+        that is in memory at another place too goes on there."""
         known = self._ledger.places()
-        left = [place for place in self._left if known[place].model == name]
-        return sorted(left, key=lambda place: known[place].version != EARLIER)
+        own = {place: owner.version for place, owner in known.items() if owner.model == name}
+        here = {version for place, version in own.items() if known[place].is_taken}
+        left = [place for place in self._left if place in own and own[place] not in here]
+        return sorted(left, key=lambda place: own[place] != EARLIER)
+
+    def _beyond(self, name: str) -> list[int]:
+        """Those of them that are not of the last versions to go."""
+        known, left = self._ledger.places(), self._left_by(name)
+        versions = list(dict.fromkeys(known[place].version for place in reversed(left)))
+        return [place for place in left if known[place].version in versions[KEPT_VERSIONS:]]
 
     def _add_up(self, left: Sequence[int]) -> None:
         at = self._blank()[0]
@@ -89,7 +98,7 @@ class Stock:
         os.close(spec.arena_fd)
         self._ledger.leave_place(place)
         self._left.append(place)
-        beyond = self._left_by(spec.name)[:-KEPT_VERSIONS]
+        beyond = self._beyond(spec.name)
         if beyond and self._ledger.places()[beyond[-1]].version != EARLIER:
             self._add_up(beyond)
 

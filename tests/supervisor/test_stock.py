@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import mmap
 import os
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -38,13 +39,13 @@ def take(stock: Stock, name: str, version: int = 1) -> int:
     return stock.take(bundle(name, version), OWN).place
 
 
-def rows_of(ledger: Ledger, model: str) -> dict[str, float]:
+def rows_of(ledger: Ledger, model: str) -> Counter[str]:
     """What was counted of a model, by version."""
-    return {
-        owner.label: ledger.total("inferctl_rows_total", place)
-        for place, owner in ledger.places().items()
-        if owner.model == model
-    }
+    rows: Counter[str] = Counter()
+    for place, owner in ledger.places().items():
+        if owner.model == model:
+            rows[owner.label] += int(ledger.total("inferctl_rows_total", place))
+    return rows
 
 
 def test_versions_in_memory_have_places_of_their_own(stock: Stock) -> None:
@@ -80,6 +81,40 @@ def test_of_many_versions_the_last_keep_their_series_and_none_loses_a_count(
     again = take(stock, "a", 1)
     assert ledger.total("inferctl_rows_total", again) == 0, "it is among the earlier ones"
     assert rows_of(ledger, "kept") == {"1": 7}
+
+
+def test_a_version_that_had_two_places_is_not_added_up_by_halves(
+    stock: Stock, ledger: Ledger
+) -> None:
+    """It was loaded with other settings beside itself; its counter would fall."""
+    first, second = take(stock, "a"), take(stock, "a")
+    for place, rows in ((first, 10), (second, 5)):
+        ledger.blocks[2].cell("inferctl_rows_total", place).add(rows)
+    stock.free(first)
+    for version in range(2, 3 + KEPT_VERSIONS):
+        stock.free(take(stock, "a", version))
+        assert rows_of(ledger, "a")["1"] == 15
+    stock.free(second)
+    for version in range(3 + KEPT_VERSIONS, 2 + 2 * KEPT_VERSIONS):
+        stock.free(take(stock, "a", version))
+        assert rows_of(ledger, "a")["1"] == 15, "it is among the last to go"
+    stock.free(take(stock, "a", 99))
+    assert "1" not in rows_of(ledger, "a")
+    assert rows_of(ledger, "a")["earlier"] == 15
+
+
+def test_when_places_run_out_a_version_in_memory_is_not_added_up_either(
+    stock: Stock, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "PLACES", 4)
+    places = [take(stock, "a"), take(stock, "a"), take(stock, "a", 2)]
+    for place, rows in zip(places, (10, 20, 30), strict=True):
+        ledger.blocks[1].cell("inferctl_rows_total", place).add(rows)
+    for place in (places[0], places[2]):
+        stock.free(place)
+    with pytest.raises(StartError, match="more than 3 versions in memory"):
+        take(stock, "b")
+    assert rows_of(ledger, "a") == {"1": 30, "2": 30}
 
 
 def test_when_places_run_out_versions_that_left_are_added_up(
