@@ -27,7 +27,7 @@ OUTCOMES = (
 # clients' own mistakes, and most models never have most of them.
 FAULTS = (
     "ok", "row_failed", "non_finite_output", "out_of_memory", "engine_crash", "internal_error",
-    "deadline_exceeded",
+    "unavailable", "deadline_exceeded",
 )  # fmt: skip
 # Why connections end: the client left, it had its last answer, it was idle for too long, the
 # service ends; or it was too slow, sent too much or what is no HTTP, had to make room, found no

@@ -12,7 +12,7 @@ import yaml
 
 from deploy.grafana.expressions import OURS
 from docs.generate import REPOSITORY
-from inferctl.arena.metric import OUTCOMES
+from inferctl.arena.metric import FAULTS, OUTCOMES
 from inferctl.arena.metrics import METRICS
 from inferctl.arena.places import EARLIER_LABEL
 from inferctl.errors import InferctlError
@@ -82,6 +82,7 @@ def test_what_is_ours_are_the_answers_of_5xx() -> None:
     ours = failed - {"ok", "unsupported"}
 
     assert set(OURS.split("|")) == ours
+    assert set(FAULTS) == ours | {"ok"}, "the first one is an increase"
     for rule in rules("recording.yml"):
         failed, all_of_them = re.findall(r'outcome=~"([^"]+)"', rule["expr"])
         assert set(failed.split("|")) == ours
