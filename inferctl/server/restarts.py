@@ -17,13 +17,20 @@ RECENT_S = 300.0
 Role = Literal["engine", "worker"]
 Reason = Literal["crash", "killed", "timeout", "exit"]
 
+OUT_OF_MEMORY = "look whether the kernel ran out of memory, and serve less or give it more"
+LAST_WORDS = "look at the service's stderr for its last words"
 # What to do about each.
-ADVICE: dict[Reason, str] = {
-    "crash": "look for the outcome engine_crash in the request log, and at the service's stderr",
-    "killed": "look whether the kernel ran out of memory, and serve less or give it more",
-    "timeout": "look for the outcome deadline_exceeded in the request log, or raise "
+ADVICE: dict[tuple[Role, Reason], str] = {
+    ("engine", "crash"): "look for the outcome engine_crash in the request log, and at the "
+    "service's stderr",
+    ("engine", "killed"): OUT_OF_MEMORY,
+    ("engine", "timeout"): "look for the outcome deadline_exceeded in the request log, or raise "
     "runtime.max_run_ms",
-    "exit": "look at the service's stderr for its last words",
+    ("engine", "exit"): LAST_WORDS,
+    ("worker", "crash"): LAST_WORDS,
+    ("worker", "killed"): OUT_OF_MEMORY,
+    ("worker", "timeout"): "look at the service's log for what blocked its event loop",
+    ("worker", "exit"): LAST_WORDS,
 }
 
 
@@ -56,5 +63,5 @@ def caution_of(restart: Restart) -> str:
     """A recent restart in a sentence, with what to do."""
     return (
         f"the {restart.role} was started again {restart.ago_s:.0f} s ago ({restart.reason}): "
-        f"{ADVICE[restart.reason]}"
+        f"{ADVICE[restart.role, restart.reason]}"
     )

@@ -33,6 +33,11 @@ class LoopWatch:
         # Those that are in a stall that was told of.
         self._told: set[Child] = set()
         self._looked_s = 0.0
+        self._killed_pids: dict[Child, int] = {}
+
+    def has_killed(self, worker: Child) -> bool:
+        """Whether the one that was started last was killed from here."""
+        return self._killed_pids.get(worker) == worker.pid
 
     async def keep(self) -> None:
         """Watch, until it is cancelled."""
@@ -59,6 +64,7 @@ class LoopWatch:
             self._stalls.add()
             log.warning("its event loop is blocked, at this:", process="worker", pid=worker.pid)
             worker.tell_stacks()
-        elif stalled_s > LOST_S:
+        elif stalled_s > LOST_S and not self.has_killed(worker):
+            self._killed_pids[worker] = worker.pid
             log.error("its event loop is lost: it is ended", process="worker", pid=worker.pid)
             worker.kill()

@@ -77,9 +77,9 @@ class Service:
         self._engine_past = EnginePast(engine_block, self._supervisor_block)
         self._worker_pasts = [Past(block) for block in self._ledger.blocks[Ledger.FIRST_WORKER :]]
         self._reloader.serve_with(self._engine, self._workers)
-        self._desk = Desk(self._reloader)
-        loops = LoopWatch(self._workers, self._ledger)
-        self._watches = self._watch, loops, MemoryWatch(server.memory_limit_bytes, self._ledger)
+        self._desk, self._loops = Desk(self._reloader), LoopWatch(self._workers, self._ledger)
+        memory = MemoryWatch(server.memory_limit_bytes, self._ledger)
+        self._watches = self._watch, self._loops, memory
         self._stopping = asyncio.Event()
         self._ending = False  # whether processes that end are wanted to
         self._exit_code, self._joinable = 0, False
@@ -223,7 +223,7 @@ class Service:
         worker, past = self._workers[index], self._worker_pasts[index]
         on_ready = partial(self._connect, index)
         while (code := await self._died(worker, past, on_ready)) is not None:
-            past.note(code)
+            past.note(code, was_hanging=self._loops.has_killed(worker))
             delay_s = self._delay_s(past, "worker")
             if delay_s is None or not await self._start_again(worker, past, delay_s):
                 return

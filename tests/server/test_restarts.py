@@ -10,7 +10,7 @@ import pytest
 
 from inferctl.arena.ledger import DIED_OF, DIED_S, Ledger
 from inferctl.arena.metric import DEATH_REASONS
-from inferctl.server.restarts import Reason, Restart, caution_of, last_restart
+from inferctl.server.restarts import Reason, Restart, Role, caution_of, last_restart
 
 from .wiring import make_ledger
 
@@ -43,9 +43,11 @@ def test_the_last_of_all_deaths_counts(process: int, role: str) -> None:
     assert happened_s == pytest.approx(restart.ago_s, abs=5)
 
 
+@pytest.mark.parametrize("role", get_args(Role))
 @pytest.mark.parametrize("reason", DEATH_REASONS)
-def test_each_reason_has_its_advice(reason: Reason) -> None:
-    restart = Restart(role="engine", reason=reason, at="", ago_s=12.3)
+def test_each_reason_has_its_advice(role: Role, reason: Reason) -> None:
+    restart = Restart(role=role, reason=reason, at="", ago_s=12.3)
     said = caution_of(restart)
-    assert said.startswith(f"the engine was started again 12 s ago ({reason}): look ")
+    assert said.startswith(f"the {role} was started again 12 s ago ({reason}): look ")
     assert reason in get_args(Reason)
+    assert ("request log" in said) == (role == "engine" and reason in ("crash", "timeout"))

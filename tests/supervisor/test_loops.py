@@ -13,9 +13,8 @@ from inferctl.supervisor.loops import LOOK_EVERY_S, LOST_S, STALL_S, LoopWatch
 
 
 class Worker:
-    pid = 7
-
     def __init__(self) -> None:
+        self.pid = 7
         self.heard: list[str] = []
 
     def tell_stacks(self) -> None:
@@ -45,6 +44,9 @@ class Watched:
             self.beat(1)
             self.watch.look(self.now_s)
 
+    def has_killed(self, worker: int) -> bool:
+        return self.watch.has_killed(cast(Child, self.workers[worker]))
+
     @property
     def stalls(self) -> float:
         return self.ledger.total("inferctl_loop_stalls_total")
@@ -69,8 +71,12 @@ def test_a_worker_that_stays_blocked_is_ended() -> None:
     watched = Watched()
     watched.pass_s(LOST_S)
     assert watched.workers[0].heard == ["stacks"]
-    watched.pass_s(LOOK_EVERY_S)
-    assert watched.workers[0].heard == ["stacks", "end"]
+    assert not watched.has_killed(0)
+    watched.pass_s(1)
+    assert watched.workers[0].heard == ["stacks", "end"], "once"
+    assert (watched.has_killed(0), watched.has_killed(1)) == (True, False)
+    watched.workers[0].pid += 1
+    assert not watched.has_killed(0), "its successor"
 
 
 def test_a_worker_that_does_not_beat_yet_is_not_blocked() -> None:
