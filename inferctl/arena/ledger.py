@@ -91,10 +91,11 @@ class Block:
             return _IN_PROCESS[name, value]
         return _PLACES_START + place * _PLACE_CELLS + _IN_PLACE[name, value]
 
-    def reset_gauges(self, places: Iterable[int]) -> None:
-        """A new process starts with empty queues; its counters go on."""
+    def reset_gauges(self, places: Iterable[int], but: str = "") -> None:
+        """A new process starts with empty queues; its counters go on, and this gauge: what it said
+        of the last process is taken to be true of this one."""
         for metric in METRICS:
-            if metric.kind == "gauge" and not metric.per_model:
+            if metric.kind == "gauge" and not metric.per_model and metric.name != but:
                 self.cell(metric.name).set(0.0)
         for place in places:
             self.reset_gauges_at(place)

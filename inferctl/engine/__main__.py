@@ -80,7 +80,8 @@ class Engine:
             model.place: int(self._block.cell("inferctl_max_batch_rows", model.place).get())
             for model in spec.models
         }
-        self._block.reset_gauges(ledger.places())
+        # Nor does its device change: a service is not told to be on the CPU while it loads.
+        self._block.reset_gauges(ledger.places(), but="inferctl_engine_on_cuda")
         overdue = self._block.state(OVERDUE_S)
         self._trial = Trial(self._block, was_overdue=overdue.get() > 0)
         overdue.set(0.0)

@@ -192,6 +192,19 @@ def test_a_bundle_that_does_not_load_is_told_and_exits_3(child: Child, tmp_path:
     assert child.ledger.total("inferctl_engine_ready") == 0
 
 
+@pytest.mark.parametrize(("damaged", "on_cuda"), [("images", 1), ("texts", 0)])
+def test_its_device_is_its_predecessors_until_it_has_loaded_a_model(
+    child: Child, tmp_path: Path, damaged: str, on_cuda: float
+) -> None:
+    """Images are loaded before texts, and here there is no GPU."""
+    child.ledger.blocks[Ledger.ENGINE].cell("inferctl_engine_on_cuda").set(1)
+    (tmp_path / damaged / GRAPH_FILE).write_bytes(b"damaged")
+    child.control.send(child.spec.model_dump(mode="json"))
+    assert (child.control.receive() or {})["event"] == "failed"
+    assert child.end()[0] == 3
+    assert child.ledger.total("inferctl_engine_on_cuda") == on_cuda
+
+
 def test_what_the_system_refuses_a_model_is_told_and_exits_3(child: Child) -> None:
     first, second = child.spec.models
     models = (first, second.model_copy(update={"arena_fd": 999}))
