@@ -7,6 +7,7 @@ import os
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from importlib import import_module
 from typing import Any, TypeVar
 
@@ -38,20 +39,26 @@ class Gpus:
 
     def __init__(self, nvml: Any) -> None:
         self._nvml = nvml
+        # What pynvml raises where NVML fails, and where it says what is no text.
+        self._failures = (nvml.NVMLError, ValueError)
         self._is_open = False
 
     def read(self) -> list[Gpu]:
-        """Each as it is now; none where NVML does not answer."""
-        nvml = self._nvml
-        try:
+        """Each that answers as it is now; none where NVML does not."""
+        found = []
+        with suppress(*self._failures):
             if not self._is_open:
-                nvml.nvmlInit()
+                self._nvml.nvmlInit()
                 self._is_open = True
-            return [self._gpu(index) for index in range(nvml.nvmlDeviceGetCount())]
-        except nvml.NVMLError:
-            # A driver that was replaced, or a GPU that fell off the bus: next time from the start.
+            for index in range(self._nvml.nvmlDeviceGetCount()):
+                with suppress(*self._failures):  # one that fell off the bus hides no other
+                    found.append(self._gpu(index))
+        if self._is_open and not found:
+            # A driver that was replaced: next time from the start, which is none while it is open.
             self._is_open = False
-            return []
+            with suppress(*self._failures):
+                self._nvml.nvmlShutdown()
+        return found
 
     def _gpu(self, index: int) -> Gpu:
         nvml = self._nvml

@@ -24,10 +24,15 @@ class NVMLError_GpuIsLost(NVMLError):  # noqa: N801 - NVML's name
 
 @dataclass
 class FakeNvml:
-    """What NVML says of one GPU; a call of which it is said that it fails does, with that error."""
+    """What NVML says of these GPUs; a call of which it is said that it fails does, with that error,
+    and so does any of a GPU that is lost. `inits` are those that do anything: where it was begun
+    more often than it was shut down, one more does not."""
 
-    failing: dict[str, NVMLError] = field(default_factory=dict)
+    failing: dict[str, Exception] = field(default_factory=dict)
     pids: tuple[int, ...] = ()
+    gpus: tuple[str, ...] = ("GPU-1",)
+    lost: str = ""
+    begun: int = 0
     inits: int = 0
 
     NVMLError = NVMLError
@@ -36,8 +41,8 @@ class FakeNvml:
 
     def __getattr__(self, name: str) -> Any:
         answers = {
-            "nvmlInit": None, "nvmlDeviceGetCount": 1, "nvmlDeviceGetHandleByIndex": "handle",
-            "nvmlDeviceGetUUID": "GPU-1", "nvmlDeviceGetName": "NVIDIA H100",
+            "nvmlInit": None, "nvmlShutdown": None, "nvmlDeviceGetCount": len(self.gpus),
+            "nvmlDeviceGetName": "NVIDIA H100",
             "nvmlDeviceGetMemoryInfo": SimpleNamespace(used=3, total=80),
             "nvmlDeviceGetUtilizationRates": SimpleNamespace(gpu=25, memory=0),
             "nvmlDeviceGetPowerUsage": 70_500, "nvmlDeviceGetEnforcedPowerLimit": 700_000,
@@ -45,10 +50,17 @@ class FakeNvml:
             "nvmlDeviceGetComputeRunningProcesses": [SimpleNamespace(pid=pid) for pid in self.pids],
         }  # fmt: skip
 
-        def call(*_: Any) -> Any:
-            self.inits += name == "nvmlInit"
+        def call(*of: Any) -> Any:
+            self.inits += name == "nvmlInit" and not self.begun
             if name in self.failing:
                 raise self.failing[name]
+            if self.lost and self.lost in of:
+                raise NVMLError_GpuIsLost
+            if name == "nvmlDeviceGetHandleByIndex":
+                return self.gpus[of[0]]
+            if name == "nvmlDeviceGetUUID":
+                return of[0]
+            self.begun += {"nvmlInit": 1, "nvmlShutdown": -1}.get(name, 0)
             return answers[name]
 
         return call
@@ -86,10 +98,11 @@ def test_what_a_device_does_not_tell_is_left_out(call: str, figure: dict[str, No
     [
         ("nvmlInit", NVMLError()), ("nvmlDeviceGetCount", NVMLError()),
         ("nvmlDeviceGetName", NVMLError()), ("nvmlDeviceGetMemoryInfo", NVMLError_GpuIsLost()),
+        ("nvmlDeviceGetUUID", UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte")),
     ],
 )  # fmt: skip
 def test_where_nvml_does_not_answer_nothing_is_told_until_it_does(
-    call: str, error: NVMLError
+    call: str, error: Exception
 ) -> None:
     nvml = FakeNvml({call: error})
     gpus = Gpus(nvml)
@@ -98,6 +111,15 @@ def test_where_nvml_does_not_answer_nothing_is_told_until_it_does(
     assert gpus.read() == [ALL]
     assert gpus.read() == [ALL]
     assert nvml.inits == 2, "once more after an error"
+
+
+def test_a_gpu_that_is_lost_hides_no_other() -> None:
+    nvml = FakeNvml(gpus=("GPU-1", "GPU-2", "GPU-3"), lost="GPU-2")
+    gpus = Gpus(nvml)
+    assert [gpu.uuid for gpu in gpus.read()] == ["GPU-1", "GPU-3"]
+    nvml.lost = ""
+    assert [gpu.number for gpu in gpus.read()] == [0, 1, 2]
+    assert nvml.inits == 1
 
 
 def test_without_a_driver_nothing_is_begun(monkeypatch: pytest.MonkeyPatch) -> None:
