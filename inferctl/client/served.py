@@ -32,14 +32,13 @@ class Model:
 
 @dataclass(frozen=True, slots=True)
 class ModelHealth:
-    """One model's state: `loading` or `ready`. Where `max_queue_rows` is 0, it was not told."""
+    """One model's state: `loading` or `ready`."""
 
     version: int
     task: str
     state: str
     device: str
     queue_rows: int
-    max_queue_rows: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +112,6 @@ def _model_health(one: Mapping[str, Any]) -> ModelHealth:
         one["state"],
         one["device"],
         one["queue_rows"],
-        one.get("max_queue_rows", 0),
     )
 
 

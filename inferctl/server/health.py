@@ -46,7 +46,7 @@ class Check(NamedTuple):
 
 
 class ModelHealth(BaseModel):
-    """One model's state; its requests take up to `max_queue_rows` rows together."""
+    """One model's state."""
 
     version: int
     versions: list[int]
@@ -54,7 +54,6 @@ class ModelHealth(BaseModel):
     state: Literal["loading", "ready"]
     device: Literal["cpu", "cuda"]
     queue_rows: int
-    max_queue_rows: int
     max_batch_rows: int
 
 
@@ -201,7 +200,6 @@ class State:
             state="ready" if ready else "loading",
             device="cuda" if on_cuda else "cpu",
             queue_rows=int(self.ledger.total("inferctl_queue_rows", model.place)),
-            max_queue_rows=model.settings.limits.max_queue_rows,
             max_batch_rows=int(self.ledger.total("inferctl_max_batch_rows", model.place)),
         )
 

@@ -23,7 +23,7 @@ class ModelFigures:
     """One model. `errors_per_s` are answers that are neither good nor 429, `lost_per_s` requests
     that were refused with 429 and rows that were dropped. What nothing was measured for is None.
 
-    `in_flight_share` is of the rows that the queue takes.
+    `in_flight_share` is of the rows that may be.
     """
 
     requests_per_s: float | None
@@ -95,8 +95,6 @@ def _model(name: str, before: Reading | None, now: Reading, seconds: float | Non
     grown = _grown(earlier, model)
     answered = sum(grown.answered.values())
     well = grown.answered.get(OK, 0.0) + grown.answered.get(OVERLOADED, 0.0)
-    state = now.health.models.get(name)
-    room = state.max_queue_rows if state else 0
     return ModelFigures(
         requests_per_s=_rate(answered, seconds),
         errors_per_s=_rate(answered - well, seconds),
@@ -108,7 +106,7 @@ def _model(name: str, before: Reading | None, now: Reading, seconds: float | Non
         queue_rows=model.queue_rows,
         lost_per_s=_rate(grown.shed + grown.dropped, seconds),
         in_flight=model.in_flight,
-        in_flight_share=model.in_flight / room if room else None,
+        in_flight_share=model.in_flight / model.slots if model.slots else None,
     )
 
 

@@ -50,6 +50,7 @@ class ModelReading:
     dropped: float = 0.0
     queue_rows: float = 0.0
     in_flight: float = 0.0
+    slots: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +120,7 @@ def _model(sums: Sums) -> ModelReading:
         dropped=sums.get(("inferctl_dropped_total", ""), 0.0),
         queue_rows=sums.get(("inferctl_queue_rows", ""), 0.0),
         in_flight=sums.get(("inferctl_in_flight", ""), 0.0),
+        slots=sums.get(("inferctl_slots", ""), 0.0),
     )
 
 

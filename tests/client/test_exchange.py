@@ -238,4 +238,4 @@ def test_an_older_server_s_health_is_understood(asking: Asking) -> None:
     }  # fmt: skip
     with scripted(Answer(200, document)) as server:
         health = asking.of(server.url)("health")
-    assert (health.models["sums"].max_queue_rows, health.workers, health.engine) == (0, 0, "")
+    assert (health.models["sums"].queue_rows, health.workers, health.engine) == (1, 0, "")

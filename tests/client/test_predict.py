@@ -109,7 +109,6 @@ def test_the_service_describes_itself(ask: Asking) -> None:
     health = ask("health")
     assert (health.status, health.model_loaded) == ("ok", True)
     assert health.models["sums"].state == "ready"
-    assert health.models["sums"].max_queue_rows == 1024
     assert (health.engine, health.workers, health.queue_rows) == ("ready", 1, 0)
     assert health.last_restart is None
     assert 'inferctl_rows_total{model="sums"}' in ask("metrics")

@@ -154,10 +154,10 @@ CASES = {
         "25% of the requests to shapes were refused with 429",
     ),
     "InferctlQueueNearLimit": Case(
-        of("inferctl_in_flight", SHAPES, "1000x60"),
-        of("inferctl_in_flight", SHAPES, "800x60"),
+        of("inferctl_in_flight", SHAPES, "90x60") | of("inferctl_slots", SHAPES, "100x60"),
+        of("inferctl_in_flight", SHAPES, "90x60") | of("inferctl_slots", SHAPES, "200x60"),
         BY_BOTH,
-        "1000 rows of shapes are in a:8000, which holds 1024",
+        "a:8000 holds 90% of the rows of shapes that it can",
     ),
     "InferctlQueueSlow": Case(
         of("inferctl_queue_rows", SHAPES, "300x60") | of("inferctl_row_seconds", SHAPES, "0.01x60"),

@@ -102,7 +102,6 @@ def test_every_alert_says_what_it_is_and_where_to_read_on() -> None:
 @pytest.mark.parametrize(
     ("alert", "part"),
     [
-        ("InferctlQueueNearLimit", f"0.8 * {Settings().limits.max_queue_rows}"),
         ("InferctlConnectionsNearCap", f"0.9 * {Settings().server.max_connections}"),
         ("InferctlLatencyHigh", f"> {Settings().server.request_timeout_ms / 2000:g}"),
         ("InferctlQueueSlow", f"> {Settings().server.request_timeout_ms / 2000:g}"),

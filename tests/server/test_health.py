@@ -138,7 +138,6 @@ def test_each_model_tells_its_queue() -> None:
         state="ready",
         device="cpu",
         queue_rows=7,
-        max_queue_rows=8,
         max_batch_rows=16,
     )
     assert models["shapes"].queue_rows == 2

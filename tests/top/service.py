@@ -16,11 +16,12 @@ WORKER = Ledger.FIRST_WORKER
 
 
 class Service:
-    """Serves `mood`; `block` is a worker's."""
+    """Serves `mood`, of which 200 rows may be in flight; `block` is a worker's."""
 
     def __init__(self) -> None:
         self.ledger = make_ledger("mood")
         self.block = self.ledger.blocks[WORKER]
+        self.counts("inferctl_slots", 200)
         self.uptime_s = 100.0
         self.last_restart: dict[str, Any] | None = None
         self.warnings: list[str] = []
@@ -49,7 +50,7 @@ class Service:
         """As `GET /health` answers."""
         mood = {
             "version": 3, "task": "text-classification", "state": "ready", "device": "cpu",
-            "queue_rows": 0, "max_queue_rows": 200,
+            "queue_rows": 0,
         }  # fmt: skip
         return {
             "status": "ok", "model_loaded": True, "models": {"mood": mood}, "device": None,
