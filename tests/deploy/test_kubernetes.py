@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from inferctl.settings import Settings
 from inferctl.sources import load_settings
 
 MANIFESTS = REPOSITORY / "deploy" / "kubernetes"
+DEPLOYING = REPOSITORY / "docs" / "deploy.md"
 SCHEMAS = Path(__file__).parent / "schemas"
 KUBERNETES = "1.34"
 # Files that are for kustomize and for Helm.
@@ -64,17 +66,45 @@ def test_what_nobody_takes_is_refused() -> None:
 
 
 def pod_specs() -> dict[str, dict[str, Any]]:
-    """What runs in pods: the Deployment's, and KServe's runtime."""
+    """What runs in pods: the Deployment's, and KServe's runtime in the documented predictor."""
     return {
         "deployment.yaml": manifest("deployment.yaml")["spec"]["template"]["spec"],
-        "kserve.yaml": manifest("kserve.yaml")["spec"],
+        "kserve.yaml": manifest("kserve.yaml")["spec"] | predictor(),
     }
 
 
-def settings_of(container: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> Settings:
-    """What the service makes of a container's environment."""
-    for variable in container["env"]:
-        monkeypatch.setenv(variable["name"], variable["value"])
+def predictor() -> dict[str, Any]:
+    """Of the InferenceService in docs/deploy.md: it has a pod's own fields, the runtime has few."""
+    (block,) = re.findall(r"```yaml\n(.*?)```", DEPLOYING.read_text(), re.DOTALL)
+    found: dict[str, Any] = yaml.safe_load(block)["spec"]["predictor"]
+    return found
+
+
+def service_links() -> dict[str, str]:
+    """What Kubernetes tells every pod of a namespace of our Service, unless the pod declines."""
+    service, address = manifest("service.yaml"), "10.0.0.1"
+    name = service["metadata"]["name"].upper().replace("-", "_")
+    (port,) = service["spec"]["ports"]
+    number, link = str(port["port"]), f"{name}_PORT_{port['port']}_TCP"
+    return {
+        f"{name}_SERVICE_HOST": address,
+        f"{name}_SERVICE_PORT": number,
+        f"{name}_SERVICE_PORT_{port['name'].upper()}": number,
+        f"{name}_PORT": f"tcp://{address}:{number}",
+        link: f"tcp://{address}:{number}",
+        f"{link}_PROTO": "tcp",
+        f"{link}_PORT": number,
+        f"{link}_ADDR": address,
+    }
+
+
+def settings_of(pod: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """What the service makes of the environment of a pod's container."""
+    (container,) = pod["containers"]
+    own = {variable["name"]: variable["value"] for variable in container["env"]}
+    links = service_links() if pod.get("enableServiceLinks", True) else {}
+    for name, value in (links | own).items():
+        monkeypatch.setenv(name, value)
     return load_settings(dotenv=Path(os.devnull)).settings
 
 
@@ -90,7 +120,7 @@ def test_kserves_container_is_what_kubernetes_takes() -> None:
 @pytest.mark.parametrize("name", pod_specs())
 def test_a_pod_has_the_time_that_a_stop_takes(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     pod = pod_specs()[name]
-    server = settings_of(pod["containers"][0], monkeypatch).server
+    server = settings_of(pod, monkeypatch).server
 
     assert server.drain_delay_s > 0
     assert (
@@ -103,10 +133,11 @@ def test_a_pod_has_the_time_that_a_stop_takes(name: str, monkeypatch: pytest.Mon
 def test_probes_ask_what_needs_no_key_where_the_service_listens(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (container,) = pod_specs()[name]["containers"]
+    pod = pod_specs()[name]
+    (container,) = pod["containers"]
     (port,) = container["ports"]
 
-    assert port["containerPort"] == settings_of(container, monkeypatch).server.port
+    assert port["containerPort"] == settings_of(pod, monkeypatch).server.port
     for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
         asked = container[probe]["httpGet"]
         assert asked["path"] in OPEN
