@@ -7,7 +7,9 @@ import json
 import re
 import ssl
 from collections.abc import Iterator
+from contextlib import closing, suppress
 from pathlib import Path
+from typing import Any
 
 from inferctl.doctor.findings import Finding, Subject
 from inferctl.errors import StartError
@@ -18,6 +20,7 @@ service = Subject("service")
 
 PROC = Path("/proc")
 ASK_TIMEOUT_S = 1.0
+MAX_ANSWER_BYTES = 1 << 20
 # Of a socket in /proc/net/tcp that listens.
 LISTENING = "0A"
 EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}
@@ -47,26 +50,33 @@ def port_findings(server: ServerSettings, proc: Path = PROC) -> Iterator[Finding
 
 
 def _says(server: ServerSettings) -> str:
-    """What a service of ours says of itself in /health; nothing if it is none."""
+    """What a service of ours says of itself; nothing if it is none.
+
+    Anybody may ask whether it lives, by any name. More it says to whom it knows.
+    """
+    said = ""
+    expected = (OSError, http.client.HTTPException, ValueError, KeyError, TypeError)
+    with closing(_connection(server)) as connection, suppress(*expected):
+        if _answer(connection, "/livez") == {"live": True}:
+            said = "live"
+            health = _answer(connection, "/health")
+            said = f"{health['status']}, models: {', '.join(health['models']) or 'none'}"
+    return said
+
+
+def _connection(server: ServerSettings) -> http.client.HTTPConnection:
     host = EVERYWHERE.get(server.host, server.host)
-    connection: http.client.HTTPConnection
-    if server.tls_cert:
-        context = ssl.create_default_context()
-        # Nothing secret is asked or told: whose certificate it is does not matter.
-        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-        connection = http.client.HTTPSConnection(
-            host, server.port, timeout=ASK_TIMEOUT_S, context=context
-        )
-    else:
-        connection = http.client.HTTPConnection(host, server.port, timeout=ASK_TIMEOUT_S)
-    try:
-        connection.request("GET", "/health", headers={"Host": f"{host}:{server.port}"})
-        health = json.loads(connection.getresponse().read(1 << 20))
-        return f"{health['status']}, models: {', '.join(health['models']) or 'none'}"
-    except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError):
-        return ""
-    finally:
-        connection.close()
+    if not server.tls_cert:
+        return http.client.HTTPConnection(host, server.port, timeout=ASK_TIMEOUT_S)
+    context = ssl.create_default_context()
+    # Nothing secret is asked or told: whose certificate it is does not matter.
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return http.client.HTTPSConnection(host, server.port, timeout=ASK_TIMEOUT_S, context=context)
+
+
+def _answer(connection: http.client.HTTPConnection, path: str) -> Any:
+    connection.request("GET", path)
+    return json.loads(connection.getresponse().read(MAX_ANSWER_BYTES))
 
 
 def owner_of(port: int, proc: Path = PROC) -> str:

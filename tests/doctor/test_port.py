@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from typing import ClassVar
 
 import pytest
 
@@ -24,28 +25,53 @@ def port_of(port: int, host: str = HOST, *, share: bool = False) -> Finding:
 
 
 class Healthy(BaseHTTPRequestHandler):
-    """Answers as a service does."""
+    """Answers as a service does, which tells no more to who calls it by another name."""
 
-    answer = b'{"status": "ok", "models": {"shapes": {}, "words": {}}}'
+    answers: ClassVar = {
+        "/livez": b'{"live": true}',
+        "/health": b'{"status": "ok", "models": {"shapes": {}, "words": {}}}',
+    }
+    refusal = b'{"code": "misdirected", "status": 421}'
 
     def do_GET(self) -> None:
-        self.send_response(200)
+        host, port = self.server.server_address[:2]
+        name = f"[{host!s}]:{port}" if ":" in str(host) else f"{host!s}:{port}"
+        is_open = self.path == "/livez" or self.headers["Host"] == name
+        self.send_response(200 if is_open else 421)
         self.end_headers()
-        self.wfile.write(self.answer)
+        self.wfile.write(self.answers[self.path] if is_open else self.refusal)
 
     def log_message(self, *_: object) -> None:
         """Nothing on stderr."""
 
 
+class Keyed(Healthy):
+    """Answers as a service that has keys."""
+
+    answers: ClassVar = Healthy.answers | {"/health": b'{"code": "unauthorized", "status": 401}'}
+
+
 class Other(Healthy):
     """Speaks HTTP, and is no service of ours."""
 
-    answer = b"<html>hello</html>"
+    answers: ClassVar = dict.fromkeys(Healthy.answers, b"<html>hello</html>")
+
+
+class Alike(Healthy):
+    """Tells of its health much as we do, and is no service of ours."""
+
+    answers: ClassVar = Healthy.answers | {"/livez": b'{"status": "pass"}'}
+
+
+class V6Server(HTTPServer):
+    address_family = socket.AF_INET6
 
 
 @contextmanager
-def serving(handler: type[Healthy]) -> Iterator[int]:
-    with HTTPServer((HOST, 0), handler) as server:
+def serving(
+    handler: type[Healthy], host: str = HOST, kind: type[HTTPServer] = HTTPServer
+) -> Iterator[int]:
+    with kind((host, 0), handler) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         try:
@@ -72,8 +98,9 @@ def test_a_port_that_is_taken_is_named_with_who_has_it() -> None:
     assert "--port" in found.fix
 
 
-def test_a_program_that_speaks_http_is_no_service_of_ours() -> None:
-    with serving(Other) as port:
+@pytest.mark.parametrize("other", [Other, Alike])
+def test_a_program_that_speaks_http_is_no_service_of_ours(other: type[Healthy]) -> None:
+    with serving(other) as port:
         assert port_of(port).status == "fail"
 
 
@@ -84,6 +111,22 @@ def test_a_service_that_is_there_already_says_what_it_serves() -> None:
     assert "inferctl service's" in found.finding
     assert "ok, models: shapes, words" in found.finding
     assert "share_port" in found.fix
+
+
+def test_a_service_that_has_keys_is_ours_all_the_same() -> None:
+    with serving(Keyed) as port:
+        found = port_of(port)
+    assert found.status == "warn"
+    assert found.finding.endswith("which answers: live")
+
+
+def test_a_service_is_asked_by_its_own_name_in_brackets_too() -> None:
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        pytest.skip("no IPv6 loopback on this machine")
+    with serving(Healthy, "::1", V6Server) as port:
+        assert "ok, models: shapes, words" in port_of(port, "::1").finding
 
 
 def test_a_host_that_is_not_here_has_its_own_advice() -> None:
