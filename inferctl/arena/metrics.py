@@ -96,8 +96,8 @@ METRICS: tuple[Metric, ...] = (
         "inferctl_engine_ready", "gauge", "1 when every model is loaded and warm", per_model=False
     ),
     Metric(
-        "inferctl_engine_on_cuda", "gauge", "1 when the engine's sessions run on CUDA",
-        per_model=False,
+        "inferctl_engine_on_cuda", "gauge",
+        "1 when models run on CUDA: all whose runtime.device is not cpu", per_model=False,
     ),
     Metric(
         "inferctl_start_time_seconds", "gauge", "When the service was started, since 1970",

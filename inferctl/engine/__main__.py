@@ -94,6 +94,8 @@ class Engine:
         self._reader = Reader(control, self._order)
         self._occupancy = Occupancy()
         self._runners: dict[int, Runner] = {}
+        # By place, of the models that would run on CUDA if they could.
+        self._on_cuda: dict[int, bool] = {}
         # What it could not load, by place, and why.
         self.lost: dict[int, str] = {}
         self._loader = Loader(self._block)
@@ -158,6 +160,8 @@ class Engine:
             runner.leave()
             self._reader.remove(place, runner)
             del runner
+        self._on_cuda.pop(place, None)
+        self._tell_device()
         self._loader.forget(place)
         self._control.answer(request)
 
@@ -176,7 +180,6 @@ class Engine:
         model = Model(Path(spec.bundle), spec.manifest, runtime, threads, self._rehearsal)
         if model.on_cuda and runtime.instances == "auto":
             instances = 2  # one copies while the other computes
-        self._block.cell("inferctl_engine_on_cuda").set(float(model.on_cuda))
         warmed = warm(model, batching, known_rows)
         check_in_time(model, warmed, limit_s)
         inline = runs_inline(model, warmed, batching, runtime)
@@ -192,8 +195,16 @@ class Engine:
             runner.start(instances)
         if worth_widening(model, runtime, self._cores, warmed):
             self._to_widen.append((model, runtime))
+        if runtime.device != "cpu":
+            self._on_cuda[place] = model.on_cuda
+        self._tell_device()
         self._reader.add(place, runner, inline)
         self._runners[place] = runner
+
+    def _tell_device(self) -> None:
+        """One model on the CPU that did not ask for it is what a GPU's loss may leave."""
+        found = self._on_cuda.values()
+        self._block.cell("inferctl_engine_on_cuda").set(float(any(found) and all(found)))
 
 
 def _parallelism(runtime: RuntimeSettings, cores: int) -> tuple[int, int]:

@@ -107,7 +107,7 @@ CASES = {
         of("inferctl_engine_on_cuda", INSTANCE, "0x60")
         | of("inferctl_engine_ready", INSTANCE, "1x60"),
         BY_INSTANCE,
-        "a:8000 runs its models on the CPU, and its job had a GPU within the last day",
+        "a:8000 runs models on the CPU that may have a GPU; its job had one within the last day",
     ),
     "InferctlErrorsFast": Case(
         requests(ok="0+80x120", internal_error="0+20x120"),

@@ -22,7 +22,10 @@ from inferctl.arena.slots import ModelArena
 from inferctl.arena.spec import EngineSpec, ModelSpec
 from inferctl.arena.wire import RECORD, Control, Record, RecordStream, Verdict, encode_records
 from inferctl.bundles.manifest import GRAPH_FILE, Manifest
-from inferctl.engine.__main__ import _parallelism
+from inferctl.engine import __main__ as module
+from inferctl.engine.__main__ import Engine, _parallelism
+from inferctl.engine.model import Model
+from inferctl.engine.watchdog import Watchdog
 from inferctl.settings import ModelSettings, RuntimeSettings
 from tests.graphs import (
     POISON,
@@ -349,3 +352,51 @@ def test_a_successor_takes_over_the_measured_batch(child: Child) -> None:
     child.control.send(child.spec.model_dump(mode="json"))
     assert child.control.receive() == READY
     assert child.ledger.total("inferctl_max_batch_rows", IMAGES) == 2
+
+
+class ImagesOnCuda(Model):
+    """Says so; there is no GPU here."""
+
+    def __init__(self, bundle: Path, manifest: Manifest, *others: Any) -> None:
+        super().__init__(bundle, manifest, *others)
+        self.on_cuda = bundle.name == "images"
+
+
+def test_the_engine_is_on_cuda_if_every_model_is_that_may_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "Model", ImagesOnCuda)
+    monkeypatch.setattr(Watchdog, "start", lambda _: None)
+    manifests = [
+        write_bundle(tmp_path / "images", image_graph(), image_fields()),
+        write_bundle(tmp_path / "texts", text_graph(), text_fields()),
+    ]
+    ledger_fd = create_memory("ledger", ledger_bytes(Ledger.FIRST_WORKER + WORKERS))
+    ledger = Ledger(map_memory(ledger_fd), WORKERS)
+    ours, theirs = socket.socketpair()
+    engine = Engine(
+        EngineSpec(
+            models=(), workers=WORKERS, ledger_fd=ledger_fd, process=Ledger.ENGINE,
+            is_successor=False, deadline_s=DEADLINE_S,
+        ),
+        Control(theirs),
+    )  # fmt: skip
+
+    def load(place: int, device: str) -> float:
+        arena = create_memory("arena", arena_bytes(manifests[place], SLOTS))
+        spec = _model_spec(place, manifests[place], tmp_path / ("images", "texts")[place], arena)
+        own = ModelSettings.model_validate({"runtime": {"device": device}})
+        engine._load(spec.model_copy(update={"settings": own}))
+        return ledger.total("inferctl_engine_on_cuda")
+
+    def unload(place: int) -> float:
+        engine._unload(place, request=1)
+        return ledger.total("inferctl_engine_on_cuda")
+
+    with ours, theirs:
+        assert load(TEXTS, "auto") == 0
+        assert load(IMAGES, "auto") == 0
+        assert unload(TEXTS) == 1
+        assert load(TEXTS, "cpu") == 1
+        assert unload(IMAGES) == unload(TEXTS) == 0
+    os.close(ledger_fd)
