@@ -1,5 +1,5 @@
 """Looks at onnxruntime, CUDA's libraries and the driver in a process of its own: they may print,
-hang, or crash. `python -m inferctl.doctor.probe` writes a JSON object a line for each step."""
+hang, or crash. `python -P -m inferctl.doctor.probe` writes a JSON object a line for each step."""
 
 from __future__ import annotations
 

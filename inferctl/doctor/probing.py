@@ -11,7 +11,7 @@ from typing import Any
 
 from inferctl.supervisor.child import describe_exit
 
-COMMAND = (sys.executable, "-m", "inferctl.doctor.probe")
+COMMAND = (sys.executable, "-P", "-m", "inferctl.doctor.probe")
 # As the engine's session has them, which is not imported here: it imports onnxruntime.
 CUDA, CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
 # CUDA may take seconds to begin.

@@ -103,7 +103,7 @@ def runtime_findings(probed: Probed, versions: Mapping[str, str]) -> Iterator[Fi
     if probed.ended:
         yield runtime.fail(
             "probe", f"onnxruntime or CUDA ended the process that looked at them: {probed.ended}",
-            "python -m inferctl.doctor.probe  (shows where)",
+            "python -P -m inferctl.doctor.probe  (shows where)",
         )  # fmt: skip
     short = [name.removesuffix("ExecutionProvider") for name in probed.providers]
     usable = [name.removesuffix("ExecutionProvider") for name in usable_providers(probed)]

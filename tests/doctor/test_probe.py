@@ -7,7 +7,6 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ import pytest
 
 from inferctl.doctor.elf import needed_libraries
 from inferctl.doctor.probe import DRIVER, GRAPH, PROVIDER
-from inferctl.doctor.probing import CUDA, Probe
+from inferctl.doctor.probing import COMMAND, CUDA, Probe
 from inferctl.engine.session import Session
 from inferctl.settings import RuntimeSettings
 
@@ -27,7 +26,7 @@ CAPI = Path(ort.__file__).parent / "capi"
 def probed(libraries: Path) -> dict[str, Any]:
     """What it says where the loader looks in this folder first."""
     said = subprocess.run(
-        [sys.executable, "-m", "inferctl.doctor.probe"], check=True, capture_output=True, text=True,
+        COMMAND, check=True, capture_output=True, text=True,
         env=os.environ | {"LD_LIBRARY_PATH": str(libraries)},
     ).stdout  # fmt: skip
     found: dict[str, Any] = {}
@@ -67,7 +66,12 @@ def test_its_graph_runs(tmp_path: Path) -> None:
     assert out.tolist() == [7]
 
 
-def test_the_probe_of_this_machine_tells_its_onnxruntime() -> None:
+def test_the_probe_of_this_machine_tells_its_onnxruntime(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And imports nothing from where it was started."""
+    (tmp_path / "onnxruntime.py").write_text("raise ImportError('another one')")
+    monkeypatch.chdir(tmp_path)
     found = Probe().result()
     assert found.ended == ""
     assert found.version == ort.__version__
