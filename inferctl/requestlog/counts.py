@@ -6,9 +6,11 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from rich.table import Table
+from rich.text import Text
 
 from inferctl.errors import UsageError
 from inferctl.requestlog.fields import FIELDS
+from inferctl.requestlog.readable import printable
 from inferctl.requestlog.selection import Found
 
 NAMES = tuple(field.name for field in FIELDS)
@@ -37,9 +39,9 @@ class Counts:
         table = Table("requests", *self._members, box=None, pad_edge=False)
         table.columns[0].justify = "right"
         for values, count in self._counts.most_common():
-            table.add_row(f"{count:,}", *values)
+            table.add_row(f"{count:,}", *map(Text, values))  # a client's, and no markup
         return table
 
 
 def _text(value: object) -> str:
-    return "-" if value is None else str(value)
+    return "-" if value is None else printable(value)

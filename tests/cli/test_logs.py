@@ -14,7 +14,8 @@ import pytest
 from typer.testing import CliRunner
 
 from inferctl.cli import app
-from tests.requestlog.lines import append, line, numbered
+from inferctl.requestlog.readable import printable
+from tests.requestlog.lines import HOSTILE, append, line, numbered
 
 
 @pytest.fixture
@@ -74,6 +75,12 @@ def test_requests_are_counted_by_what_their_lines_say(path: Path) -> None:
     assert shown(str(path), "--status", "5xx", "--by", "model").split()[-2:] == ["1", "shapes"]
     refused = CliRunner().invoke(app, ["logs", str(path), "--by", "wait"])
     assert "'wait' is no member of a line" in str(refused.exception)
+
+
+@pytest.mark.parametrize("hostile", HOSTILE)
+def test_a_path_is_counted_as_it_is_shown_and_styles_nothing(path: Path, hostile: str) -> None:
+    path.write_bytes(line(path=hostile))
+    assert shown(str(path), "--by", "path").split() == ["requests", "path", "1", printable(hostile)]
 
 
 def test_json_is_the_lines_as_they_are(path: Path) -> None:

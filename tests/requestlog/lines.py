@@ -7,6 +7,12 @@ from typing import Any
 
 import orjson
 
+# Paths that a client may send, so that what shows them does what it wants.
+HOSTILE = [
+    "/a\n{}", "/\r\n\x1b[2J", "/\x00\x7f", "/\u2028\u0085", '/"}', "/\ud7ff😀", "/\\n", "/[/x]",
+    "/[red]x",
+]  # fmt: skip
+
 
 def line(**members: Any) -> bytes:
     """A line as the service writes it."""

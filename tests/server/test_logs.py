@@ -25,6 +25,7 @@ from inferctl.requestlog.fields import ALWAYS, DECODED, FIELDS, RUN
 from inferctl.server import logs
 from inferctl.server.call import PHASES, Reply
 from inferctl.server.logs import RequestLog
+from tests.requestlog.lines import HOSTILE
 
 from .asgi import make_call
 from .wiring import WORKER, make_ledger
@@ -178,9 +179,6 @@ def test_a_log_s_folder_is_made_and_the_file_is_private(tmp_path: Path) -> None:
     with logging(path) as log:
         record(log)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-
-
-HOSTILE = ["/a\n{}", "/\r\n\x1b[2J", "/\x00\x7f", "/\u2028\u0085", '/"}', "/\ud7ff😀", "/\\n"]
 
 
 @pytest.mark.parametrize("path", HOSTILE)
