@@ -25,6 +25,7 @@ from opentelemetry.trace.status import Status, StatusCode
 
 from inferctl import __version__
 from inferctl.server.call import PHASES, Call
+from inferctl.server.line import MAX_PATH_CHARS
 from inferctl.server.traces import Answered
 
 log = structlog.get_logger()
@@ -34,6 +35,8 @@ SAMPLED = TraceFlags(TraceFlags.SAMPLED)
 SERVER_FAULT = 500
 NS = 1_000_000_000
 INFERENCE = "inference"
+# Every span of a request repeats it: of longer ones nothing is passed on, as the standard allows.
+MAX_TRACESTATE_BYTES = 512
 
 Attributes = dict[str, str | int | Sequence[str]]
 
@@ -123,7 +126,7 @@ def _of_request(request: Answered) -> Attributes:
     attributes: Attributes = {
         "http.request.method": call.method,
         "http.route": call.route,
-        "url.path": call.path,
+        "url.path": call.path[:MAX_PATH_CHARS],
         "http.response.status_code": request.status,
         "http.request.body.size": call.body_bytes,
         "inferctl.request_id": call.request_id.decode("ascii"),
@@ -156,8 +159,10 @@ def _new_context(trace_id: int, state: TraceState | None) -> SpanContext:
 
 def _state_of(call: Call) -> TraceState | None:
     """What other tracers have the caller pass on."""
-    given = call.fields.get(b"tracestate")
-    return TraceState.from_header([given.decode("latin-1")]) if given else None
+    given = call.fields.get(b"tracestate", b"")
+    if not 0 < len(given) <= MAX_TRACESTATE_BYTES:
+        return None
+    return TraceState.from_header([given.decode("latin-1")])
 
 
 def _ns(seconds: float) -> int:

@@ -16,10 +16,10 @@ from inferctl.server.call import Call, Reply
 from inferctl.server.traceparent import Trace
 from inferctl.tracing import Tracing
 
-# Requests that wait to be sent; more are dropped.
-MAX_WAITING = 2048
-# Requests whose spans go in one message.
-MAX_SENT = 512
+# Spans of requests that wait to be sent; more are dropped.
+MAX_WAITING_SPANS = 10_240
+# Spans that go in one message, unless one request has more.
+MAX_SENT_SPANS = 2560
 # Requests gather so long before they are sent together.
 GATHER_S = 0.5
 CLOSE_TIMEOUT_S = 2.0
@@ -34,6 +34,7 @@ class Answered(NamedTuple):
     trace: Trace
     status: int
     outcome: str
+    spans: int
 
 
 class Exporter(Protocol):
@@ -56,6 +57,8 @@ class Traces:
         self._exporter = exporter
         self._dropped = dropped
         self._requests: deque[Answered] = deque()
+        # Spans that were noted and taken since the start: each is counted by one thread alone.
+        self._noted = self._taken = 0
         self._waiting = threading.Event()
         self._closing = threading.Event()
         self._sender = threading.Thread(target=self._send, name="traces", daemon=True)
@@ -73,11 +76,12 @@ class Traces:
             trace.sampled if self._follows_parent else trace.trace_id[16:] < self._least_left_out
         ):
             return
-        request = Answered(call, trace, reply.status, reply.outcome)
-        if len(self._requests) >= MAX_WAITING:
-            self._count_lost([request])
+        spans = spans_of(call)
+        if self._noted - self._taken >= MAX_WAITING_SPANS:
+            self._dropped.add(spans)
             return
-        self._requests.append(request)
+        self._noted += spans
+        self._requests.append(Answered(call, trace, reply.status, reply.outcome, spans))
         if not self._waiting.is_set():
             self._waiting.set()
 
@@ -95,16 +99,24 @@ class Traces:
             closing = self._closing.wait(GATHER_S)
             self._waiting.clear()
             while self._requests:
-                count = min(len(self._requests), MAX_SENT)
-                requests = [self._requests.popleft() for _ in range(count)]
-                if not self._exporter.export(requests):
-                    self._count_lost(requests)
+                message = self._next_message()
+                if not self._exporter.export(message):
+                    self._dropped.add(sum(request.spans for request in message))
 
-    def _count_lost(self, requests: Sequence[Answered]) -> None:
-        self._dropped.add(sum(map(spans_of, requests)))
+    def _next_message(self) -> list[Answered]:
+        """The first of those that wait: one, and as many more as find room beside it."""
+        message: list[Answered] = []
+        room = MAX_SENT_SPANS
+        while self._requests and (self._requests[0].spans <= room or not message):
+            request = self._requests.popleft()
+            message.append(request)
+            room -= request.spans
+            self._taken += request.spans
+        return message
 
 
-def spans_of(request: Answered) -> int:
+def spans_of(call: Call) -> int:
     """How many spans a request has: its own, and those of its phases, or of its items'."""
-    call = request.call
-    return 1 + sum(len(part.phases_ms) for part in (call.parts or (call,)))
+    if not call.parts:
+        return 1 + len(call.phases_ms)
+    return 1 + sum(len(part.phases_ms) for part in call.parts)

@@ -16,7 +16,8 @@ from structlog.testing import capture_logs
 from inferctl import __version__
 from inferctl.arena.wire import Verdict
 from inferctl.server.call import PHASES, Reply
-from inferctl.server.spans import SpanExporter
+from inferctl.server.line import MAX_PATH_CHARS
+from inferctl.server.spans import MAX_TRACESTATE_BYTES, SpanExporter
 from inferctl.server.traces import Answered, Traces
 from inferctl.tracing import Tracing
 from tests.collector import Collector, collecting, values
@@ -113,7 +114,7 @@ def test_a_phase_lies_where_it_was(collector: Collector) -> None:
     call.phases_ms += [200, 100, 400, 50]
     assert call.trace is not None
     exporter = SpanExporter()
-    exporter.export([Answered(call, call.trace, 200, "ok")])
+    exporter.export([Answered(call, call.trace, 200, "ok", 5)])
     exporter.close()
     begun_ns = collector.spans[0].start_time_unix_nano
     moments_ms = {
@@ -130,6 +131,19 @@ def test_a_phase_lies_where_it_was(collector: Collector) -> None:
         "inference": (400, 800),
         "postprocess": (950, 1000),
     }
+
+
+def test_what_a_client_sent_makes_no_span_large(collector: Collector) -> None:
+    """A path is cut; of a tracestate all is passed on, or nothing."""
+    longest = f"a={'1' * 252},b={'2' * (MAX_TRACESTATE_BYTES - 257)}"
+    traces = new_traces()
+    for state in (longest, f"{longest}2"):
+        call = make_call(headers=IN_TRACE | {"tracestate": state}, path="/" + "x" * 1000)
+        traces.record(call, Reply(200, b""))
+    traces.close()
+    assert [span.trace_state for span in collector.spans] == [longest, ""]
+    for span in collector.spans:
+        assert len(str(values(span.attributes)["url.path"])) == MAX_PATH_CHARS
 
 
 async def test_rows_of_a_batch_are_found_together(tmp_path: Path, collector: Collector) -> None:
@@ -220,7 +234,7 @@ def test_it_is_told_once_that_nothing_arrives_and_once_that_it_does_again(
     exporter = SpanExporter()
     call = make_call(headers=IN_TRACE)
     assert call.trace is not None
-    requests = [Answered(call, call.trace, 200, "ok")]
+    requests = [Answered(call, call.trace, 200, "ok", 1)]
     with capture_logs() as told:
         collector.status = 400  # no use to try again
         assert [exporter.export(requests) for _ in range(2)] == [False, False]

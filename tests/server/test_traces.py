@@ -25,8 +25,7 @@ class FakeExporter:
 
     def __init__(self, *, arrives: bool = True) -> None:
         self.arrives = arrives
-        self.sent: list[Answered] = []
-        self.messages = 0
+        self.messages: list[Sequence[Answered]] = []
         self.sending, self.go_on = threading.Event(), threading.Event()
         self.go_on.set()
         self.is_closed = False
@@ -34,12 +33,15 @@ class FakeExporter:
     def export(self, requests: Sequence[Answered]) -> bool:
         self.sending.set()
         assert self.go_on.wait(60)
-        self.messages += 1
-        self.sent += requests
+        self.messages.append(requests)
         return self.arrives
 
     def close(self) -> None:
         self.is_closed = True
+
+    def calls(self) -> list[Call]:
+        """Those that were sent."""
+        return [request.call for message in self.messages for request in message]
 
 
 def traced(trace_id: str, flags: str = "01") -> Call:
@@ -55,7 +57,7 @@ def sent(tracing: Tracing, *calls: Call) -> list[Call]:
     recorder.close()
     assert exporter.is_closed
     assert cell.get() == 0
-    return [request.call for request in exporter.sent]
+    return exporter.calls()
 
 
 def test_a_caller_s_decision_counts_where_the_sampler_follows_parents() -> None:
@@ -96,7 +98,7 @@ def test_a_request_without_a_trace_begins_one_if_it_is_kept() -> None:
 def test_what_finds_no_room_is_dropped_and_its_spans_are_counted(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(traces, "MAX_WAITING", 2)
+    monkeypatch.setattr(traces, "MAX_WAITING_SPANS", 2 * 5)
     monkeypatch.setattr(traces, "GATHER_S", 0)
     exporter = FakeExporter()
     exporter.go_on.clear()
@@ -112,7 +114,7 @@ def test_what_finds_no_room_is_dropped_and_its_spans_are_counted(
     assert dropped.get() == 3 * 5
     exporter.go_on.set()
     recorder.close()
-    assert [request.call for request in exporter.sent] == calls[:3]
+    assert exporter.calls() == calls[:3]
 
 
 def test_what_does_not_arrive_is_counted() -> None:
@@ -127,16 +129,35 @@ def test_what_does_not_arrive_is_counted() -> None:
     assert dropped.get() == 1 + 2 * 4
 
 
-def test_many_go_in_few_messages(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(traces, "MAX_SENT", 4)
+@pytest.mark.parametrize(
+    ("spans", "messages"),
+    [
+        ([1] * 10, [[1, 1, 1, 1, 1, 1, 1, 1], [1, 1]]),
+        ([1, 7, 1, 1, 13, 5, 1], [[1, 7], [1, 1], [13], [5, 1]]),
+    ],
+)
+def test_a_message_has_so_many_spans_or_those_of_one_request(
+    monkeypatch: pytest.MonkeyPatch, spans: list[int], messages: list[list[int]]
+) -> None:
+    """They wait for a first message to be taken."""
+    monkeypatch.setattr(traces, "MAX_SENT_SPANS", 8)
+    monkeypatch.setattr(traces, "GATHER_S", 0)
     exporter = FakeExporter()
+    exporter.go_on.clear()
     recorder = Traces(
         Tracing(), exporter, make_ledger().blocks[WORKER].cell("inferctl_spans_dropped_total")
     )
-    for _ in range(10):
-        recorder.record(make_call(), OK)
+    recorder.record(make_call(), OK)
+    assert exporter.sending.wait(60)
+    for count in spans:
+        call, part = make_call(), make_call()
+        part.phases_ms += range(count - 1)
+        call.gather([part])
+        recorder.record(call, OK)
+    exporter.go_on.set()
     recorder.close()
-    assert (len(exporter.sent), exporter.messages) == (10, 3)
+    found = [[request.spans for request in message] for message in exporter.messages]
+    assert found == [[1], *messages]
 
 
 def test_a_collector_that_hangs_does_not_hold_up_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
