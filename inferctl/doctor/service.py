@@ -8,13 +8,13 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from inferctl.cautions import of_openness
 from inferctl.cores import available_cores
 from inferctl.doctor.findings import Finding, Subject
 from inferctl.errors import InferctlError, SettingsError, StartError
 from inferctl.settings import Settings
 from inferctl.sources import LoadedSettings, load_settings
 from inferctl.supervisor.contradictions import check_settings, worker_count
-from inferctl.supervisor.exposure import warnings
 from inferctl.supervisor.limits import check_limits, check_tasks
 from inferctl.tls import tls_context
 
@@ -54,7 +54,7 @@ def agreement_findings(own: Settings) -> Iterator[Finding]:
         for line in str(error).splitlines():
             finding, _, fix = line.partition("; ")
             yield settings.fail("agreement", finding, fix or CORRECT)
-    told = list(warnings(own.server))
+    told = list(of_openness(own.server, is_keyed=bool(own.server.api_keys)))
     for finding, fix in told:
         yield settings.warn("exposure", finding, fix)
     if not told:

@@ -1,4 +1,5 @@
-"""What whoever operates the service should know: each in a sentence, with what to do.
+"""What whoever operates the service should know of it as it runs: each in a sentence, with what to
+do.
 
 They are for people who may not see the machine: whoever said them left folders out.
 """
@@ -9,9 +10,9 @@ import sys
 from collections.abc import Iterator
 
 from inferctl.arena.ledger import Ledger
+from inferctl.cautions import NO_GPU
 from inferctl.server.catalogue import Catalogue
 from inferctl.server.restarts import RECENT_S, caution_of, last_restart
-from inferctl.settings import ServerSettings
 
 
 def of_versions(catalogue: Catalogue) -> Iterator[str]:
@@ -27,21 +28,7 @@ def of_device(catalogue: Catalogue, *, on_cuda: bool) -> Iterator[str]:
     """Of a CPU that nobody asked for."""
     devices = {model.settings.runtime.device for model in catalogue.models.values()}
     if "auto" in devices and not on_cuda:
-        yield (
-            "no CUDA device, so the models run on the CPU: `inferctl doctor` tells why; set "
-            "runtime.device = cpu if that is meant"
-        )
-
-
-def of_openness(server: ServerSettings, *, is_keyed: bool) -> Iterator[str]:
-    """Of who may do what."""
-    if server.is_public and not is_keyed:
-        yield "whoever reaches the port may use it: make API keys with `inferctl key NAME`"
-    if server.admin:
-        yield "models can be loaded over HTTP: set server.admin = false unless that is needed"
-    for name, is_served in (("docs", server.serves_docs), ("ui", server.serves_page)):
-        if server.is_public and is_served:
-            yield f"others than this machine reach server.{name}: set it to false"
+        yield str(NO_GPU)
 
 
 def of_memory(ledger: Ledger, catalogue: Catalogue) -> Iterator[str]:

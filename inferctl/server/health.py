@@ -12,6 +12,7 @@ from pydantic import BaseModel
 
 from inferctl.arena.board import Gpu
 from inferctl.arena.ledger import BEAT_S, BORN_S, MEMORY_IS_SHORT, PID, Ledger
+from inferctl.cautions import of_openness
 from inferctl.server import cautions
 from inferctl.server.catalogue import Catalogue
 from inferctl.server.link import EngineLink
@@ -219,7 +220,7 @@ class State:
         return chain(
             cautions.of_versions(self.catalogue),
             cautions.of_device(self.catalogue, on_cuda=on_cuda) if self.is_loaded() else (),
-            cautions.of_openness(self.server, is_keyed=self.is_keyed()),
+            map(str, of_openness(self.server, is_keyed=self.is_keyed())),
             cautions.of_memory(self.ledger, self.catalogue),
             cautions.of_the_past(self.ledger),
             cautions.of_debugging(),

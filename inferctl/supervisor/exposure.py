@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import structlog
 
+from inferctl.cautions import of_openness
 from inferctl.errors import SettingsError
 from inferctl.settings import ServerSettings, Settings
 
@@ -30,24 +31,10 @@ def exposed(server: ServerSettings) -> Iterator[str]:
         yield f"server.tls_{given} is set and server.tls_{lacks} is not; set both or none"
 
 
-def warnings(server: ServerSettings) -> Iterator[tuple[str, str]]:
-    """What was asked for and should be known, and what would do away with it."""
-    if server.is_public and not server.api_keys:
-        yield (
-            "whoever reaches the port may use it: there are no API keys",
-            "inferctl key NAME >> serve.toml",
-        )
-    elif server.is_public and not server.tls_cert:
-        yield (
-            "API keys can be read on their way, unless a proxy in front has TLS",
-            "set server.tls_cert and server.tls_key",
-        )
-
-
 def warn(server: ServerSettings) -> None:
-    """Say it in the log."""
-    for warning, _ in warnings(server):
-        log.warning(warning)
+    """Say in the log who may do what."""
+    for caution in of_openness(server, is_keyed=bool(server.api_keys)):
+        log.warning(str(caution))
 
 
 def what_may_change(started: Settings, settings: Settings) -> Settings:

@@ -15,6 +15,7 @@ import structlog
 from inferctl.arena.ledger import BORN_S, PID, Ledger, ledger_bytes
 from inferctl.arena.memory import create_memory, map_memory
 from inferctl.arena.spec import EngineSpec, ModelSpec, WorkerSpec
+from inferctl.cautions import NO_GPU
 from inferctl.errors import StartError
 from inferctl.settings import Settings
 from inferctl.supervisor.child import Child, Fork, Interpreter, all_ready, describe_exit
@@ -27,7 +28,6 @@ from inferctl.supervisor.loops import LoopWatch
 from inferctl.supervisor.memory import MemoryWatch
 from inferctl.supervisor.past import EnginePast, Past
 from inferctl.supervisor.reloader import Reloader
-from inferctl.supervisor.stock import NO_GPU
 from inferctl.supervisor.terminal import is_hung_up
 from inferctl.supervisor.watch import Watch
 from inferctl.supervisor.worker import Nursery
@@ -133,7 +133,7 @@ class Service:
             log.info("ready", url=self.url, took_s=round(time.monotonic() - begun_s, 2))
             warn(self._settings.server)
             if self._reloader.stock.would_rather_have_a_gpu():
-                log.warning(NO_GPU)
+                log.warning(str(NO_GPU))
             tasks = [asyncio.create_task(self._keep_engine())]
             tasks += [asyncio.create_task(self._keep_worker(i)) for i in range(len(self._workers))]
             self._desk.open()

@@ -18,8 +18,6 @@ from inferctl.supervisor.specs import model_spec
 # those before them counted is added up.
 KEPT_VERSIONS = 4
 
-NO_GPU = "no CUDA device: the models run on the CPU"
-
 
 class Stock:
     """`of_engine` and `of_workers` are what those that are started now begin with, by place."""

@@ -89,7 +89,7 @@ def test_a_contradiction_fails_with_its_own_advice(
 @pytest.mark.parametrize(
     ("server", "warning", "fix"),
     [
-        ({"host": "0.0.0.0", "insecure": True}, "no API keys", "inferctl key"),
+        ({"host": "0.0.0.0", "insecure": True}, "whoever reaches", "inferctl key"),
         ({"host": "0.0.0.0", "api_keys": KEY}, "on their way", "tls_cert"),
     ],
 )

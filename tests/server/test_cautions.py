@@ -11,31 +11,9 @@ import pytest
 from inferctl.arena.ledger import DIED_S, Ledger
 from inferctl.server import cautions
 from inferctl.server.restarts import RECENT_S
-from inferctl.settings import ServerSettings
 from tests.tasks.tinybundles import detector
 
 from .wiring import catalogue_of, make_ledger, make_models
-
-PUBLIC, CLOSED = {"host": "0.0.0.0"}, {"docs": False, "ui": False}
-
-
-@pytest.mark.parametrize(
-    ("settings", "is_keyed", "said"),
-    [
-        ({}, False, []),
-        (PUBLIC, True, []),
-        (PUBLIC, False, ["inferctl key NAME"]),
-        ({"admin": True}, False, ["server.admin = false"]),
-        (PUBLIC | {"docs": True}, True, ["server.docs"]),
-        (PUBLIC | {"ui": True}, True, ["server.ui"]),
-        ({"docs": True, "ui": True}, False, []),
-    ],
-)
-def test_an_open_door_is_told(settings: dict[str, object], is_keyed: bool, said: list[str]) -> None:
-    server = ServerSettings.model_validate(settings)
-    found = list(cautions.of_openness(server, is_keyed=is_keyed))
-    assert len(found) == len(said)
-    assert all(word in sentence for word, sentence in zip(said, found, strict=True))
 
 
 def test_batches_that_were_too_large_are_told() -> None:

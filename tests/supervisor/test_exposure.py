@@ -56,7 +56,7 @@ def test_half_of_a_certificate_is_none(half: str) -> None:
 def test_what_was_asked_for_is_said(capsys: pytest.CaptureFixture[str]) -> None:
     for server, word in (
         (ServerSettings(), ""),
-        (ServerSettings(host="::", insecure=True), "there are no API keys"),
+        (ServerSettings(host="::", insecure=True), "inferctl key NAME"),
         (ServerSettings(host="::", api_keys=KEY), "TLS"),
         (ServerSettings(host="::", api_keys=KEY, tls_cert="a", tls_key="b"), ""),
     ):
