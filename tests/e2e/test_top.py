@@ -24,7 +24,7 @@ from tests.e2e.service import Service
 
 pytestmark = pytest.mark.e2e
 
-COMMAND = (sys.executable, "-m", "inferctl", "top", "--interval", "0.2s")
+COMMAND = (sys.executable, "-m", "inferctl", "top", "--interval")
 TIMEOUT_S = 60
 CONTROL = re.compile(rb"\x1b\[[?0-9;]*[A-Za-z]")
 ALTERNATE, ORDINARY, CURSOR = b"\x1b[?1049h", b"\x1b[?1049l", b"\x1b[?25h"
@@ -41,7 +41,7 @@ class Terminal:
         self.found = termios.tcgetattr(self._theirs)
         self.written = b""
         self.process = subprocess.Popen(
-            [*COMMAND, url],
+            [*COMMAND, "0.2s", url],
             stdin=self._theirs,
             stdout=self._theirs,
             stderr=self._theirs,
@@ -69,7 +69,9 @@ class Terminal:
 
     def end(self) -> int:
         """The exit code; the terminal is as it was found."""
+        give_up_s = time.monotonic() + TIMEOUT_S
         while self.process.poll() is None:
+            assert time.monotonic() < give_up_s, self._text()
             if select.select([self._ours], [], [], 0.05)[0]:
                 self.written += os.read(self._ours, 65_536)
         while select.select([self._ours], [], [], 0)[0]:
@@ -96,9 +98,12 @@ def serving(models: Path, folder: Path, port: int = 0) -> Iterator[Service]:
     """A service on a port, 0 for a free one."""
     flags = ["--workers", "1", "--set", "models.mood.default=true", "--port", str(port)]
     service = Service([str(models), *flags], folder)
-    service.wait_until_ready()
-    yield service
-    assert service.stop() == 0
+    try:
+        service.wait_until_ready()
+        yield service
+    finally:
+        code = service.stop()
+    assert code == 0
 
 
 @pytest.fixture(scope="module")
@@ -178,7 +183,7 @@ def test_every_other_way_out_leaves_the_terminal_as_it_was(
 def test_one_look_is_printed_where_there_is_no_terminal(service: Service) -> None:
     with Load(service):
         done = subprocess.run(
-            [*COMMAND, service.url, "--once"], capture_output=True, text=True, check=False
+            [*COMMAND, "2s", service.url, "--once"], capture_output=True, text=True, check=False
         )
     assert (done.returncode, done.stderr) == (0, "")
     assert UNDER_LOAD.search(done.stdout)
