@@ -6,7 +6,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-PROC, CGROUPS = Path("/proc"), Path("/sys/fs/cgroup")
+from inferctl.proc import PROC
+
+CGROUPS = Path("/sys/fs/cgroup")
 # An old kernel's way of saying that there is no limit of memory is a number somewhat above this.
 NO_LIMIT_BYTES = 1 << 60
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from inferctl.container import CGROUPS, PROC, container_cores
+from inferctl.container import CGROUPS, container_cores
+from inferctl.proc import PROC
 
 
 def affinity_cores() -> int:

@@ -11,11 +11,12 @@ from pathlib import Path
 from inferctl.arena.layout import arena_bytes
 from inferctl.bundles.access import check_access
 from inferctl.bundles.repository import Bundle, check_files, read_bundle, version_folders
-from inferctl.container import PROC, container_limit_bytes
+from inferctl.container import container_limit_bytes
 from inferctl.cores import available_cores
 from inferctl.doctor.findings import Finding, Subject
 from inferctl.engine.room import check_room, left_for_process
 from inferctl.errors import BundleError, InferctlError, SettingsError
+from inferctl.proc import PROC
 from inferctl.settings import Settings
 from inferctl.supervisor.contradictions import worker_count
 from inferctl.supervisor.wanted import Shelf, choose, survey

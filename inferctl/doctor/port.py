@@ -13,12 +13,12 @@ from typing import Any
 
 from inferctl.doctor.findings import Finding, Subject
 from inferctl.errors import StartError
+from inferctl.proc import PROC
 from inferctl.settings import ServerSettings
 from inferctl.supervisor.listen import listen
 
 service = Subject("service")
 
-PROC = Path("/proc")
 ASK_TIMEOUT_S = 1.0
 MAX_ANSWER_BYTES = 1 << 20
 # Of a socket in /proc/net/tcp that listens.

@@ -8,10 +8,11 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from inferctl.container import CGROUPS, PROC, container_cores, container_limit_bytes
+from inferctl.container import CGROUPS, container_cores, container_limit_bytes
 from inferctl.cores import affinity_cores, available_cores
 from inferctl.doctor.findings import Finding, Subject
 from inferctl.engine.room import left_for_process
+from inferctl.proc import PROC
 from inferctl.server.connections import OTHER_DESCRIPTORS
 from inferctl.settings import ServerSettings, Settings
 from inferctl.supervisor.contradictions import worker_count

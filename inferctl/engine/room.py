@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import resource
 from pathlib import Path
 
 from inferctl.bundles.manifest import DATA_FILE, GRAPH_FILE, Manifest
 from inferctl.errors import InsufficientMemory
+from inferctl.proc import PAGE_BYTES, PROC
 
-PROC = Path("/proc")
 MIB = 1024 * 1024
 
 
@@ -36,4 +35,4 @@ def left_for_process(proc: Path) -> int | None:
     limit_bytes, _ = resource.getrlimit(resource.RLIMIT_AS)
     if limit_bytes == resource.RLIM_INFINITY:
         return left_bytes
-    return max(0, min(left_bytes, limit_bytes - mapped_pages * os.sysconf("SC_PAGE_SIZE")))
+    return max(0, min(left_bytes, limit_bytes - mapped_pages * PAGE_BYTES))

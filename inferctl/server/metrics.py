@@ -9,7 +9,6 @@ from importlib import metadata
 from pathlib import Path
 
 from inferctl import __version__
-from inferctl.arena.board import Gpu
 from inferctl.arena.exemplars import BUCKETS, Exemplar
 from inferctl.arena.ledger import Ledger
 from inferctl.arena.metric import Metric
@@ -18,6 +17,7 @@ from inferctl.arena.routes import PREDICT
 from inferctl.observation import MetricsSettings
 from inferctl.proc import PROC
 from inferctl.server.catalogue import Catalogue
+from inferctl.server.gpus import write_gpus
 from inferctl.server.nv import write_nv
 from inferctl.server.processes import Processes
 from inferctl.server.sums import OfVersion, Sums, of_service, of_versions
@@ -96,7 +96,8 @@ class Exposition:
                     if one.is_taken or metric.kind != "gauge":
                         _write(text, metric, labels, one.sums, metric.values if is_text else None)
         self._write_scraped(text)
-        gpus = self._write_gpus(text)
+        gpus = self._ledger.board.read(time.monotonic())
+        write_gpus(text, GPUS, gpus, lambda gpu: labels_of(gpu=str(gpu.number), uuid=gpu.uuid))
         if self._settings.nv_names:
             write_nv(text, versions, gpus)
         return text.written()
@@ -138,17 +139,6 @@ class Exposition:
         text.begin(BUILD_INFO)
         labels = labels_of(version=__version__, onnxruntime=onnxruntime_version())
         text.add(BUILD_INFO.name, labels, 1)
-
-    def _write_gpus(self, text: Text) -> list[Gpu]:
-        """What the engine read last; nothing of it where nobody reads."""
-        gpus = self._ledger.board.read(time.monotonic())
-        for figure, metric in GPUS.items():
-            told = [(gpu, value) for gpu in gpus if (value := getattr(gpu, figure)) is not None]
-            if told:
-                text.begin(metric)
-            for gpu, value in told:
-                text.add(metric.name, labels_of(gpu=str(gpu.number), uuid=gpu.uuid), value)
-        return gpus
 
 
 @cache

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from inferctl.arena.board import Gpu
 from inferctl.arena.metric import OUTCOMES, Metric
 from inferctl.server.call import OK
+from inferctl.server.gpus import write_gpus
 from inferctl.server.sums import OfVersion, Sums
 from inferctl.server.text import Text, labels_of
 
@@ -66,12 +67,7 @@ def write_nv(text: Text, versions: Sequence[OfVersion], gpus: Sequence[Gpu]) -> 
         for one in versions:
             if one.is_taken or metric.kind == "counter":
                 _write(text, metric, one)
-    for figure, metric in GPUS.items():
-        told = [(gpu.uuid, value) for gpu in gpus if (value := getattr(gpu, figure)) is not None]
-        if told:
-            text.begin(metric)
-        for uuid, value in told:
-            text.add(metric.name, labels_of(gpu_uuid=uuid), value)
+    write_gpus(text, GPUS, gpus, lambda gpu: labels_of(gpu_uuid=gpu.uuid))
 
 
 def _write(text: Text, metric: Metric, one: OfVersion) -> None:

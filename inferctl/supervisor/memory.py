@@ -7,13 +7,12 @@ the limit large bodies are refused and small requests go on: the system would en
 from __future__ import annotations
 
 import asyncio
-import os
 from pathlib import Path
 
 from inferctl.arena.ledger import MEMORY_IS_SHORT, PID, Ledger
-from inferctl.container import PROC, container_limit_bytes
+from inferctl.container import container_limit_bytes
+from inferctl.proc import PROC, read_stat
 
-PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 LOOK_EVERY_S = 0.25
 # The share of the limit from which on memory is short.
 SHORT = 0.9
@@ -51,18 +50,14 @@ class MemoryWatch:
         self._is_short.set(is_short)
 
     def _resident_bytes(self, pid: int) -> int:
-        statm = self._read(pid, "statm").split()
-        return int(statm[1]) * PAGE_BYTES if statm else 0
+        stat = read_stat(self._proc / str(pid))
+        return stat.resident_bytes if stat else 0
 
     def _own_bytes(self, pid: int) -> int:
         """Of pages that it shares with others it has its share."""
-        for line in self._read(pid, "smaps_rollup").splitlines():
-            if line.startswith("Pss:"):
-                return int(line.split()[1]) * 1024
-        return 0
-
-    def _read(self, pid: int, name: str) -> str:
         try:
-            return (self._proc / str(pid) / name).read_text(encoding="ascii", errors="replace")
+            rollup = (self._proc / str(pid) / "smaps_rollup").read_text(encoding="ascii")
         except OSError:  # it is gone
-            return ""
+            return 0
+        shares = (line for line in rollup.splitlines() if line.startswith("Pss:"))
+        return sum(int(share.split()[1]) * 1024 for share in shares)

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from inferctl.arena.ledger import MEMORY_IS_SHORT, PID, Ledger
+from inferctl.proc import PAGE_BYTES, PROC
 from inferctl.supervisor import memory
-from inferctl.supervisor.memory import PAGE_BYTES, MemoryWatch
+from inferctl.supervisor.memory import MemoryWatch
 from tests.server.loop import until
 from tests.server.wiring import make_ledger
 
@@ -23,12 +24,16 @@ def write(path: Path, text: str) -> None:
     path.write_text(text)
 
 
+def stat_of(pages: int) -> str:
+    """See proc(5): resident pages are the 24th field."""
+    return f"11 (inferctl) S {'0 ' * 20}{pages} {'0 ' * 28}\n"
+
+
 @pytest.fixture
 def proc(tmp_path: Path) -> Path:
     """Two processes with 60 MiB each, of which 50 MiB and 20 MiB are their share."""
     for pid, (resident_mib, own_mib) in PROCESSES.items():
-        pages = resident_mib * MIB // PAGE_BYTES
-        write(tmp_path / str(pid) / "statm", f"99999 {pages} 10 1 0 50 0\n")
+        write(tmp_path / str(pid) / "stat", stat_of(resident_mib * MIB // PAGE_BYTES))
         write(tmp_path / str(pid) / "smaps_rollup", f"Rss: 1 kB\nPss:    {own_mib * 1024} kB\n")
     return tmp_path
 
@@ -36,7 +41,7 @@ def proc(tmp_path: Path) -> Path:
 class Watched:
     """A service of these processes, and what its ledger says of their memory."""
 
-    def __init__(self, limit_bytes: int, *pids: int, proc: Path = memory.PROC) -> None:
+    def __init__(self, limit_bytes: int, *pids: int, proc: Path = PROC) -> None:
         self.ledger = make_ledger(workers=3)
         for block, pid in zip(self.ledger.blocks, pids, strict=False):
             block.state(PID).set(pid)
@@ -72,7 +77,7 @@ async def test_it_looks_again_and_again(proc: Path, monkeypatch: pytest.MonkeyPa
     watched = Watched(77 * MIB, *PROCESSES, proc=proc)
     watching = asyncio.create_task(watched.watch.keep())
     await until(watched.is_short)
-    write(proc / "11" / "statm", "99999 0 10 1 0 50 0\n")
+    write(proc / "11" / "stat", stat_of(pages=0))
     await until(lambda: not watched.is_short())
     watching.cancel()
 
