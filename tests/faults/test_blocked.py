@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import urllib.error
 import urllib.request
+from pathlib import Path
 
 import pytest
 
@@ -17,6 +19,13 @@ pytestmark = pytest.mark.e2e
 
 # A connection that comes to the blocked worker is not answered: whoever asks, asks again.
 IMPATIENCE_S = 0.3
+# `inferctl`, of which a loop is lost after 3 s.
+IMPATIENT = """
+from inferctl.__main__ import main
+from inferctl.supervisor import loops
+loops.LOST_S = 3.0
+main()
+"""
 
 
 def readiness(service: Service) -> int:
@@ -52,3 +61,23 @@ def test_a_blocked_loop_is_told_of_and_makes_the_service_not_ready(start: Start)
     service.wait_for_line('File "')
     assert service.metric("inferctl_loop_stalls_total") >= 1
     assert service.pids(WORKER)[0] == blocked
+
+
+@pytest.mark.row(103)
+def test_a_worker_whose_loop_is_lost_is_told_to_have_been_blocked(
+    models: Path, tmp_path: Path
+) -> None:
+    """It dies of SIGKILL, and the kernel has nothing to do with it."""
+    command = (sys.executable, "-c", IMPATIENT, "serve")
+    service = Service([str(models), "--port", "0", "--workers", "1"], tmp_path, command=command)
+    try:
+        service.wait_until_ready()
+        os.kill(service.pids(WORKER)[0], signal.SIGSTOP)
+        service.wait_for_line("ready again")
+        health = service.request("/health").json
+        assert (health["last_restart"]["role"], health["last_restart"]["reason"]) == (
+            "worker", "timeout",
+        )  # fmt: skip
+        assert any("blocked its event loop" in warning for warning in health["warnings"])
+    finally:
+        service.stop()
