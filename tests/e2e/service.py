@@ -14,7 +14,7 @@ import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 SERVE = (sys.executable, "-m", "inferctl", "serve")
 START_TIMEOUT_S = 60
@@ -45,14 +45,17 @@ class Service:
         deaf: bool = False,
         environment: Mapping[str, str] | None = None,
         command: Sequence[str] = SERVE,
+        output: IO[bytes] | None = None,
     ) -> None:
-        """`deaf`: nobody reads its log once it is ready. `environment` takes the place of ours."""
+        """`deaf`: nobody reads its log once it is ready. `environment` takes the place of ours, and
+        `output` that of our stdout."""
         self._deaf = deaf
         self.folder = folder
         self.process = subprocess.Popen(
             [*command, *arguments],
             cwd=folder,
             env=environment,
+            stdout=output,
             stderr=subprocess.PIPE,
             text=True,
         )

@@ -29,6 +29,8 @@ RUNBOOK = REPOSITORY / "docs" / "runbook.md"
 # Who is well behaved, who is looked for, and who scrapes.
 SHOP, CRAWLER, SCRAPER = "shop", "crawler", "scraper"
 TIMES = 12
+# Where a service's stdout goes.
+OUTPUT = "stdout"
 
 
 class Cause(NamedTuple):
@@ -48,6 +50,8 @@ def causes() -> Iterator[Cause]:
 
 
 CAUSES = {cause.name: cause for cause in causes()}
+# What takes the place of a command's first words where the log is on stdout.
+PIPED = set(re.findall(r"\n(?:docker|kubectl) logs .* \| (.*) …", RUNBOOK.read_text()))
 
 
 class Stage(NamedTuple):
@@ -73,13 +77,20 @@ class Stage(NamedTuple):
     def fires(self, cause: Cause) -> bool:
         return bool(self.prometheus.query(cause.expression))
 
-    def told(self, cause: Cause) -> list[list[str]]:
-        """What the log's command prints where the service was started: the cells of its rows."""
-        words = shlex.split(cause.command)
+    def told(self, cause: Cause, piped: Path | None = None) -> list[list[str]]:
+        """What the log's command prints where the service was started: the cells of its rows.
+
+        `piped` is the log of a service that has it on stdout.
+        """
+        command = cause.command
+        if piped:
+            (reader,) = PIPED
+            command = command.replace("inferctl logs", reader)
+        words = shlex.split(command)
         assert words[0] == "inferctl"
         shown = subprocess.run(
             [sys.executable, "-m", *words], cwd=self.service.folder,
-            capture_output=True, text=True, check=True,
+            input=piped and piped.read_text(), capture_output=True, text=True, check=True,
         )  # fmt: skip
         return [row.split() for row in shown.stdout.splitlines()[1:]]
 
@@ -98,7 +109,9 @@ def stage(tmp_path: Path) -> Iterator[Set]:
         hashes = [f"server.api_keys.{who}.hash={hash_of(k.encode())}" for who, k in keys.items()]
         flags = [word for each in (*hashes, *assignments) for word in ("--set", each)]
         models = str(tmp_path / "models")
-        service = Service([models, "--port", "0", "--workers", "1", *flags], tmp_path)
+        arguments = [models, "--port", "0", "--workers", "1", *flags]
+        with (tmp_path / OUTPUT).open("wb") as output:
+            service = Service(arguments, tmp_path, output=output)
         service.wait_until_ready()
         scraping = Prometheus(tmp_path / "prometheus", service.url, keys[SCRAPER])
         stages.append(Stage(service, scraping, keys))
@@ -138,12 +151,14 @@ def test_an_engine_that_restarts_is_found(stage: Set) -> None:
     assert sample["metric"]["reason"] == "killed"
 
 
-def test_a_client_that_poisons_batches_is_found(stage: Set) -> None:
-    poisoned = stage()
+def test_a_client_that_poisons_batches_is_found(stage: Set, tmp_path: Path) -> None:
+    """In a log on stdout, as the images have it."""
+    poisoned = stage("logs.path=-")
     assert poisoned.ask_often(SHOP, "gather", {"inputs": {"x": [[1]]}}) == {200}
     assert poisoned.ask_often(CRAWLER, "gather", {"inputs": {"x": [[VOCABULARY]]}}) == {500}
     assert poisoned.found() == "One client poisons batches"
-    assert poisoned.told(CAUSES[poisoned.found()]) == [[str(TIMES), CRAWLER]]
+    told = poisoned.told(CAUSES[poisoned.found()], piped=tmp_path / OUTPUT)
+    assert told == [[str(TIMES), CRAWLER]]
 
 
 def test_clients_whose_pictures_are_slow_to_decode_are_found(stage: Set) -> None:
