@@ -25,7 +25,7 @@ Labels = tuple[str, ...]
 
 
 class Prometheus:
-    """Listens on a port of its own choice; to be stopped."""
+    """Listens on a port of its own choice, which is known once it is ready; to be stopped."""
 
     def __init__(self, folder: Path, service_url: str, key: str) -> None:
         config = adapted(folder, service_url, key)
@@ -44,6 +44,10 @@ class Prometheus:
         self._listens = Event()
         self._reader = Thread(target=self._read, daemon=True)
         self._reader.start()
+        self._url = ""
+
+    def wait_until_ready(self) -> None:
+        """Learn the URL."""
         assert self._listens.wait(WAIT_S), "".join(self.lines)
         self._url = self._address()
         self.wait_until(self._is_ready, lambda: "".join(self.lines))

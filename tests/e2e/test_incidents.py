@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
 
@@ -101,27 +102,25 @@ Set = Callable[..., Stage]
 @pytest.fixture
 def stage(tmp_path: Path) -> Iterator[Set]:
     """Start a service with some settings, and its Prometheus."""
-    stages: list[Stage] = []
+    with ExitStack() as started:
 
-    def start(*assignments: str) -> Stage:
-        write_kit(write_bundles(tmp_path / "models"), "gather")
-        keys = {who: new_key() for who in (SHOP, CRAWLER, SCRAPER)}
-        hashes = [f"server.api_keys.{who}.hash={hash_of(k.encode())}" for who, k in keys.items()]
-        flags = [word for each in (*hashes, *assignments) for word in ("--set", each)]
-        models = str(tmp_path / "models")
-        arguments = [models, "--port", "0", "--workers", "1", *flags]
-        with (tmp_path / OUTPUT).open("wb") as output:
+        def start(*assignments: str) -> Stage:
+            write_kit(write_bundles(tmp_path / "models"), "gather")
+            keys = {who: new_key() for who in (SHOP, CRAWLER, SCRAPER)}
+            hashes = [f"server.api_keys.{who}.hash={hash_of(keys[who].encode())}" for who in keys]
+            flags = [word for each in (*hashes, *assignments) for word in ("--set", each)]
+            arguments = [str(tmp_path / "models"), "--port", "0", "--workers", "1", *flags]
+            output = started.enter_context((tmp_path / OUTPUT).open("wb"))
             service = Service(arguments, tmp_path, output=output)
-        service.wait_until_ready()
-        scraping = Prometheus(tmp_path / "prometheus", service.url, keys[SCRAPER])
-        stages.append(Stage(service, scraping, keys))
-        scraping.wait_for_scrape()
-        return stages[-1]
+            started.callback(service.stop)
+            service.wait_until_ready()
+            scraping = Prometheus(tmp_path / "prometheus", service.url, keys[SCRAPER])
+            started.callback(scraping.stop)
+            scraping.wait_until_ready()
+            scraping.wait_for_scrape()
+            return Stage(service, scraping, keys)
 
-    yield start
-    for each in stages:
-        each.prometheus.stop()
-        each.service.stop()
+        yield start
 
 
 def test_nothing_is_found_where_nothing_is_wrong(stage: Set) -> None:
@@ -142,7 +141,7 @@ def test_a_full_disk_of_the_log_is_found(stage: Set) -> None:
 
 
 def test_an_engine_that_restarts_is_found(stage: Set) -> None:
-    shaken = stage()
+    shaken = stage("server.request_timeout_ms=30000")
     (pid,) = shaken.service.pids("inferctl-engine")
     os.kill(pid, signal.SIGKILL)
     assert shaken.ask_often(SHOP, "mood", {"text": "a good film"}) == {200}, "they wait for another"

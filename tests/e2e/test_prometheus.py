@@ -9,6 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from typing import NamedTuple
 
 import pytest
@@ -54,20 +55,23 @@ def loaded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Loaded]:
     folder = tmp_path_factory.mktemp("service")
     models = write_bundles(folder / "models")
     keys = f"server.api_keys.prometheus.hash={hash_of(key.encode())}"
-    service = Service([str(models), "--port", "0", "--workers", "2", "--set", keys], folder)
-    service.wait_until_ready()
-    prometheus = Prometheus(tmp_path_factory.mktemp("prometheus"), service.url, key)
-    prometheus.wait_for_scrape()
-    seen = ask(service, key)
-    prometheus.wait_for_scrape()
-    shares = "job_model:inference_errors:ratio_rate3d >= 0"
-    prometheus.wait_until(
-        lambda: {model for (model,) in prometheus.values(shares, "model")} == GOOD.keys(),
-        lambda: prometheus.query(shares),
-    )
-    yield Loaded(prometheus, seen)
-    prometheus.stop()
-    assert service.stop() == 0
+    with ExitStack() as started:
+        service = Service([str(models), "--port", "0", "--workers", "2", "--set", keys], folder)
+        started.callback(service.stop)
+        service.wait_until_ready()
+        prometheus = Prometheus(tmp_path_factory.mktemp("prometheus"), service.url, key)
+        started.callback(prometheus.stop)
+        prometheus.wait_until_ready()
+        prometheus.wait_for_scrape()
+        seen = ask(service, key)
+        prometheus.wait_for_scrape()
+        shares = "job_model:inference_errors:ratio_rate3d >= 0"
+        prometheus.wait_until(
+            lambda: {model for (model,) in prometheus.values(shares, "model")} == GOOD.keys(),
+            lambda: prometheus.query(shares),
+        )
+        yield Loaded(prometheus, seen)
+    assert service.process.returncode == 0
 
 
 def ask(service: Service, key: str) -> Counter[tuple[str, str]]:
