@@ -18,15 +18,16 @@ def needed_libraries(library: Path) -> tuple[str, ...]:
 
     Raises OSError when it cannot be read.
     """
-    with library.open("rb") as stream, mmap.mmap(stream.fileno(), 0, prot=mmap.PROT_READ) as data:
+    with library.open("rb") as stream:
         try:
-            return _needed(data)
-        except (struct.error, ValueError):
+            with mmap.mmap(stream.fileno(), 0, prot=mmap.PROT_READ) as data:
+                return _needed(data)
+        except (struct.error, ValueError, OverflowError):  # an empty file is mapped to none
             return ()
 
 
 def _needed(data: mmap.mmap) -> tuple[str, ...]:
-    """Raises ValueError or struct.error when it is damaged."""
+    """Raises ValueError, OverflowError or struct.error when it is damaged."""
     if data[: len(MAGIC)] != MAGIC:
         return ()
     (table,) = struct.unpack_from("<Q", data, _PHOFF)

@@ -3,12 +3,11 @@ hang, or crash. `python -P -m inferctl.doctor.probe` writes a JSON object a line
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import json
-import sys
+import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,26 +31,27 @@ GRAPH = bytes.fromhex(
 
 
 def main() -> None:
-    """Every step, as far as it goes."""
-    with contextlib.redirect_stdout(sys.stderr):  # `preload_dlls` complains on stdout
-        say(**_onnxruntime())
-        if CUDA not in ort.get_available_providers():
-            say(driver=_driver())
-            return
-        ort.preload_dlls()
-        provider = Path(ort.__file__).parent / "capi" / PROVIDER
-        missing = [name for name in _wanted(provider) if not _loads(name)]
-        say(missing=[name for name in missing if name != DRIVER])
-        driver = _driver()
-        say(driver=driver)
-        if not missing and driver.get("devices"):
-            say(session=_session())
+    """Tell what each step finds, as far as they go."""
+    with os.fdopen(os.dup(1), "w") as told:
+        os.dup2(2, 1)  # what else prints, native code too, is no finding
+        for found in _steps():
+            told.write(json.dumps(found) + "\n")
+            told.flush()
 
 
-def say(**found: Any) -> None:
-    """Tell what was found so far."""
-    assert sys.__stdout__ is not None
-    print(json.dumps(found), file=sys.__stdout__, flush=True)
+def _steps() -> Iterator[dict[str, Any]]:
+    yield _onnxruntime()
+    if CUDA not in ort.get_available_providers():
+        yield {"driver": _driver()}
+        return
+    ort.preload_dlls()
+    provider = Path(ort.__file__).parent / "capi" / PROVIDER
+    missing = [name for name in _wanted(provider) if not _loads(name)]
+    yield {"missing": [name for name in missing if name != DRIVER]}
+    driver = _driver()
+    yield {"driver": driver}
+    if not missing and driver.get("devices"):
+        yield {"session": _session()}
 
 
 def _onnxruntime() -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import struct
 import sys
 from importlib.util import find_spec
 from pathlib import Path
@@ -33,11 +34,20 @@ def test_the_provider_of_cuda_asks_for_cublas_and_the_driver() -> None:
     assert [name for name in needed if name.startswith("libcublas.so.")]
 
 
-@pytest.mark.parametrize("length", [3, 40, 70, 1000])
+@pytest.mark.parametrize("length", [0, 3, 40, 70, 1000])
 def test_a_library_that_is_cut_short_asks_for_nothing(tmp_path: Path, length: int) -> None:
     cut = tmp_path / "cut.so"
     cut.write_bytes(NUMPY.read_bytes()[:length])
     assert needed_libraries(cut) == ()
+
+
+@pytest.mark.parametrize("offset", [2**40, 2**63, 2**64 - 1])
+def test_a_library_whose_table_lies_nowhere_asks_for_nothing(tmp_path: Path, offset: int) -> None:
+    damaged = tmp_path / "damaged.so"
+    header = bytearray(NUMPY.read_bytes()[:1000])
+    struct.pack_into("<Q", header, 0x20, offset)
+    damaged.write_bytes(header)
+    assert needed_libraries(damaged) == ()
 
 
 def test_what_is_no_library_asks_for_nothing(tmp_path: Path) -> None:

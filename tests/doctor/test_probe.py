@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -77,3 +78,16 @@ def test_the_probe_of_this_machine_tells_its_onnxruntime(
     assert found.version == ort.__version__
     assert found.opset >= 20
     assert (found.missing is None) == (CUDA not in found.providers)
+
+
+def test_what_a_library_prints_on_stdout_is_no_finding() -> None:
+    prints = (
+        "import os, onnxruntime as ort\n"
+        "from inferctl.doctor.probe import main\n"
+        "providers = ort.get_available_providers()\n"
+        "ort.get_available_providers = lambda: os.write(1, b'warning\\n') and providers\n"
+        "main()"
+    )
+    found = Probe((sys.executable, "-P", "-c", prints)).result()
+    assert found.ended == ""
+    assert found.providers == tuple(ort.get_available_providers())
