@@ -82,15 +82,20 @@ def _answer(connection: http.client.HTTPConnection, path: str) -> Any:
 def owner_of(port: int, proc: Path = PROC) -> str:
     """Name and number of a process that listens on a port; nothing where that may not be seen."""
     sockets = {f"socket:[{inode}]" for inode in _listening(port, proc)}
-    for descriptor in proc.glob("[0-9]*/fd/*") if sockets else ():
-        try:
-            if str(descriptor.readlink()) in sockets:
-                process = descriptor.parent.parent
+    for process in proc.iterdir() if sockets else ():
+        if process.name.isdigit() and not sockets.isdisjoint(_open_files(process)):
+            with suppress(OSError):  # it has just ended
                 name = (process / "comm").read_text(errors="replace").strip()
                 return f"{name} (process {process.name})"
-        except OSError:  # it ended, or is another user's
-            continue
     return ""
+
+
+def _open_files(process: Path) -> Iterator[str]:
+    """What its descriptors lead to; nothing of one that ended, or is another user's."""
+    with suppress(OSError):
+        for descriptor in (process / "fd").iterdir():
+            with suppress(OSError):  # closed meanwhile
+                yield str(descriptor.readlink())
 
 
 def _listening(port: int, proc: Path) -> Iterator[str]:

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 from typing import ClassVar
 
 import pytest
@@ -141,3 +142,23 @@ def test_of_a_port_that_nobody_has_there_is_no_owner() -> None:
         port = sock.getsockname()[1]
         assert str(os.getpid()) in owner_of(port)
     assert owner_of(port) == ""
+
+
+def test_the_owner_is_found_among_processes_that_end_meanwhile(tmp_path: Path) -> None:
+    (tmp_path / "net").mkdir()
+    (tmp_path / "net" / "tcp").write_text(
+        "sl local_address rem_address st tx_queue:rx_queue tr:when retrnsmt uid timeout inode\n"
+        "0: 0100007F:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000 0 0 4242 1\n"
+    )
+    for ended in ("1", "3"):
+        (tmp_path / ended).mkdir()
+    descriptors = tmp_path / "2" / "fd"
+    descriptors.mkdir(parents=True)
+    for closed in "0123":
+        (descriptors / closed).write_text("no link any more")
+    (descriptors / "7").symlink_to("socket:[4242]")
+    for closed in "89":
+        (descriptors / closed).write_text("no link any more")
+    (tmp_path / "2" / "comm").write_text("nginx\n")
+    (tmp_path / "self").symlink_to("2")
+    assert owner_of(8080, tmp_path) == "nginx (process 2)"
