@@ -1,4 +1,4 @@
-"""What /proc/PID/stat says of a process, or of one of its threads."""
+"""What the system's files say, as /proc/PID/stat of a process, or of one of its threads."""
 
 from __future__ import annotations
 
@@ -19,14 +19,20 @@ class Stat(NamedTuple):
     resident_bytes: int
 
 
+def text_of(file: Path) -> str:
+    """What one of the system's files says; nothing where it cannot be read."""
+    try:
+        return file.read_text(encoding="ascii", errors="replace").strip()
+    except OSError:
+        return ""
+
+
 def read_stat(folder: Path) -> Stat | None:
     """Of whose folder in /proc that is; None when it has ended, and where there is no /proc."""
-    try:
-        text = (folder / "stat").read_text(encoding="ascii", errors="replace")
-    except OSError:
-        return None
     # The name is in parentheses and may hold anything: fields count from behind it.
-    fields = text.rpartition(")")[2].split()
+    fields = text_of(folder / "stat").rpartition(")")[2].split()
+    if not fields:
+        return None
     return Stat(
         state=fields[0],
         cpu_s=(int(fields[11]) + int(fields[12])) / TICKS_PER_SECOND,

@@ -28,7 +28,7 @@ EVALUATING = {"eval", "exec", "compile", "__import__", "os.system", "os.popen", 
 FOUNDATION = {"errors", "keys", "observation", "refusals", "section", "settings", "tracing"}
 ALLOWED: dict[str, set[str]] = {
     "errors": set(),
-    "container": set(),
+    "container": {"proc"},
     "cores": {"container"},
     "diagnostics": set(),
     "heap": set(),
@@ -72,7 +72,7 @@ ALLOWED: dict[str, set[str]] = {
     # It looks for what would end a start, as the start does.
     "doctor": FOUNDATION
     | {"arena", "bundles", "container", "cores", "engine", "server", "sources", "supervisor"}
-    | {"tls"},
+    | {"proc", "tls"},
     "bench": FOUNDATION | {"cores", "proc", ""},
     "demo": FOUNDATION,
     "cli": FOUNDATION

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from inferctl.proc import PAGE_BYTES, PROC, TICKS_PER_SECOND, Stat, read_stat
+from inferctl.proc import PAGE_BYTES, PROC, TICKS_PER_SECOND, Stat, read_stat, text_of
 
 # From the third field of proc(5) on: the 14th and 15th are CPU, the 24th is memory.
 FIELDS = ["R", *"1" * 10, "300", "200", *"1" * 8, "7", *"1" * 20]
@@ -29,3 +29,9 @@ def test_a_thread_has_one_as_its_process_has() -> None:
     assert process.cpu_s > 0
     assert process.resident_bytes > PAGE_BYTES
     assert "R" in {thread.state for thread in threads if thread}, "who asks runs"
+
+
+def test_of_what_cannot_be_read_there_is_no_text(tmp_path: Path) -> None:
+    (tmp_path / "own").write_text("12\n")
+    assert text_of(tmp_path / "own") == "12"
+    assert text_of(tmp_path / "none") == text_of(tmp_path) == ""

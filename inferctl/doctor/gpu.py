@@ -11,6 +11,7 @@ import pynvml
 
 from inferctl.doctor.findings import Finding, Status, Subject
 from inferctl.doctor.probing import CUDA, Probed
+from inferctl.proc import text_of
 
 gpu = Subject("gpu")
 
@@ -45,18 +46,11 @@ def look(root: Path = ROOT) -> Machine:
     """Read /sys and /proc below `root`."""
     cards = []
     for device in sorted((root / "sys/bus/pci/devices").glob("*")):
-        is_display = _read(device / "class").startswith(DISPLAY)
-        if is_display and _read(device / "vendor") == VENDOR:
+        is_display = text_of(device / "class").startswith(DISPLAY)
+        if is_display and text_of(device / "vendor") == VENDOR:
             cards.append(device.name)
-    version = re.search(r"\d+\.\d+(?:\.\d+)*", _read(root / "proc/driver/nvidia/version"))
+    version = re.search(r"\d+\.\d+(?:\.\d+)*", text_of(root / "proc/driver/nvidia/version"))
     return Machine(tuple(cards), version[0] if version else "")
-
-
-def _read(file: Path) -> str:
-    try:
-        return file.read_text(encoding="ascii", errors="replace").strip()
-    except OSError:
-        return ""
 
 
 def gpu_findings(
