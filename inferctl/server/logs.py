@@ -7,9 +7,7 @@ and once there is room again a line says how many.
 from __future__ import annotations
 
 import sys
-import threading
 import time
-from collections import deque
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from random import random
@@ -19,6 +17,7 @@ import orjson
 from inferctl.arena.cells import Cell
 from inferctl.observation import LogsSettings
 from inferctl.requestlog.readable import readable
+from inferctl.server.backlog import CLOSE_TIMEOUT_S, Backlog
 from inferctl.server.call import OK, Call, Reply
 from inferctl.server.line import DROPPED, line_of
 from inferctl.server.log_file import STDOUT, LogFile
@@ -26,7 +25,6 @@ from inferctl.server.log_file import STDOUT, LogFile
 MAX_WAITING_LINES = 10_000
 # Lines gather so long before they are written together.
 GATHER_S = 0.05
-CLOSE_TIMEOUT_S = 2.0
 
 
 class RequestLog:
@@ -48,12 +46,9 @@ class RequestLog:
         self._dropped = dropped
         # How many the log itself says are missing.
         self._told = int(dropped.get())
-        self._lines: deque[bytes] = deque()
         self._now_ms, self._clock = 0, b""
-        self._waiting = threading.Event()
-        self._closing = threading.Event()
-        self._writer = threading.Thread(target=self._write, name="request-log", daemon=True)
-        self._writer.start()
+        self._backlog: Backlog[bytes] = Backlog("request-log", GATHER_S, self._append)
+        self._lines = self._backlog.items
 
     def record(self, call: Call, reply: Reply) -> None:
         """Note an answered request; of those that went well and fast a sample."""
@@ -67,9 +62,7 @@ class RequestLog:
         if len(self._lines) >= MAX_WAITING_LINES:
             self._dropped.add()
             return
-        self._lines.append(line_of(self._now(), call, reply))
-        if not self._waiting.is_set():
-            self._waiting.set()
+        self._backlog.add(line_of(self._now(), call, reply))
 
     def _now(self) -> bytes:
         """The time of day; made once a millisecond."""
@@ -81,21 +74,11 @@ class RequestLog:
     def reopen(self) -> None:
         """Its file was renamed: the next line goes to a new one, and the old one is let go."""
         self._file.look_soon()
-        self._waiting.set()
+        self._backlog.wake()
 
-    def close(self) -> None:
+    def close(self, timeout_s: float = CLOSE_TIMEOUT_S) -> None:
         """Write what waits, and stop. A writer that is stuck is left behind."""
-        self._closing.set()
-        self._waiting.set()
-        self._writer.join(CLOSE_TIMEOUT_S)
-
-    def _write(self) -> None:
-        closing = False
-        while not closing:
-            self._waiting.wait()
-            closing = self._closing.wait(GATHER_S)
-            self._waiting.clear()
-            self._append()
+        self._backlog.close(timeout_s)
 
     def _append(self) -> None:
         lines = [self._lines.popleft() for _ in range(len(self._lines))]

@@ -5,13 +5,12 @@ Nothing here knows OpenTelemetry: without the extra, and without its variables, 
 
 from __future__ import annotations
 
-import threading
-from collections import deque
 from collections.abc import Sequence
 from random import getrandbits
 from typing import NamedTuple, Protocol
 
 from inferctl.arena.cells import Cell
+from inferctl.server.backlog import CLOSE_TIMEOUT_S, Backlog
 from inferctl.server.call import Call, Reply
 from inferctl.server.traceparent import Trace
 from inferctl.tracing import Tracing
@@ -22,7 +21,6 @@ MAX_WAITING_SPANS = 10_240
 MAX_SENT_SPANS = 2560
 # Requests gather so long before they are sent together.
 GATHER_S = 0.5
-CLOSE_TIMEOUT_S = 2.0
 # Larger than any that begins with a hex digit.
 ALL = b"g"
 
@@ -56,13 +54,9 @@ class Traces:
         self._least_left_out = b"%016x" % round(tracing.rate * 2**64) if tracing.rate < 1 else ALL
         self._exporter = exporter
         self._dropped = dropped
-        self._requests: deque[Answered] = deque()
         # Spans that were noted and taken since the start: each is counted by one thread alone.
         self._noted = self._taken = 0
-        self._waiting = threading.Event()
-        self._closing = threading.Event()
-        self._sender = threading.Thread(target=self._send, name="traces", daemon=True)
-        self._sender.start()
+        self._backlog: Backlog[Answered] = Backlog("traces", GATHER_S, self._send)
 
     def record(self, call: Call, reply: Reply) -> None:
         """Note an answered request. One that came without a trace begins its own, if it is kept."""
@@ -81,34 +75,26 @@ class Traces:
             self._dropped.add(spans)
             return
         self._noted += spans
-        self._requests.append(Answered(call, trace, reply.status, reply.outcome, spans))
-        if not self._waiting.is_set():
-            self._waiting.set()
+        self._backlog.add(Answered(call, trace, reply.status, reply.outcome, spans))
 
-    def close(self) -> None:
+    def close(self, timeout_s: float = CLOSE_TIMEOUT_S) -> None:
         """Send what waits, and stop. If nobody takes it, it is lost."""
-        self._closing.set()
-        self._waiting.set()
-        self._sender.join(CLOSE_TIMEOUT_S)
+        self._backlog.close(timeout_s)
         self._exporter.close()
 
     def _send(self) -> None:
-        closing = False
-        while not closing:
-            self._waiting.wait()
-            closing = self._closing.wait(GATHER_S)
-            self._waiting.clear()
-            while self._requests:
-                message = self._next_message()
-                if not self._exporter.export(message):
-                    self._dropped.add(sum(request.spans for request in message))
+        while self._backlog.items:
+            message = self._next_message()
+            if not self._exporter.export(message):
+                self._dropped.add(sum(request.spans for request in message))
 
     def _next_message(self) -> list[Answered]:
         """The first of those that wait: one, and as many more as find room beside it."""
+        waiting = self._backlog.items
         message: list[Answered] = []
         room = MAX_SENT_SPANS
-        while self._requests and (self._requests[0].spans <= room or not message):
-            request = self._requests.popleft()
+        while waiting and (waiting[0].spans <= room or not message):
+            request = waiting.popleft()
             message.append(request)
             room -= request.spans
             self._taken += request.spans

@@ -8,6 +8,7 @@ import logging
 import os
 import socket
 import sys
+import time
 from collections.abc import Callable, Sequence
 from ssl import SSLContext
 from typing import Any
@@ -25,6 +26,7 @@ from inferctl.cores import available_cores
 from inferctl.errors import InferctlError
 from inferctl.server.access import Access
 from inferctl.server.app import App
+from inferctl.server.backlog import CLOSE_TIMEOUT_S
 from inferctl.server.catalogue import Catalogue
 from inferctl.server.connections import Connections
 from inferctl.server.documentation import Documentation
@@ -104,9 +106,10 @@ class Prototype:
         gc.set_threshold(COLLECT_EVERY)
         heap.share()
         uvloop.run(worker.serve())
+        give_up_s = time.monotonic() + CLOSE_TIMEOUT_S
         worker.log.close()
         if worker.traces is not None:
-            worker.traces.close()
+            worker.traces.close(give_up_s - time.monotonic())
 
 
 class Worker:
