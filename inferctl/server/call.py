@@ -82,10 +82,11 @@ class Call:
     """A request: what came in, and what the log and the metrics need to know of it.
 
     `key` is the API key that it came with, where keys are asked for, and `trace` the caller's
-    trace, if it names one. `route` is what it is counted by. `rows` are what it became, `shape` is
-    what it was, and `batch_rows` are those of the batch it ran in, the largest of several. Traces
-    know the `parts` that it had, and when, on the monotonic clock, it was submitted, at
-    `submitted_s`, and its `batches` were started.
+    trace, if it names one, or its own. One that was drawn for it and is not kept is its
+    `unkept_trace_id`: the log is sampled by the same digits. `route` is what it is counted by.
+    `rows` are what it became, `shape` is what it was, and `batch_rows` are those of the batch it
+    ran in, the largest of several. Traces know the `parts` that it had, and when, on the monotonic
+    clock, it was submitted, at `submitted_s`, and its `batches` were started.
     `outcome` is the code of the problem that was sent, if one was. `phases_ms` are the durations of
     the PHASES it came through. Once it was answered, at `ended_s` on the monotonic clock,
     `total_ms` is its own duration, and `timings` are all of these as they are written.
@@ -98,6 +99,7 @@ class Call:
     version = 0
     key: Key | None = None
     trace: Trace | None = None
+    unkept_trace_id = b""
     route = PREDICT
     rows = batch_rows = 0
     shape = b""

@@ -21,6 +21,7 @@ from inferctl.server.backlog import CLOSE_TIMEOUT_S, Backlog
 from inferctl.server.call import OK, Call, Reply
 from inferctl.server.line import DROPPED, line_of
 from inferctl.server.log_file import STDOUT, LogFile
+from inferctl.server.traceparent import least_left_out
 
 MAX_WAITING_LINES = 10_000
 # Lines gather so long before they are written together.
@@ -41,8 +42,7 @@ class RequestLog:
         self._is_echoed = terminal and is_auto and settings.path != STDOUT
         self._is_sampled = settings.sample_rate < 1
         self._rate, self._slow_ms = settings.sample_rate, settings.slow_ms
-        # Traces are sampled by these digits: OpenTelemetry keeps, at the same rate, the same ones.
-        self._least_left_out = b"%016x" % round(settings.sample_rate * 2**64)
+        self._least_left_out = least_left_out(settings.sample_rate)
         self._dropped = dropped
         # How many the log itself says are missing.
         self._told = int(dropped.get())
@@ -53,11 +53,8 @@ class RequestLog:
     def record(self, call: Call, reply: Reply) -> None:
         """Note an answered request; of those that went well and fast a sample."""
         if self._is_sampled and reply.outcome == OK and call.total_ms < self._slow_ms:
-            trace = call.trace
-            if trace is None:
-                if random() >= self._rate:
-                    return
-            elif trace.trace_id[16:] >= self._least_left_out:
+            trace_id = call.trace.trace_id if call.trace else call.unkept_trace_id
+            if trace_id[16:] >= self._least_left_out if trace_id else random() >= self._rate:
                 return
         if len(self._lines) >= MAX_WAITING_LINES:
             self._dropped.add()

@@ -10,6 +10,8 @@ TRACEPARENT = re.compile(
     rb"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})(-.*)?"
 )
 SAMPLED = 0x01
+# Larger than any that begins with a hex digit.
+ALL = b"g"
 
 
 class Trace(NamedTuple):
@@ -26,3 +28,11 @@ def trace_of(traceparent: bytes) -> Trace | None:
     if found is None or (traceparent.startswith(b"00") and found[4]):
         return None
     return Trace(found[1], found[2], bool(int(found[3], 16) & SAMPLED))
+
+
+def least_left_out(rate: float) -> bytes:
+    """Of the lower halves of ids (16 hex digits) the first that is not kept at this rate.
+
+    OpenTelemetry draws the line there too: whoever samples at the same rate keeps the same ones.
+    """
+    return b"%016x" % round(rate * 2**64) if rate < 1 else ALL

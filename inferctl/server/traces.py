@@ -12,7 +12,7 @@ from typing import NamedTuple, Protocol
 from inferctl.arena.cells import Cell
 from inferctl.server.backlog import CLOSE_TIMEOUT_S, Backlog
 from inferctl.server.call import Call, Reply
-from inferctl.server.traceparent import Trace
+from inferctl.server.traceparent import Trace, least_left_out
 from inferctl.tracing import Tracing
 
 # Spans of requests that wait to be sent; more are dropped.
@@ -21,8 +21,6 @@ MAX_WAITING_SPANS = 10_240
 MAX_SENT_SPANS = 2560
 # Requests gather so long before they are sent together.
 GATHER_S = 0.5
-# Larger than any that begins with a hex digit.
-ALL = b"g"
 
 
 class Answered(NamedTuple):
@@ -50,8 +48,7 @@ class Traces:
 
     def __init__(self, tracing: Tracing, exporter: Exporter, dropped: Cell) -> None:
         self._follows_parent = tracing.follows_parent
-        # As OpenTelemetry does, by half of the id; so does the request log.
-        self._least_left_out = b"%016x" % round(tracing.rate * 2**64) if tracing.rate < 1 else ALL
+        self._least_left_out = least_left_out(tracing.rate)
         self._exporter = exporter
         self._dropped = dropped
         # Spans that were noted and taken since the start: each is counted by one thread alone.
@@ -64,6 +61,7 @@ class Traces:
         if trace is None:
             trace_id = b"%032x" % getrandbits(128)
             if trace_id[16:] >= self._least_left_out:
+                call.unkept_trace_id = trace_id
                 return
             call.trace = trace = Trace(trace_id, b"", True)
         elif not (

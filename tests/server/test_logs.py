@@ -9,7 +9,7 @@ import stat
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -22,9 +22,11 @@ from inferctl.arena.cells import Cell
 from inferctl.errors import StartError
 from inferctl.observation import LogsSettings
 from inferctl.requestlog.fields import ALWAYS, DECODED, FIELDS, RUN
-from inferctl.server import logs
+from inferctl.server import logs, traces
 from inferctl.server.call import PHASES, Reply
 from inferctl.server.logs import RequestLog
+from inferctl.server.traces import Answered, Traces
+from inferctl.tracing import Tracing
 from tests.requestlog.lines import HOSTILE
 
 from .asgi import make_call
@@ -398,6 +400,33 @@ def test_of_traces_the_same_share_is_kept_as_by_opentelemetry(
 
 def is_kept(sampler: TraceIdRatioBased, trace_id: str) -> bool:
     return sampler.should_sample(None, int(trace_id, 16), "").decision.is_sampled()
+
+
+class NoExporter:
+    """Nobody looks at spans."""
+
+    def export(self, requests: Sequence[Answered]) -> bool:
+        return True
+
+    def close(self) -> None:
+        pass
+
+
+def test_at_the_rate_of_the_traces_those_that_are_kept_are_logged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those that came without a trace too: it is drawn once."""
+    path = tmp_path / "requests.log"
+    drawn = iter(TEN_TRACES)
+    monkeypatch.setattr(traces, "getrandbits", lambda _: int(next(drawn), 16))
+    recorder = Traces(Tracing(rate=0.3), NoExporter(), dropped_cell())
+    with logging(path, sample_rate=0.3) as log:
+        for _ in TEN_TRACES:
+            call = make_call()
+            recorder.record(call, Reply(200, b""))
+            log.record(call, Reply(200, b""))
+    recorder.close()
+    assert [entry.get("trace_id") for entry in lines(path)] == TEN_TRACES[:3]
 
 
 def test_what_failed_or_was_slow_is_always_logged(tmp_path: Path) -> None:
