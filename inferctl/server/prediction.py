@@ -238,14 +238,15 @@ class Prediction(Run):
 
     def join(self, replies: list[Reply]) -> None:
         """Every item was answered."""
-        if not self.over:
-            now_s = time.monotonic()
-            self._finish(self.form.join(replies, self.call, now_s), now_s)
+        now_s = time.monotonic()
+        self._finish(self.form.join(replies, self.call, now_s), now_s)
 
     def abandon(self) -> None:
         """Its client is gone."""
         received = self.call.body_received
         error = ClientGone(f"the client left while {'waiting' if received else 'sending'}")
+        if self._shares and not self.over:
+            self._shares.gather()  # its line says what was done in vain
         self.fail(error)
         if self._shares:
             self._shares.fail(error)

@@ -29,12 +29,16 @@ class Shares:
         for share in self._shares:
             share.fail(error)
 
+    def gather(self) -> None:
+        """Let their request say what became of them so far."""
+        self._request.call.gather([share.call for share in self._shares])
+
     def answered(self, place: int, reply: Reply) -> None:
         """One of them is over."""
         self._replies[place] = reply
         self._unanswered -= 1
-        if not self._unanswered:
-            self._request.call.gather([share.call for share in self._shares])
+        if not (self._unanswered or self._request.over):
+            self.gather()
             self._request.join([reply for reply in self._replies if reply])
 
 

@@ -158,6 +158,24 @@ async def test_a_client_that_leaves_takes_its_items_along(tmp_path: Path) -> Non
         assert worker.ledger.total("inference_requests_total", 0, "client_gone") == 1
 
 
+async def test_the_line_of_a_client_that_left_says_what_was_done(tmp_path: Path) -> None:
+    """One item was run, the others were decoded."""
+    async with working(tmp_path, numbers(), verdict=None) as worker:
+        request = Request(worker, *[number(0)] * 3)
+        _, slot = row = await worker.engine.next()
+        worker.models[0].arena.batch_rows[slot] = 1
+        worker.engine.answer(row)
+        await worker.slots_are_used(2)
+        request.prediction.abandon()
+        parts = request.prediction.call.parts
+        request.prediction.abandon()
+        assert request.prediction.call.parts is parts, "what was logged stays"
+    (entry,) = worker.logged()
+    assert (entry["outcome"], entry["rows"], entry["batch_rows"]) == ("client_gone", 3, 1)
+    assert entry["queue_ms"] >= 0
+    assert [len(part.phases_ms) for part in parts] == [4, 1, 1]
+
+
 async def test_items_wait_for_each_other_at_the_gate(tmp_path: Path, door: Door) -> None:
     settings = few_slots(max_concurrent=1)
     async with working(tmp_path, classifier(), settings=settings) as worker, door(worker) as way:
