@@ -108,7 +108,9 @@ def logs_page() -> str:
         "# The request log\n\n"
         + GENERATED
         + "One JSON object a line for each request that was answered, or whose client left; but\n"
-        "probes and scrapes have none. Its members, in this order:\n\n"
+        "probes and scrapes have none. Nor has a head that is malformed, too long or late: it is\n"
+        "no request yet, and its 400, 408, 414, 431 or 501 is in\n"
+        "`inferctl_connections_closed_total` alone. The members of a line, in this order:\n\n"
         "| member | type | which lines | meaning |\n|---|---|---|---|\n"
         + "\n".join(rows)
         + "\n\nOf a request of several items, phases and shape are those of the item that was\n"
