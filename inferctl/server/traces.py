@@ -19,7 +19,7 @@ from inferctl.tracing import Tracing
 MAX_WAITING_SPANS = 10_240
 # Spans that go in one message, unless one request has more.
 MAX_SENT_SPANS = 2560
-# Requests gather so long before they are sent together.
+# Requests gather so long before they are sent together, or until they fill a message.
 GATHER_S = 0.5
 
 
@@ -69,11 +69,14 @@ class Traces:
         ):
             return
         spans = spans_of(call)
-        if self._noted - self._taken >= MAX_WAITING_SPANS:
+        waiting = self._noted - self._taken
+        if waiting >= MAX_WAITING_SPANS:
             self._dropped.add(spans)
             return
         self._noted += spans
         self._backlog.add(Answered(call, trace, reply.status, reply.outcome, spans))
+        if waiting + spans >= MAX_SENT_SPANS:
+            self._backlog.hurry()
 
     def close(self, timeout_s: float = CLOSE_TIMEOUT_S) -> None:
         """Send what waits, and stop. If nobody takes it, it is lost."""

@@ -160,6 +160,22 @@ def test_a_message_has_so_many_spans_or_those_of_one_request(
     assert found == [[1], *messages]
 
 
+def test_what_fills_a_message_is_sent_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A burst would find no room though the collector is idle."""
+    monkeypatch.setattr(traces, "MAX_SENT_SPANS", 4)
+    monkeypatch.setattr(traces, "GATHER_S", 3600)
+    exporter = FakeExporter()
+    recorder = Traces(
+        Tracing(), exporter, make_ledger().blocks[WORKER].cell("inferctl_spans_dropped_total")
+    )
+    for _ in range(4):
+        assert not exporter.sending.is_set()
+        recorder.record(make_call(), OK)
+    assert exporter.sending.wait(60)
+    recorder.close()
+    assert [len(message) for message in exporter.messages] == [4]
+
+
 def test_a_collector_that_hangs_does_not_hold_up_the_end() -> None:
     exporter = FakeExporter()
     exporter.go_on.clear()
