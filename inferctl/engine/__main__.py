@@ -113,6 +113,7 @@ class Engine:
             raise StartError(next(iter(self.lost.values())))
         for runner in self._runners.values():
             runner.hold(self._trial)
+        self._tell_device()
         self._block.cell("inferctl_engine_ready").set(1)
 
     @property
@@ -151,6 +152,7 @@ class Engine:
     def _load_beside(self, spec: ModelSpec, request: int) -> None:
         load = partial(self._load, spec, limit_s=self._spec.deadline_s)
         error = self._loader.attempt(load, spec.place)
+        self._tell_device()
         self._control.answer(request, error)
         self._widen()
 
@@ -197,7 +199,6 @@ class Engine:
             self._to_widen.append((model, runtime))
         if runtime.device != "cpu":
             self._on_cuda[place] = model.on_cuda
-        self._tell_device()
         self._reader.add(place, runner, inline)
         self._runners[place] = runner
 

@@ -195,17 +195,14 @@ def test_a_bundle_that_does_not_load_is_told_and_exits_3(child: Child, tmp_path:
     assert child.ledger.total("inferctl_engine_ready") == 0
 
 
-@pytest.mark.parametrize(("damaged", "on_cuda"), [("images", 1), ("texts", 0)])
-def test_its_device_is_its_predecessors_until_it_has_loaded_a_model(
-    child: Child, tmp_path: Path, damaged: str, on_cuda: float
-) -> None:
+def test_its_device_is_its_predecessors_until_it_is_ready(child: Child, tmp_path: Path) -> None:
     """Images are loaded before texts, and here there is no GPU."""
     child.ledger.blocks[Ledger.ENGINE].cell("inferctl_engine_on_cuda").set(1)
-    (tmp_path / damaged / GRAPH_FILE).write_bytes(b"damaged")
+    (tmp_path / "texts" / GRAPH_FILE).write_bytes(b"damaged")
     child.control.send(child.spec.model_dump(mode="json"))
     assert (child.control.receive() or {})["event"] == "failed"
     assert child.end()[0] == 3
-    assert child.ledger.total("inferctl_engine_on_cuda") == on_cuda
+    assert child.ledger.total("inferctl_engine_on_cuda") == 1
 
 
 def test_what_the_system_refuses_a_model_is_told_and_exits_3(child: Child) -> None:
@@ -386,7 +383,7 @@ def test_the_engine_is_on_cuda_if_every_model_is_that_may_be(
         arena = create_memory("arena", arena_bytes(manifests[place], SLOTS))
         spec = _model_spec(place, manifests[place], tmp_path / ("images", "texts")[place], arena)
         own = ModelSettings.model_validate({"runtime": {"device": device}})
-        engine._load(spec.model_copy(update={"settings": own}))
+        engine._load_beside(spec.model_copy(update={"settings": own}), request=1)
         return ledger.total("inferctl_engine_on_cuda")
 
     def unload(place: int) -> float:
@@ -394,9 +391,12 @@ def test_the_engine_is_on_cuda_if_every_model_is_that_may_be(
         return ledger.total("inferctl_engine_on_cuda")
 
     with ours, theirs:
+        ledger.blocks[Ledger.ENGINE].cell("inferctl_engine_on_cuda").set(1)  # of a predecessor
+        engine.load()
+        assert ledger.total("inferctl_engine_on_cuda") == 0
         assert load(TEXTS, "auto") == 0
         assert load(IMAGES, "auto") == 0
         assert unload(TEXTS) == 1
         assert load(TEXTS, "cpu") == 1
-        assert unload(IMAGES) == unload(TEXTS) == 0
+        assert (unload(IMAGES), unload(TEXTS)) == (0, 0)
     os.close(ledger_fd)
