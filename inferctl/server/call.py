@@ -129,8 +129,8 @@ class Call:
 
     def part(self) -> Call:
         """A call for a part of it: the same request, with durations of its own."""
-        part = Call(self.method, self.path, self.query_string, self.fields)
-        part.request_id, part.begun_s, part.key = self.request_id, self.begun_s, self.key
+        part = Call.__new__(Call)  # what is in its head is known
+        part.__dict__.update(self.__dict__, phases_ms=[])
         return part
 
     def gather(self, parts: Sequence[Call]) -> None:

@@ -33,7 +33,7 @@ END_OF_HEAD = b"\r\n\r\n"
 # A head, and with it a small body, is read into so much; the rest of a large body is asked for.
 HEAD_BYTES = 4096
 READ_BYTES = 64 * 1024
-# Of heads that differ with every request, a trace id in them, no more than this is kept.
+# Of heads that differ with every request, an id in them, no more than this is kept.
 MAX_KNOWN_HEADS = 256
 MAX_KNOWN_HEAD_BYTES = 2048
 
@@ -196,6 +196,8 @@ class Protocol(AsgiProtocol):
             self.cycle.keep_alive = False
 
     def _remember(self, head: Head) -> None:
+        if self._call.trace is not None:  # its next request names another span
+            return
         end = self._data.find(END_OF_HEAD)
         if self._prediction and head.body_bytes and 0 < end < MAX_KNOWN_HEAD_BYTES:
             if len(self._known) >= MAX_KNOWN_HEADS:

@@ -34,6 +34,17 @@ def test_every_request_gets_an_id_of_its_own() -> None:
     assert len({make_call().request_id for _ in range(100)}) == 100
 
 
+def test_a_part_is_the_same_request_with_durations_of_its_own() -> None:
+    trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+    call = make_call(headers={"traceparent": trace}, path="/v1/predict", query="a=1")
+    call.model, call.version = "m", 3
+    part = call.part()
+    assert vars(part) == vars(call)
+    part.phases_ms.append(1.0)
+    part.end(time.monotonic())
+    assert (call.phases_ms, call.ended_s) == ([], 0.0)
+
+
 def test_the_ids_of_two_forks_and_their_parent_differ() -> None:
     parent = make_call().request_id
     first, second = (in_a_fork(lambda: make_call().request_id) for _ in range(2))

@@ -211,3 +211,17 @@ async def test_heads_that_differ_every_time_are_not_all_kept(
             answer = await client.ask(asking(number, **{"X-Request-ID": trace}))
             assert (told(answer), answer.headers["x-request-id"]) == (number, trace)
             assert 0 < len(worker.predict.known_heads) <= 4
+
+
+async def test_a_head_within_a_trace_is_not_kept(tmp_path: Path) -> None:
+    """It never comes again, and those that do would have to go for it."""
+    async with working(tmp_path, numbers(), fill=echo) as worker, serving(worker) as service:
+        client = await service.connect()
+        await client.ask(asking(1))
+        known = {*worker.predict.known_heads}
+        for number in range(3):
+            parent = f"00-{'a' * 32}-{number + 1:016x}-01"
+            answer = await client.ask(asking(number, traceparent=parent))
+            assert told(answer) == number
+        assert {*worker.predict.known_heads} == known
+        assert len(known) == 1
