@@ -16,6 +16,7 @@ from inferctl.bench.target import scrape
 from inferctl.errors import BenchError
 from tests.bench.conftest import Running
 from tests.bench.serving import EVERY_NTH_FAILS, ROWS
+from tests.unmeasured import without_coverage
 
 COMMAND = Path(module.__file__).parents[1] / "cli" / "bench.py"
 # The command's file alone, so that these tests need no other command.
@@ -97,7 +98,9 @@ def test_the_command_prints_the_table_and_writes_the_file(server: Running, tmp_p
 def test_ctrl_c_leaves_no_process(server: Running) -> None:
     """Interrupted under load: the generator is gone when the command is."""
     with subprocess.Popen(
-        command(server.url, "--model", "mood", "-t", "60s"), stderr=subprocess.PIPE
+        command(server.url, "--model", "mood", "-t", "60s"),
+        stderr=subprocess.PIPE,
+        env=without_coverage(),
     ) as running:
         assert server.lines.readline() == "first\n"
         children = Path(f"/proc/{running.pid}/task/{running.pid}/children").read_text().split()

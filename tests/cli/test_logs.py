@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 from inferctl.cli import app
 from inferctl.requestlog.readable import printable
 from tests.requestlog.lines import HOSTILE, append, line, numbered
+from tests.unmeasured import without_coverage
 
 
 @pytest.fixture
@@ -132,7 +133,7 @@ def test_a_service_that_logs_to_stdout_is_to_be_piped(monkeypatch: pytest.Monkey
 def following(path: Path) -> Iterator[subprocess.Popen[str]]:
     process = subprocess.Popen(
         [sys.executable, "-m", "inferctl", "logs", str(path), "-n", "1"],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=without_coverage(),
     )  # fmt: skip
     yield process
     process.kill()

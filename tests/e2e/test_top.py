@@ -21,6 +21,7 @@ import pytest
 
 from tests.client.bundles import write_bundles
 from tests.e2e.service import Service
+from tests.unmeasured import without_coverage
 
 pytestmark = pytest.mark.e2e
 
@@ -45,7 +46,7 @@ class Terminal:
             stdin=self._theirs,
             stdout=self._theirs,
             stderr=self._theirs,
-            env=os.environ | {"TERM": "xterm-256color"},
+            env=without_coverage() | {"TERM": "xterm-256color"},
             start_new_session=True,
         )
 

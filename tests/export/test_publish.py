@@ -14,6 +14,7 @@ import pytest
 from inferctl.errors import OutputError
 from inferctl.export import publish as publish_module
 from inferctl.export.publish import check_target, next_version, publish, workshop
+from tests.unmeasured import without_coverage
 
 FILES = {"manifest.json": b"{}", "model.onnx": b"x" * 100}
 
@@ -142,6 +143,7 @@ def test_an_export_that_is_ended_leaves_nothing_that_the_next_one_does_not_take_
         [sys.executable, "-c", HALF_DONE, str(target)],
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
+        env=without_coverage(),
     ) as export:
         assert export.stdout
         assert export.stdout.readline() == b"begun\n"

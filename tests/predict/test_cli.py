@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.unmeasured import without_coverage
+
 
 def inferctl(*arguments: object, stdin: str = "") -> subprocess.CompletedProcess[str]:
     return subprocess.run(
@@ -43,8 +45,9 @@ def test_an_item_that_failed_is_exit_code_8(bundles: Path, tmp_path: Path) -> No
 def test_a_run_that_is_told_to_end_says_how_far_it_came(bundles: Path) -> None:
     command = [sys.executable, "-m", "inferctl", "predict", str(bundles / "mood"), "-"]
     with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as running:
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env=without_coverage(),
+    ) as running:  # fmt: skip
         assert running.stdin is not None
         assert running.stdout is not None
         running.stdin.write("a good film\n" * 1000)
