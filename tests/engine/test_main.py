@@ -394,8 +394,8 @@ def test_the_engine_is_on_cuda_if_every_model_is_that_may_be(
         ledger.blocks[Ledger.ENGINE].cell("inferctl_engine_on_cuda").set(1)  # of a predecessor
         engine.load()
         assert ledger.total("inferctl_engine_on_cuda") == 0
+        assert load(IMAGES, "auto") == 1
         assert load(TEXTS, "auto") == 0
-        assert load(IMAGES, "auto") == 0
         assert unload(TEXTS) == 1
         assert load(TEXTS, "cpu") == 1
         assert (unload(IMAGES), unload(TEXTS)) == (0, 0)
