@@ -28,8 +28,9 @@ EVALUATING = {"eval", "exec", "compile", "__import__", "os.system", "os.popen", 
 FOUNDATION = {"errors", "keys", "observation", "refusals", "section", "settings", "tracing"}
 ALLOWED: dict[str, set[str]] = {
     "errors": set(),
+    "cautions": FOUNDATION,
     "container": {"proc"},
-    "cores": {"container"},
+    "cores": {"container", "proc"},
     "diagnostics": set(),
     "heap": set(),
     "keys": {"section"},
@@ -49,7 +50,7 @@ ALLOWED: dict[str, set[str]] = {
     "arena": FOUNDATION | {"bundles"},
     "engine": FOUNDATION
     | {"arena", "bundles", "cores", "diagnostics", "heap", "naming"}
-    | {"orphans", "progress", "reasons"},
+    | {"orphans", "proc", "progress", "reasons"},
     "tasks": FOUNDATION | {"bundles"},
     "tls": FOUNDATION,
     "tracing": set(),
@@ -57,10 +58,10 @@ ALLOWED: dict[str, set[str]] = {
     "variables": FOUNDATION,
     "server": FOUNDATION
     | {"arena", "bundles", "container", "cores", "heap", "proc", "reasons", "requestlog", "tasks"}
-    | {"tls", "ui", ""},
+    | {"cautions", "tls", "ui", ""},
     "supervisor": FOUNDATION
     | {"arena", "bundles", "container", "cores", "heap", "naming", "reasons", "server"}
-    | {"orphans", "progress", "tls"},
+    | {"cautions", "orphans", "proc", "progress", "tls"},
     # Calibration decodes pictures as the server will, and a check reads whole requests' bodies.
     "export": FOUNDATION | {"bundles", "heap", "tasks", ""},
     "check": FOUNDATION | {"bundles", "tasks", "export"},
@@ -72,7 +73,7 @@ ALLOWED: dict[str, set[str]] = {
     # It looks for what would end a start, as the start does.
     "doctor": FOUNDATION
     | {"arena", "bundles", "container", "cores", "engine", "server", "sources", "supervisor"}
-    | {"proc", "tls"},
+    | {"cautions", "proc", "tls"},
     "bench": FOUNDATION | {"cores", "proc", ""},
     "demo": FOUNDATION,
     "cli": FOUNDATION
