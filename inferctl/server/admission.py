@@ -39,10 +39,11 @@ KEY_SHARE = 4
 SHORTEST_RETRY_S, LONGEST_RETRY_S = 0.1, 30.0
 JITTER = 0.25
 
-# Refusals leave together, which wakes fewer processes, and so many a second at most: a tenth of a
-# core. What was not told in quieter times may be told at once.
-TELL_EVERY_S = 0.002
-TOLD_PER_S, MOST_TOLD = 2000, 200
+# Refusals leave together, which has those who ask again at once come together too and wakes fewer
+# processes; and so many a second at most, a tenth of a core. What was not told in quieter times may
+# be told at once.
+TELL_EVERY_S = 0.005
+TOLD_PER_S, MOST_TOLD = 1000, 200
 
 HINT = "retry after the seconds in Retry-After"
 WHY: dict[Reason, str] = {
