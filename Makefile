@@ -74,7 +74,7 @@ test: check browser prometheus  ## everything: lint, types, tests with branch co
 	@echo "== tests, real services included; those of exports beside them, and told of at the end"
 	$(BIN)/coverage erase
 	@env --default-signal=INT $(BIN)/coverage run -m pytest $(EXPORTS) >.exports.txt 2>&1 & exports=$$!; \
-	$(BIN)/coverage run -m pytest $(EXPORTS:%=--ignore=%); others=$$?; \
+	env --default-signal=INT $(BIN)/coverage run -m pytest $(EXPORTS:%=--ignore=%); others=$$?; \
 	wait $$exports; failed=$$?; cat .exports.txt; exit $$((failed ? failed : others))
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
