@@ -236,16 +236,18 @@ def is_answered(data: bytes) -> bool:
     return reply is not None and len(reply.body) >= length_of(reply.head)
 
 
+def without_interim(data: bytes) -> bytes:
+    """What came back behind interim answers, such as 100 Continue."""
+    while data[9:10] == b"1" and END_OF_HEAD in data:
+        data = data.partition(END_OF_HEAD)[2]
+    return data
+
+
 def first_reply(data: bytes) -> Reply | None:
     """The first answer in what came back, if there is one; interim ones are none."""
-    while data:
-        end = data.find(END_OF_HEAD)
-        if end < 0:
-            return None
-        head = data[:end].lower()
-        status = int(head[9:12]) if head[9:12].isdigit() else 0
-        body = data[end + len(END_OF_HEAD) :]
-        if status == 0 or status >= 200:
-            return Reply(status, head, body[: length_of(head)])
-        data = body
-    return None
+    head, end, body = without_interim(data).partition(END_OF_HEAD)
+    if not end:
+        return None
+    head = head.lower()
+    status = int(head[9:12]) if head[9:12].isdigit() else 0
+    return Reply(status, head, body[: length_of(head)])

@@ -11,7 +11,7 @@ from tests.e2e.service import Service
 from tests.faults.conftest import Say
 from tests.faults.fuzzing import complaint, fuzz, smallest, write_failures
 from tests.faults.hostile import TOKEN, mutated_bytes, mutated_json
-from tests.faults.kept import Reply, address_of, get, post
+from tests.faults.kept import Reply, address_of, first_reply, get, post, without_interim
 
 REPORTS = Path("reports")
 SEED = 46
@@ -61,6 +61,14 @@ def test_json_that_is_changed_differs_and_bytes_too() -> None:
     assert b"".join(tokens) == body
     assert len({mutated_json(rng, tokens) for _ in range(200)}) > 150
     assert len({mutated_bytes(rng, body) for _ in range(200)}) > 150
+
+
+def test_an_interim_answer_is_none_of_its_own() -> None:
+    interim = b"HTTP/1.1 100 Continue\r\n\r\n"
+    assert without_interim(interim) == b""
+    assert first_reply(interim + b"HTTP/1.1 204 No Content\r\n\r\n") == (
+        204, b"http/1.1 204 no content", b"",
+    )  # fmt: skip
 
 
 @pytest.mark.e2e
