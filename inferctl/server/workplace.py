@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from inferctl.server.prediction import Prediction
 
 
+# A thread that has not begun by then has died.
+START_TIMEOUT_S = 10.0
+
+
 class Workplace:
     """The line to the engine, the log, the bounds, the decoders; the same for all models."""
 
@@ -61,5 +65,8 @@ def _all_started(threads: int) -> ThreadPoolExecutor:
     except RuntimeError as error:
         at_work.abort()
         raise StartError(f"cannot start the decoders: {error}", where="RLIMIT_NPROC") from None
-    at_work.wait()
+    try:
+        at_work.wait(START_TIMEOUT_S)
+    except threading.BrokenBarrierError:  # one died before it began
+        raise StartError(f"the decoders did not start in {START_TIMEOUT_S:g} s") from None
     return decoders

@@ -7,6 +7,7 @@ import threading
 import pytest
 
 from inferctl.errors import StartError
+from inferctl.server import workplace
 from inferctl.server.workplace import _all_started
 
 
@@ -39,3 +40,21 @@ def test_without_threads_there_is_no_worker(monkeypatch: pytest.MonkeyPatch) -> 
         _all_started(3)
     started[0].join(60)
     assert not started[0].is_alive(), "the one that started was let go"
+
+
+def test_a_thread_that_dies_before_it_began_is_not_waited_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(workplace, "START_TIMEOUT_S", 0.05)
+    start, died = threading.Thread.start, list[threading.Thread]()
+
+    def start_all_but_one(thread: threading.Thread) -> None:
+        if died:
+            start(thread)
+        else:
+            died.append(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start_all_but_one)
+    with pytest.raises(StartError, match="the decoders did not start"):
+        _all_started(2)
+    start(died[0])  # for the interpreter waits for it at its end
