@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.outbound.sitecustomize import VARIABLE, stay
+from tests.outbound.sitecustomize import VARIABLE, guard
 
 OUTBOUND = pytest.StashKey[Path]()
 
@@ -33,7 +33,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[OUTBOUND] = Path(name)
     path = [str(Path(__file__).parent / "outbound"), os.environ.get("PYTHONPATH", "")]
     os.environ |= {VARIABLE: name, "PYTHONPATH": os.pathsep.join(filter(None, path))}
-    sys.addaudithook(stay)
+    guard()
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
