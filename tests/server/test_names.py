@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator
+import builtins
+import io
+import os
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -22,30 +24,27 @@ NAMES = (
 GETS = ("/models/{}", "/v2/models/{}", "/v2/models/{}/config", "/v2/models/{}/versions/1/stats")
 POSTS = ("/models/{}/predict", "/v2/models/{}/infer", "/v1/models/{}:predict")
 
-FILES = ("open", "os.listdir", "os.scandir")
-opened: list[tuple[Any, ...]] = []
-watching = False
-
-
-def note(event: str, arguments: tuple[Any, ...]) -> None:
-    # FastAPI reads the source of a route once, to name it in its own errors.
-    if watching and event in FILES and not str(arguments[0]).endswith(".py"):
-        opened.append((event, *arguments))
+FILES = ((builtins, "open"), (io, "open"), (os, "open"), (os, "listdir"), (os, "scandir"))
 
 
 @contextmanager
 def files_that_are_opened() -> Iterator[list[tuple[Any, ...]]]:
-    """What Python opens or lists meanwhile; an audit hook stays, and is silent afterwards."""
-    global watching
-    if not hasattr(sys, "_names_are_watched"):
-        sys.addaudithook(note)
-        sys._names_are_watched = True  # type: ignore[attr-defined]
-    opened.clear()
-    watching = True
-    try:
+    """What Python opens or lists meanwhile."""
+    opened: list[tuple[Any, ...]] = []
+
+    def noting(what: Callable[..., Any]) -> Callable[..., Any]:
+        def note(*arguments: Any, **options: Any) -> Any:
+            # FastAPI reads the source of a route once, to name it in its own errors.
+            if not str(arguments[0]).endswith(".py"):
+                opened.append((what.__name__, *arguments))
+            return what(*arguments, **options)
+
+        return note
+
+    with pytest.MonkeyPatch.context() as patch:
+        for module, name in FILES:
+            patch.setattr(module, name, noting(getattr(module, name)))
         yield opened
-    finally:
-        watching = False
 
 
 @pytest.mark.row(114)
@@ -73,4 +72,4 @@ def test_files_that_are_opened_are_seen(tmp_path: Path) -> None:
     with files_that_are_opened() as files:
         (tmp_path / "file").touch()
         list(tmp_path.iterdir())
-    assert [event for event, *_ in files] == ["open", "os.listdir"]
+    assert [event for event, *_ in files] == ["open", "listdir"]
