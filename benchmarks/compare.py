@@ -7,7 +7,6 @@ own ceiling. `--report` prints what was measured before, `--markdown` prints it 
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,14 +21,13 @@ from benchmarks.ceiling import measure_ceilings
 from benchmarks.command import FOLDER, run
 from benchmarks.load import Point, allow_connections, measure, run_wrk
 from benchmarks.overload import measure_overload
-from benchmarks.report import sheets
+from benchmarks.report import print_sheets, sheets
 from benchmarks.results import Results, append, next_round, read
 from benchmarks.servers import Setup, is_installed, setups_of, started
 from benchmarks.workloads import Assets, Workload, workload
 from inferctl.errors import BenchError, UsageError
 
 WARM_UP_S = 1
-WIDTH = 150
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,13 +160,7 @@ def show(results: Results, *, markdown: bool) -> None:
     made = sheets(results)
     if not made:
         raise BenchError("nothing was measured of these workloads")
-    # A file or a pipe has no width to respect.
-    console = Console(width=None if sys.stdout.isatty() else WIDTH)
-    for sheet in made:
-        if markdown:
-            console.print(sheet.markdown(), soft_wrap=True, markup=False, highlight=False)
-        else:
-            console.print(sheet.drawn())
+    print_sheets(made, markdown=markdown)
 
 
 def progress() -> Progress:

@@ -11,7 +11,6 @@ import base64
 import io
 import json
 import statistics
-import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -30,7 +29,7 @@ from rich.progress import track
 from benchmarks.bodies import PHOTO_SIZE, SEED, photos
 from benchmarks.command import FOLDER, run
 from benchmarks.peers.work import Array, load
-from benchmarks.report import Row, Sheet, number
+from benchmarks.report import Row, Sheet, number, print_sheets
 from benchmarks.workloads import IMAGE_SIDE, Assets
 from inferctl.bundles.manifest import ImageInput
 from inferctl.demo.evaluate import HELD_OUT_SEED, detect
@@ -83,12 +82,7 @@ def main(
             Console(stderr=True).print(
                 f"the ResNet-18 is left out: no {bundle}; `python -m benchmarks.workloads` makes it"
             )
-    console = Console(width=None if sys.stdout.isatty() else 120)
-    for sheet in sheets:
-        if markdown:
-            console.print(sheet.markdown(), soft_wrap=True, markup=False, highlight=False)
-        else:
-            console.print(sheet.drawn())
+    print_sheets(sheets, markdown=markdown)
 
 
 def kinds(taken: Sequence[bytes]) -> list[Files]:

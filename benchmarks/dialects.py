@@ -130,7 +130,8 @@ def measure_one(
     framing = None
     if dialect.tensor_bytes:
         size = len(bodies[0])
-        framing = Framing(size - dialect.tensor_bytes, size)
+        header = ("Inference-Header-Content-Length", str(size - dialect.tensor_bytes))
+        framing = Framing(header, [size] * len(bodies))
     file = folder / "bodies"
     file.write_bytes((b"" if framing else b"\n").join(bodies))
     url = base + dialect.path

@@ -7,6 +7,7 @@ import os
 import resource
 import shutil
 import subprocess
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -60,19 +61,21 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class Framing:
-    """Bodies of JSON with a tensor behind it, all of one size, without anything between them."""
+    """Bodies that are no lines of JSON: their sizes, in order, and the header they all have."""
 
-    json_bytes: int
-    body_bytes: int
+    header: tuple[str, str]
+    sizes: Sequence[int]
 
 
 def measure(
     url: str, bodies: Path, tree: ProcessTree, clients: int, seconds: int, *,
-    statuses: bool = False, framing: Framing | None = None,
+    statuses: bool = False, framing: Framing | None = None, threads: int = 1,
 ) -> tuple[Load, Cost]:  # fmt: skip
     """Load `url` for some seconds. Raises UsageError without wrk, BenchError when it fails."""
     server_s, machine_s, children_s = tree.cpu_s(), machine_cpu_s(), _children_cpu_s()
-    load = run_wrk(url, bodies, clients, seconds, statuses=statuses, framing=framing)
+    load = run_wrk(
+        url, bodies, clients, seconds, statuses=statuses, framing=framing, threads=threads
+    )
     load_s = _children_cpu_s() - children_s
     machine_s = machine_cpu_s() - machine_s
     server_s = tree.cpu_s() - server_s
@@ -87,7 +90,7 @@ def measure(
 
 def run_wrk(
     url: str, bodies: Path, clients: int, seconds: int, *,
-    statuses: bool = False, framing: Framing | None = None,
+    statuses: bool = False, framing: Framing | None = None, threads: int = 1,
 ) -> Load:  # fmt: skip
     """Closed loop: each client asks again as soon as it is answered. Raises as `measure`."""
     if shutil.which("wrk") is None:
@@ -96,8 +99,18 @@ def run_wrk(
     if statuses:
         env["STATUSES"] = "1"
     if framing:
-        env |= {"JSON_BYTES": str(framing.json_bytes), "BODY_BYTES": str(framing.body_bytes)}
-    command = ["wrk", "--threads", "1", "--connections", str(clients), "--duration", f"{seconds}s"]
+        name, value = framing.header
+        sizes = ",".join(map(str, framing.sizes))
+        env |= {"BODY_BYTES": sizes, "HEADER_NAME": name, "HEADER_VALUE": value}
+    command = [
+        "wrk",
+        "--threads",
+        str(threads),
+        "--connections",
+        str(clients),
+        "--duration",
+        f"{seconds}s",
+    ]
     done = subprocess.run(
         [*command, "--timeout", f"{TIMEOUT_S}s", "--script", str(SCRIPT), url],
         env=env,

@@ -42,16 +42,12 @@ class Residual(nn.Module):
         return torch.relu(self.second_norm(self.second(inner)) + self.shortcut(x))
 
 
-class ResNet18(nn.Module):
+class ResNet(nn.Module):
     """He et al. 2015, with random weights: the cost of a real classifier, the answers of none."""
 
-    def __init__(self, labels: int) -> None:
+    def __init__(self, blocks: Sequence[nn.Module], channels: int, labels: int) -> None:
+        """`channels` are those that the last block gives."""
         super().__init__()
-        blocks: list[nn.Module] = []
-        channels_in = 64
-        for channels, stride in STAGES:
-            blocks += [Residual(channels_in, channels, stride), Residual(channels, channels, 1)]
-            channels_in = channels
         self.stem = nn.Sequential(
             nn.Conv2d(3, 64, 7, 2, 3, bias=False),
             nn.BatchNorm2d(64),
@@ -59,7 +55,7 @@ class ResNet18(nn.Module):
             nn.MaxPool2d(3, 2, 1),
         )
         self.blocks = nn.Sequential(*blocks)
-        self.head = nn.Linear(channels_in, labels)
+        self.head = nn.Linear(channels, labels)
 
     def features(self, x: Tensor) -> Tensor:
         """Means of the last feature maps."""
@@ -70,6 +66,16 @@ class ResNet18(nn.Module):
         """Normalised images [rows, 3, height, width] in, logits out."""
         logits: Tensor = self.head(self.features(x))
         return logits
+
+
+def resnet18(labels: int) -> ResNet:
+    """Two blocks in each stage."""
+    blocks: list[nn.Module] = []
+    channels_in = 64
+    for channels, stride in STAGES:
+        blocks += [Residual(channels_in, channels, stride), Residual(channels, channels, 1)]
+        channels_in = channels
+    return ResNet(blocks, channels_in, labels)
 
 
 class SentenceClassifier(nn.Module):
@@ -94,10 +100,10 @@ class SentenceClassifier(nn.Module):
 
 
 @torch.no_grad()
-def vision_net(images: Tensor, labels: int, seed: int) -> ResNet18:
+def vision_net(images: Tensor, labels: int, seed: int) -> ResNet:
     """A ResNet-18 whose normalisation and head are fitted to `images`, uint8 [n, h, w, 3]."""
     torch.manual_seed(seed)
-    net = ResNet18(labels).train()
+    net = resnet18(labels).train()
     for module in net.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.momentum = None  # the mean over all batches, not a moving one

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import statistics
+import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
+from rich.console import Console
 from rich.table import Table
 
 from benchmarks.ceiling import Ceiling
@@ -15,6 +17,8 @@ from benchmarks.results import Overload, Results
 from benchmarks.servers import OURS
 
 Row = tuple[str, ...]
+# Of what is not printed to a terminal.
+WIDTH = 150
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +55,17 @@ class Sheet:
         """For the README."""
         lines = [f"**{self.title}**", "", _line(self.columns), _line(["---"] * len(self.columns))]
         return "\n".join([*lines, *map(_line, self.rows)]) + "\n"
+
+
+def print_sheets(made: Iterable[Sheet], *, markdown: bool) -> None:
+    """Draw them, or write them for a document."""
+    # A file or a pipe has no width to respect.
+    console = Console(width=None if sys.stdout.isatty() else WIDTH)
+    for sheet in made:
+        if markdown:
+            console.print(sheet.markdown(), soft_wrap=True, markup=False, highlight=False)
+        else:
+            console.print(sheet.drawn())
 
 
 def by_setting(points: Iterable[Point]) -> dict[Setting, list[Point]]:

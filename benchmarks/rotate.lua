@@ -1,5 +1,6 @@
 -- Sends the bodies of the file $BODIES (a JSON document a line) in turn; ends with one line of JSON.
--- With $JSON_BYTES each body is so much JSON with a tensor behind it, $BODY_BYTES together.
+-- With $BODY_BYTES, sizes with commas between them, it holds bodies of anything, one behind the
+-- other, which are sent with the header $HEADER_NAME: $HEADER_VALUE.
 -- With $STATUSES it also counts answers by status, which costs the generator a call per answer.
 local threads = {}
 local bodies, next_body = {}, 0
@@ -10,12 +11,12 @@ function setup(thread)
 end
 
 function init()
-  local json_bytes, body_bytes = os.getenv("JSON_BYTES"), os.getenv("BODY_BYTES")
-  if json_bytes then
-    local headers = { ["Inference-Header-Content-Length"] = json_bytes }
+  local sizes = os.getenv("BODY_BYTES")
+  if sizes then
+    local headers = { [os.getenv("HEADER_NAME")] = os.getenv("HEADER_VALUE") }
     local file = io.open(os.getenv("BODIES"), "rb")
-    for body in function() return file:read(tonumber(body_bytes)) end do
-      bodies[#bodies + 1] = wrk.format("POST", nil, headers, body)
+    for size in sizes:gmatch("%d+") do
+      bodies[#bodies + 1] = wrk.format("POST", nil, headers, file:read(tonumber(size)))
     end
     return
   end

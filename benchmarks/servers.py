@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.client import HTTPException
@@ -121,6 +122,30 @@ def started(setup: Setup, workload: Workload, assets: Assets, venvs: Path) -> It
         finally:
             tree.stop()
             process.wait()
+
+
+@contextmanager
+def serving(models: Path, prefix: Sequence[str] = (), checkout: Path = REPOSITORY) -> Iterator[str]:
+    """A checkout's inferctl as it comes, its command behind a prefix; the URL. Raises BenchError
+    when it does not start."""
+    command = [*prefix, sys.executable, "-m", "inferctl", "serve", str(models), "--port", "0"]
+    with TemporaryDirectory() as folder:
+        process = subprocess.Popen(
+            command, cwd=folder, env={**os.environ, "PYTHONPATH": str(checkout)},
+            stderr=subprocess.PIPE, text=True, start_new_session=True,
+        )  # fmt: skip
+        assert process.stderr is not None
+        try:
+            for line in process.stderr:
+                if found := re.search(r" ready .*url=(\S+)", line):
+                    yield found[1]
+                    break
+            else:
+                raise BenchError("the server did not start", hint="try `inferctl serve`")
+        finally:
+            ProcessTree(process.pid).stop()
+            process.wait()
+            process.stderr.close()
 
 
 def command_of(

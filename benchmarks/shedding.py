@@ -10,12 +10,9 @@ from __future__ import annotations
 
 import math
 import os
-import re
-import subprocess
-import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -29,7 +26,7 @@ from benchmarks.asking import Asked, Asking, percentile
 from benchmarks.command import run
 from benchmarks.flood import Crowd, Flood, Flooding, pinned
 from benchmarks.heavy import BODY, NAME, write_heavy
-from benchmarks.tree import ProcessTree
+from benchmarks.servers import serving
 from inferctl.errors import BenchError
 
 SERVER_CORE, CROWD_CORE = 0, 1
@@ -73,27 +70,9 @@ class Plan:
         )
 
 
-@contextmanager
-def served(models: Path, *arguments: str) -> Iterator[str]:
+def served(models: Path) -> AbstractContextManager[str]:
     """inferctl on its core; the URL. Raises BenchError when it does not start."""
-    command = [*pinned(SERVER_CORE), sys.executable, "-m", "inferctl", "serve", str(models)]
-    with TemporaryDirectory() as folder:
-        process = subprocess.Popen(
-            [*command, "--port", "0", *arguments],
-            cwd=folder, stderr=subprocess.PIPE, text=True, start_new_session=True,
-        )  # fmt: skip
-        assert process.stderr is not None
-        try:
-            for line in process.stderr:
-                if found := re.search(r" ready .*url=(\S+)", line):
-                    yield found[1]
-                    break
-            else:
-                raise BenchError("the server did not start", hint="try `inferctl serve`")
-        finally:
-            ProcessTree(process.pid).stop()
-            process.wait()
-            process.stderr.close()
+    return serving(models, prefix=pinned(SERVER_CORE))
 
 
 def flood(url: str, crowd: Crowd, seconds: float) -> Flood:

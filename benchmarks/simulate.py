@@ -8,15 +8,13 @@ flags print the same tables.
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from benchmarks.command import run
-from benchmarks.compare import WIDTH
+from benchmarks.report import print_sheets
 from benchmarks.scenarios import (
     ROW_BUCKETS,
     Bench,
@@ -49,14 +47,8 @@ def main(
     device = Device(fixed_ms / 1000, row_ms / 1000, ROW_BUCKETS, overlap=overlap)
     bench = Bench(device, seconds, seed, timeout_ms / 1000, instances)
     found = by_rate(bench, parsed(rates))
-    # A file or a pipe has no width to respect.
-    console = Console(width=None if sys.stdout.isatty() else WIDTH)
     sheets = (overload_sheet(bench), device_sheet(bench), text_sheet(bench, token_us / 1e6))
-    for sheet in (*rate_sheets(found), *sheets):
-        if markdown:
-            console.print(sheet.markdown(), soft_wrap=True, markup=False, highlight=False)
-        else:
-            console.print(sheet.drawn())
+    print_sheets((*rate_sheets(found), *sheets), markdown=markdown)
     if chart is not None:
         # matplotlib is in the benchmarks extra, and only a chart needs it.
         from benchmarks.simulate_chart import draw  # noqa: PLC0415

@@ -16,8 +16,9 @@ from functools import cached_property
 from itertools import count
 
 from benchmarks.traffic import Arrival, Traffic
-from inferctl.engine.batcher import Batch, Batcher, Row
+from inferctl.engine.batcher import Batch, Batcher
 from inferctl.engine.costs import CostCurve
+from inferctl.engine.lane import Row
 
 
 @dataclass(frozen=True, slots=True)

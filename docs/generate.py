@@ -5,6 +5,7 @@ A test compares the files with the code, so they cannot go stale.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from docs.reliability import reliability_page
 from inferctl.arena.metric import Metric
 from inferctl.arena.metrics import METRICS
 from inferctl.arena.places import EARLIER_LABEL
+from inferctl.bench.report import schema
 from inferctl.cli import app
 from inferctl.reference import allowed, env_text, in_toml, own_fields, variable
 from inferctl.requestlog.fields import FIELDS
@@ -27,8 +29,10 @@ from tests.export.matrix.cells import FAMILIES, KINDS, REFUSALS, Cell, is_usual,
 DOCS = Path(__file__).parent
 REPOSITORY = DOCS.parent
 COMMANDS = (
-    "export", "import", "check", "models", "serve", "predict", "bench", "top", "logs", "doctor",
-    "demo", "key", "config", "config show", "config init", "config schema", "config env",
+    "export", "import", "check", "models", "serve", "predict", "bench", "report", "tune", "top",
+    "logs", "jobs", "jobs submit", "jobs results", "jobs list", "jobs show", "jobs cancel",
+    "jobs retry", "jobs purge", "jobs worker",
+    "doctor", "demo", "key", "config", "config show", "config init", "config schema", "config env",
 )  # fmt: skip
 # Of a usual terminal.
 WIDTH = 78
@@ -190,6 +194,7 @@ def pages() -> dict[Path, str]:
         DOCS / "matrix.md": matrix_page(),
         DOCS / "reliability.md": reliability_page(GENERATED),
         DOCS / "cli.md": cli_page(),
+        DOCS / "bench.schema.json": json.dumps(schema(), indent=2) + "\n",
         REPOSITORY / ".env.example": env_text(),
         REPOSITORY / "deploy" / "grafana" / "inferctl.json": dashboard_text(),
     }

@@ -3,8 +3,9 @@ log, by `inferctl doctor` and in /health."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple, Protocol
 
 from inferctl.settings import ServerSettings
 
@@ -19,11 +20,49 @@ class Caution(NamedTuple):
         return f"{self.finding}: {self.fix}"
 
 
-# Of a CPU that nobody asked for.
-NO_GPU = Caution(
-    "no CUDA device, so the models run on the CPU",
-    "`inferctl doctor` tells why; set runtime.device = cpu if that is meant",
-)
+class Located(Protocol):
+    """Where a version runs, and what is missing for where it would have run."""
+
+    @property
+    def on_cuda(self) -> bool:
+        """Whether it is on a GPU."""
+
+    @property
+    def missing(self) -> str:
+        """Empty where nothing is."""
+
+    @property
+    def fix(self) -> str:
+        """What would mend that."""
+
+
+def of_fallback(placed: Iterable[tuple[str, Located]], models: int) -> Iterator[Caution]:
+    """Of a CPU that nobody asked for, or of a GPU without TensorRT: which of so many models run
+    there, what is missing, and what would mend that."""
+    alike: dict[tuple[str, str, bool], list[str]] = defaultdict(list)
+    for name, one in placed:
+        names = alike[one.missing, one.fix, one.on_cuda]
+        if name not in names:  # it may have several versions
+            names.append(name)
+    for (missing, fix, on_cuda), names in alike.items():
+        where, meant = (
+            ("without TensorRT", "runtime.tensorrt = false")
+            if on_cuda
+            else ("on the CPU", "runtime.device = cpu")
+        )
+        if missing:
+            yield Caution(
+                f"{missing}, so {_who(names, models)} {where}",
+                f"{fix}; set {meant} if that is meant",
+            )
+
+
+def _who(names: Sequence[str], models: int) -> str:
+    if len(names) == 1:
+        return f"{names[0]} runs"
+    if len(names) == models:
+        return "the models run"
+    return f"{', '.join(names[:-1])} and {names[-1]} run"
 
 
 def of_openness(server: ServerSettings, *, is_keyed: bool) -> Iterator[Caution]:

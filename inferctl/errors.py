@@ -18,12 +18,15 @@ stable `code`; the classes of what a client is told are in refusals.py.
     ├── DoctorError                     -   doctor_failed             exit 1
     ├── PredictError                    -   predict_failed            exit 8
     ├── WatchError                      -   watch_failed              exit 9
+    ├── GateError                       -   gate_failed               exit 10
     └── RequestError                   400  malformed
         ├── Unauthorized               401  unauthorized
         ├── Forbidden                  403  forbidden
         ├── NotFound                   404  not_found
         ├── MethodNotAllowed           405  method_not_allowed
         ├── RequestTimeout             408  request_timeout
+        ├── Conflict                   409  conflict
+        ├── Gone                       410  gone
         ├── TooLarge                   413  too_large
         ├── UriTooLong                 414  uri_too_long
         ├── UnsupportedMedia           415  unsupported_media
@@ -158,3 +161,10 @@ class WatchError(InferctlError):
 
     code = "watch_failed"
     exit_code = 9
+
+
+class GateError(InferctlError):
+    """A measurement that breaks a limit or is slower than its baseline."""
+
+    code = "gate_failed"
+    exit_code = 10

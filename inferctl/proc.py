@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,11 +13,27 @@ PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 
 class Stat(NamedTuple):
-    """`state` is a letter, see proc(5); `cpu_s` is user and system; memory is its process'."""
+    """`state` is a letter, see proc(5); `cpu_s` is user and system; memory is its process'.
+
+    `born_ticks` is when it started, since the machine did: no two with one number share it.
+    """
 
     state: str
     cpu_s: float
     resident_bytes: int
+    born_ticks: int
+
+
+# As many as are looked at again and again.
+@lru_cache(maxsize=256)
+def folder_of(pid: int, proc: Path = PROC) -> Path:
+    """Where the system tells of a process.
+
+    Kept, since pathlib interns the names in a path: in Python's table of them each that comes anew
+    takes another place, until after some minutes of many looks a second the table is made again,
+    2 MB that were shared with the workers.
+    """
+    return proc / str(pid)
 
 
 def text_of(file: Path) -> str:
@@ -37,4 +54,17 @@ def read_stat(folder: Path) -> Stat | None:
         state=fields[0],
         cpu_s=(int(fields[11]) + int(fields[12])) / TICKS_PER_SECOND,
         resident_bytes=int(fields[21]) * PAGE_BYTES,
+        born_ticks=int(fields[19]),
     )
+
+
+def read_cpu_s(folder: Path) -> float | None:
+    """CPU seconds of the threads that a process has, to the nanosecond; None as `read_stat`.
+
+    Where the kernel does not say so exactly they are of all threads, in ticks of 10 ms.
+    """
+    parts = [text_of(thread / "schedstat").split() for thread in (folder / "task").glob("*")]
+    if parts and all(parts):
+        return sum(int(part[0]) for part in parts) / 1e9
+    stat = read_stat(folder)
+    return stat.cpu_s if stat else None

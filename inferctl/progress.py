@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from inferctl.proc import PROC, read_stat
+from inferctl.proc import PROC, folder_of, read_stat
 
 # What passes between two looks counts up to this: whoever looked late was not running either.
 LONGEST_LOOK_S = 0.1
@@ -43,8 +43,9 @@ def wants_cpu(pid: int, but: int = 0, proc: Path = PROC) -> bool:
 
     `but` is a thread that is not looked at. Where there is no /proc, the answer is no.
     """
+    folder = folder_of(pid, proc) / "task"
     try:
-        tasks = [task for task in (proc / f"{pid}/task").iterdir() if task.name != f"{but}"]
+        tasks = [task for task in folder.iterdir() if task.name != f"{but}"]
     except OSError:
         return False
     return any(map(_wants_cpu, tasks))
@@ -52,7 +53,7 @@ def wants_cpu(pid: int, but: int = 0, proc: Path = PROC) -> bool:
 
 def cpu_seconds(pid: int, proc: Path = PROC) -> float:
     """CPU that all threads of a process used; 0 where that is not known."""
-    stat = read_stat(proc / f"{pid}")
+    stat = read_stat(folder_of(pid, proc))
     return stat.cpu_s if stat else 0.0
 
 

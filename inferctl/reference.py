@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import textwrap
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import BaseModel, TypeAdapter
 from pydantic.fields import FieldInfo
@@ -23,7 +23,6 @@ NAMED: dict[str, type[Section]] = {"models": ModelSettings, "api_keys": KeySetti
 # What stands in a key for such a name.
 NAME = "NAME"
 
-RULES = {"ge": "minimum", "le": "maximum"}
 # What JSON Schema calls otherwise than a person who writes TOML.
 KINDS = {"object": "table", "array": "list"}
 # What must be given has no default: a place to put it.
@@ -66,9 +65,10 @@ def in_toml(field: FieldInfo) -> str:
 
 def allowed(field: FieldInfo) -> list[str]:
     """What a setting may be: words in their quotes, ranges, and else the kind of its value."""
-    schema: dict[str, Any] = TypeAdapter(field.annotation or Any).json_schema()
-    for rule in field.metadata:
-        schema |= {key: getattr(rule, name) for name, key in RULES.items() if hasattr(rule, name)}
+    kind: Any = field.annotation
+    if field.metadata:
+        kind = Annotated[kind, *field.metadata]
+    schema: dict[str, Any] = TypeAdapter(kind).json_schema()
     parts = (schema, *schema.get("anyOf", ()))
     found = [json.dumps(word) for part in parts for word in _words(part)]
     found += [_range(part) for part in parts if "minimum" in part]
@@ -79,7 +79,9 @@ def allowed(field: FieldInfo) -> list[str]:
 
 
 def _words(part: dict[str, Any]) -> list[str]:
-    return [*part.get("enum", ()), *([part["const"]] if "const" in part else ())]
+    """What it may be word for word, and of what fits a pattern an example."""
+    const = [part["const"]] if "const" in part else []
+    return [*part.get("enum", ()), *const, *part.get("examples", ())]
 
 
 def _range(part: dict[str, Any]) -> str:

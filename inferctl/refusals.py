@@ -51,6 +51,27 @@ class RequestTimeout(RequestError):
     code = "request_timeout"
 
 
+class Conflict(RequestError):
+    """What is asked for does not go with the state that the thing is in.
+
+    `retry_after_s` is when that may be another one, 0 if never.
+    """
+
+    status = 409
+    code = "conflict"
+
+    def __init__(self, what: str, *, hint: str = "", retry_after_s: float = 0) -> None:
+        super().__init__(what, hint=hint)
+        self.retry_after_s = retry_after_s
+
+
+class Gone(RequestError):
+    """It was there, and its time is over."""
+
+    status = 410
+    code = "gone"
+
+
 class TooLarge(RequestError):
     """Body, pixels or text over the limit."""
 
@@ -90,6 +111,9 @@ class EmptyText(Unprocessable):
     """A text that is no token of its model."""
 
     code = "empty_text"
+
+
+RETRY_HINT = "retry after the seconds in Retry-After"
 
 
 class Overloaded(RequestError):

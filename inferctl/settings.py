@@ -11,12 +11,13 @@ from typing import Annotated, Literal, TypeVar
 
 from pydantic import BeforeValidator, Field
 
+from inferctl.deferral import JobsSettings
+from inferctl.device import Device
 from inferctl.keys import MAX_KEYS, KeyName, KeySettings
 from inferctl.observation import LogsSettings, MetricsSettings
 from inferctl.section import Section, parts
 
-KIB = 1024
-MIB = 1024 * 1024
+KIB, MIB = 1024, 1024 * 1024
 
 
 class ServerSettings(Section):
@@ -198,11 +199,14 @@ class LimitsSettings(Section):
 class RuntimeSettings(Section):
     """What the engine runs on."""
 
-    device: Literal["auto", "cpu", "cuda"] = Field(
-        default="auto", description='"cuda" fails without a GPU; "auto" falls back to the CPU'
+    device: Device = Field(
+        default="auto",
+        description='"cuda" fails without a GPU, or "cuda:1" without two; "cuda:0,1" has both, '
+        '"cuda:all" every one; "auto" falls back to the CPU',
     )
     instances: Literal["auto"] | Annotated[int, Field(ge=1, le=256)] = Field(
-        default="auto", description='runner threads per model; "auto" fills the cores (GPU: 2)'
+        default="auto",
+        description='runner threads per model; "auto" fills the cores (2 on each GPU)',
     )
     intra_op_threads: Literal["auto"] | Annotated[int, Field(ge=1, le=256)] = Field(
         default="auto", description='threads inside one run; "auto" is 1 (latency: every core)'
@@ -212,6 +216,23 @@ class RuntimeSettings(Section):
     )
     memory_limit_bytes: int = Field(
         default=0, ge=0, description="device memory a session may hold; 0 is no limit (CUDA)"
+    )
+    cuda_graphs: bool = Field(
+        default=True,
+        description="launch a whole run at once where the model allows it (CUDA, cuda-python)",
+    )
+    tf32: bool = Field(
+        default=False,
+        description="float32 by tensor cores, in 10 bits (CUDA); one model without it rules it out "
+        "in the engine",
+    )
+    tensorrt: bool = Field(
+        default=False,
+        description="run by TensorRT, whose engine takes minutes to build once (CUDA); without it "
+        '"cuda" fails, "auto" falls back to CUDA',
+    )
+    tensorrt_cache: str = Field(
+        default="tensorrt", min_length=1, description="folder in which TensorRT's engines are kept"
     )
     max_run_ms: Literal["auto"] | Annotated[int, Field(ge=10, le=600_000)] = Field(
         default="auto",
@@ -256,6 +277,7 @@ class Settings(Section):
     models: dict[str, ModelSettings] = Field(default={})
     logs: LogsSettings = LogsSettings()
     metrics: MetricsSettings = MetricsSettings()
+    jobs: JobsSettings = JobsSettings()
 
     def for_model(self, name: str) -> ModelSettings:
         """The model's own sections laid over the global ones, key by key."""

@@ -33,7 +33,7 @@ from inferctl.variables import (
 
 # A wrong value is told up to this length, and one of such a name never.
 MAX_SHOWN = 40
-SECRET = re.compile("key|secret|password")
+SECRET = re.compile("key|secret|password|redis_url")
 
 Tree = dict[str, Any]
 
@@ -80,6 +80,16 @@ def load_settings(
     if problems:
         raise SettingsError("\n".join(problems))
     return LoadedSettings(settings, origins)
+
+
+def surroundings(dotenv: Path = Path(".env")) -> dict[str, str]:
+    """Each dotted key that is set beside files and flags, with its variable and where that is.
+
+    Raises SettingsError.
+    """
+    origins = dict.fromkeys(_keys(_read_dotenv(dotenv)), str(dotenv))
+    origins |= dict.fromkeys(_keys(_from_environment(of_environment())), "environment")
+    return {key: _place(key, origins) for key in origins}
 
 
 def settings_tree(assignments: list[str]) -> Tree:
@@ -153,6 +163,10 @@ def _leaves(tree: Mapping[str, Any], prefix: tuple[str, ...] = ()) -> Iterator[t
             yield from _leaves(value, (*prefix, key))
         else:
             yield (*prefix, key), value
+
+
+def _keys(tree: Mapping[str, Any]) -> Iterator[str]:
+    return (".".join(path) for path, _ in _leaves(tree))
 
 
 def _put(tree: Tree, path: tuple[str, ...], value: object) -> None:

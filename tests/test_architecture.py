@@ -14,6 +14,15 @@ import inferctl
 ROOT = Path(inferctl.__file__).parent
 REPOSITORY = ROOT.parent
 SOURCES = sorted(ROOT.rglob("*.py"))
+# All that is no test.
+READ = sorted(
+    path
+    for folder in (
+        ROOT,
+        *(REPOSITORY / name for name in ("benchmarks", "deploy", "docs", "loadtests")),
+    )
+    for path in folder.rglob("*.py")
+)
 
 MAX_FILE_LINES = 300
 MAX_FUNCTION_LINES = 40
@@ -25,11 +34,25 @@ TRUSTING = ROOT / "export" / "pickled.py"
 EVALUATING = {"eval", "exec", "compile", "__import__", "os.system", "os.popen", "yaml.load"}
 
 # Part → the parts of inferctl that it may import besides itself. Imports go one way.
-FOUNDATION = {"errors", "keys", "observation", "refusals", "section", "settings", "tracing"}
+FOUNDATION = {
+    "deferral",
+    "device",
+    "errors",
+    "files",
+    "keys",
+    "observation",
+    "refusals",
+    "section",
+    "settings",
+    "tracing",
+}
 ALLOWED: dict[str, set[str]] = {
     "errors": set(),
+    "files": {"errors"},
     "cautions": FOUNDATION,
     "container": {"proc"},
+    "cuda": FOUNDATION,
+    "device": set(),
     "cores": {"container", "proc"},
     "diagnostics": set(),
     "heap": set(),
@@ -42,14 +65,16 @@ ALLOWED: dict[str, set[str]] = {
     "requestlog": FOUNDATION,
     "refusals": {"errors"},
     "section": set(),
+    "deferral": {"section"},
+    "jobs": FOUNDATION | {"proc"},
     "observation": {"section"},
-    "settings": {"keys", "observation", "section"},
+    "settings": {"deferral", "device", "keys", "observation", "section"},
     "reference": FOUNDATION | {"variables"},
     "sources": FOUNDATION | {"reference", "variables"},
     "bundles": FOUNDATION,
     "arena": FOUNDATION | {"bundles"},
     "engine": FOUNDATION
-    | {"arena", "bundles", "cores", "diagnostics", "heap", "naming"}
+    | {"arena", "bundles", "cores", "cuda", "diagnostics", "heap", "naming"}
     | {"orphans", "proc", "progress", "reasons"},
     "tasks": FOUNDATION | {"bundles"},
     "tls": FOUNDATION,
@@ -58,13 +83,14 @@ ALLOWED: dict[str, set[str]] = {
     "variables": FOUNDATION,
     "server": FOUNDATION
     | {"arena", "bundles", "container", "cores", "heap", "proc", "reasons", "requestlog", "tasks"}
-    | {"cautions", "tls", "ui", ""},
+    | {"cautions", "jobs", "tls", "ui", ""},
     "supervisor": FOUNDATION
     | {"arena", "bundles", "container", "cores", "heap", "naming", "reasons", "server"}
-    | {"cautions", "orphans", "proc", "progress", "tls"},
+    | {"cautions", "cuda", "jobs", "orphans", "proc", "progress", "tls"},
     # Calibration decodes pictures as the server will, and a check reads whole requests' bodies.
     "export": FOUNDATION | {"bundles", "heap", "tasks", ""},
-    "check": FOUNDATION | {"bundles", "tasks", "export"},
+    # It runs on the device that the engine would place a model on.
+    "check": FOUNDATION | {"bundles", "engine", "tasks", "export"},
     # Whoever asks a server needs nothing that serves.
     "client": {""},
     # A bundle that is run in this process goes through the server's tasks and the engine's session.
@@ -72,13 +98,16 @@ ALLOWED: dict[str, set[str]] = {
     "top": FOUNDATION | {"client"},
     # It looks for what would end a start, as the start does.
     "doctor": FOUNDATION
-    | {"arena", "bundles", "container", "cores", "engine", "server", "sources", "supervisor"}
-    | {"cautions", "proc", "tls"},
+    | {"arena", "bundles", "container", "cores", "cuda", "engine", "server", "sources"}
+    | {"supervisor", "cautions", "proc", "tls"},
     "bench": FOUNDATION | {"cores", "proc", ""},
+    # It serves candidates and measures them; the engine's batcher is simulated with its costs.
+    "tune": FOUNDATION | {"bench", "bundles", "cores", "engine", "orphans", "proc", ""},
     "demo": FOUNDATION,
     "cli": FOUNDATION
     | {"sources", "bundles", "supervisor", "export", "check", "bench", "demo", "doctor", "cli", ""}
-    | {"client", "diagnostics", "predict", "reference", "requestlog", "top", "variables"},
+    | {"client", "diagnostics", "jobs", "predict", "reference", "requestlog", "top", "tune"}
+    | {"variables"},
     "__main__": {"errors", "cli"},
     "": set(),
 }
@@ -127,7 +156,7 @@ def test_of_the_server_the_supervisor_knows_the_worker_that_it_forks_alone() -> 
 
 
 def test_only_the_engine_the_verifier_and_the_probe_import_onnxruntime() -> None:
-    importers = {"doctor/probe.py", "engine/session.py"}
+    importers = {"doctor/probe.py", "engine/placement.py", "engine/session.py"}
     assert who_imports("onnxruntime") == importers | exporters("onnxruntime")
 
 
@@ -148,6 +177,12 @@ def test_opentelemetry_is_imported_by_what_makes_spans_alone() -> None:
     assert "    from inferctl.server.spans import" in importers[0].read_text()
 
 
+def test_redis_and_celery_are_imported_by_what_keeps_jobs_there_alone() -> None:
+    """And that is imported where it is set: they are an extra."""
+    for package in ("redis", "celery", "kombu"):
+        assert {path.split("/")[0] for path in who_imports(package)} <= {"jobs"}
+
+
 def test_locust_is_never_imported_by_the_package() -> None:
     """Importing it patches the process for gevent."""
     assert who_imports("locust") == set()
@@ -166,7 +201,7 @@ def test_only_the_sources_read_the_environment() -> None:
         if re.search(r"os\.environ|os\.getenv|\bgetenv\(", path.read_text())
     }
     # A child's environment is passed on, not read.
-    assert readers <= {"sources.py", "bench/generator.py"}
+    assert readers <= {"sources.py", "bench/generator.py", "tune/serving.py"}
 
 
 @pytest.mark.row(173)
@@ -221,7 +256,7 @@ def allowed_here(path: Path) -> set[str]:
     return {"pickle"} if path.parent.name == "export" else set()
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+@pytest.mark.parametrize("path", READ, ids=lambda path: str(path.relative_to(REPOSITORY)))
 def test_files_and_functions_stay_readable(path: Path) -> None:
     text = path.read_text()
     assert len(text.splitlines()) <= MAX_FILE_LINES

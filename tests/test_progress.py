@@ -7,12 +7,25 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from inferctl.progress import LONGEST_LOOK_S, Allowance, cpu_seconds, wants_cpu
+
+
+@pytest.mark.parametrize("look", [cpu_seconds, wants_cpu])
+def test_looking_again_interns_no_name_that_goes_at_once(
+    monkeypatch: pytest.MonkeyPatch, look: Callable[[int], object]
+) -> None:
+    look(os.getpid())
+    interned: list[str] = []
+    monkeypatch.setattr(sys, "intern", lambda name: interned.append(name) or name)
+
+    look(os.getpid())
+
+    assert str(os.getpid()) not in interned
 
 
 @pytest.fixture

@@ -106,6 +106,9 @@ def test_the_variables_uncommented_set_every_key_to_its_default() -> None:
     }
 
 
+DEVICES = ("auto", "cpu", "cuda", "cuda:all", "cuda:1", "cuda:0,1")
+
+
 @pytest.mark.parametrize(
     ("key", "words"),
     [
@@ -115,7 +118,7 @@ def test_the_variables_uncommented_set_every_key_to_its_default() -> None:
         ("server.docs", ['"auto"', "boolean"]),
         ("server.admin", ["boolean"]),
         ("server.allowed_hosts", ["list"]),
-        ("runtime.device", ['"auto"', '"cpu"', '"cuda"']),
+        ("runtime.device", [f'"{one}"' for one in DEVICES]),
         ("models.NAME.versions", ['"latest"', "list"]),
         ("models.NAME.labels", ["table"]),
         ("models_dir", ["string"]),

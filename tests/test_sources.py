@@ -14,7 +14,7 @@ from inferctl import sources
 from inferctl.errors import SettingsError
 from inferctl.reference import setting_fields
 from inferctl.settings import Settings
-from inferctl.sources import effective_values, load_settings, settings_tree
+from inferctl.sources import effective_values, load_settings, settings_tree, surroundings
 
 FLAG, ENVIRONMENT, DOTENV, TOML = "flag", "environment", ".env", "serve.toml"
 ORDER = (FLAG, ENVIRONMENT, DOTENV, TOML)
@@ -216,7 +216,12 @@ def test_a_dotenv_file_that_may_not_be_read_is_refused(
 
 @pytest.mark.parametrize(
     ("name", "told"),
-    [("server.port", ", not 'hunter2'"), ("server.api_keys", ""), ("logs.password", "")],
+    [
+        ("server.port", ", not 'hunter2'"),
+        ("server.api_keys", ""),
+        ("logs.password", ""),
+        ("jobs.redis_url", ""),
+    ],
 )
 def test_a_secret_is_not_repeated(name: str, told: str) -> None:
     tree: dict[str, Any] = settings_tree([f"{name}=hunter2"])
@@ -347,3 +352,15 @@ def test_effective_values_are_every_key_and_what_models_set() -> None:
     }
     unset = {key for key, _ in setting_fields() if ".NAME." not in key}
     assert unset == {key for key in values if not key.startswith("models.")}
+
+
+def test_what_is_set_beside_files_and_flags_is_known_by_its_variable(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    Path(".env").write_text("INFERCTL_SERVER__WORKERS=2\nINFERCTL_MODELS_DIR=here\n")
+    monkeypatch.setenv("INFERCTL_SERVER__WORKERS", "3")
+
+    assert surroundings() == {
+        "server.workers": "INFERCTL_SERVER__WORKERS in the environment",
+        "models_dir": "INFERCTL_MODELS_DIR in .env",
+    }

@@ -17,6 +17,7 @@ from deploy.grafana.expressions import (
     rate,
     time_to_drain,
 )
+from deploy.grafana.gpu_panels import GPU
 from deploy.grafana.panel import Panel, Row
 
 OVERVIEW = Row(
@@ -242,54 +243,6 @@ PROCESSES = Row(
             {
                 "ready {{instance}}": gauge("inferctl_engine_ready", "instance", SERVICE),
                 "draining {{instance}}": gauge("inferctl_draining", "instance", SERVICE),
-            },
-        ),
-    ),
-)
-
-GPU = Row(
-    "GPU",
-    (
-        Panel(
-            "On CUDA",
-            "1 where the engine's sessions run on a GPU.",
-            "short",
-            {"{{instance}}": gauge("inferctl_engine_on_cuda", "instance", SERVICE)},
-        ),
-        Panel(
-            "Memory of the GPU",
-            "Of all programs that use it.",
-            "bytes",
-            {
-                "used {{instance}} {{gpu}}": gauge(
-                    "inferctl_gpu_memory_used_bytes", "instance, gpu", SERVICE
-                ),
-                "total {{instance}} {{gpu}}": gauge(
-                    "inferctl_gpu_memory_total_bytes", "instance, gpu", SERVICE
-                ),
-            },
-        ),
-        Panel(
-            "Utilisation of the GPU",
-            "Share of the time in which something ran on it.",
-            "percentunit",
-            {
-                "{{instance}} {{gpu}}": gauge(
-                    "inferctl_gpu_utilization_ratio", "instance, gpu", SERVICE
-                )
-            },
-        ),
-        Panel(
-            "Power and temperature of the GPU",
-            "Watts, and degrees Celsius.",
-            "short",
-            {
-                "W {{instance}} {{gpu}}": gauge(
-                    "inferctl_gpu_power_watts", "instance, gpu", SERVICE
-                ),
-                "°C {{instance}} {{gpu}}": gauge(
-                    "inferctl_gpu_temperature_celsius", "instance, gpu", SERVICE
-                ),
             },
         ),
     ),

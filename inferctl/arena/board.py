@@ -1,25 +1,20 @@
 """What the engine reads of the machine's GPUs, for everybody to see.
 
-One process writes it at a time, and nobody waits for it: a checksum tells a reader whether what it
-sees is whole, and a time whether it is still true.
+One process writes it at a time; a time tells a reader whether what it says is still true.
 """
 
 from __future__ import annotations
 
 import json
-import struct
-import zlib
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from inferctl.arena.sheet import Sheet
+
 # About 40 GPUs; those beyond are not told of.
 BOARD_BYTES = 16 * 1024
-# Checksum and length of what follows.
-HEAD = struct.Struct("<II")
 # What was read longer ago may be true no more: whoever reads it is gone, or NVML hangs.
 STALE_S = 5.0
-# A reader that meets a writer so often gives up.
-ATTEMPTS = 3
 
 
 class Gpu(NamedTuple):
@@ -45,22 +40,19 @@ class Board:
     """In shared memory of BOARD_BYTES."""
 
     def __init__(self, memory: memoryview[int]) -> None:
-        self._memory = memory
+        self._sheet = Sheet(memory)
 
     def write(self, gpus: Sequence[Gpu], now_s: float) -> None:
         """These were read just now, on the monotonic clock."""
         told = list(gpus)
-        while len(text := json.dumps([now_s, told]).encode("ascii")) > BOARD_BYTES - HEAD.size:
+        while len(text := json.dumps([now_s, told]).encode("ascii")) > self._sheet.room:
             told.pop()
-        self._memory[HEAD.size : HEAD.size + len(text)] = text
-        self._memory[: HEAD.size] = HEAD.pack(zlib.crc32(text), len(text))
+        self._sheet.write(text)
 
     def read(self, now_s: float) -> list[Gpu]:
         """What was read last; nothing when that is long ago."""
-        for _ in range(ATTEMPTS):
-            checksum, size = HEAD.unpack(self._memory[: HEAD.size])
-            text = bytes(self._memory[HEAD.size : HEAD.size + size])
-            if text and zlib.crc32(text) == checksum:
-                read_s, gpus = json.loads(text)
-                return [Gpu(*gpu) for gpu in gpus] if now_s - read_s < STALE_S else []
-        return []
+        text = self._sheet.read()
+        if not text:
+            return []
+        read_s, gpus = json.loads(text)
+        return [Gpu(*gpu) for gpu in gpus] if now_s - read_s < STALE_S else []

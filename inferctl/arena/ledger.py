@@ -21,6 +21,7 @@ from inferctl.arena.cells import Cell, Histogram
 from inferctl.arena.exemplars import EXEMPLARS_BYTES, Exemplars
 from inferctl.arena.metric import Metric
 from inferctl.arena.metrics import METRICS, metric_of
+from inferctl.arena.placed import PLACED_BYTES, PlacedVersions
 from inferctl.arena.places import EARLIER, PLACES, PLACES_BYTES, Place, Places
 from inferctl.keys import MAX_KEYS
 
@@ -32,11 +33,14 @@ Read = TypeVar("Read")
 # A worker says when its event loop came round last, 0 while it need not.
 # The supervisor says in a process' block when the last one died and of what, by its number in
 # DEATH_REASONS; in its own since when the service runs, and whether it has come near the limit of
-# its memory. Moments are of the monotonic clock.
+# its memory, and whether it does what is in the job store, or another service does. Moments are of
+# the monotonic clock.
 PID, CPU_BASE_S, LOOKED_S, OVERDUE_S, TRYING, BEAT_S, DIED_S, DIED_OF, BORN_S = range(9)
-MEMORY_IS_SHORT = 9
-STATE_CELLS = 10
+MEMORY_IS_SHORT, JOBS_ARE_OURS = 9, 10
+STATE_CELLS = 11
 CELL_BYTES = 8
+# What is of no process alone.
+_HEAD_BYTES = PLACES_BYTES + BOARD_BYTES + PLACED_BYTES
 
 
 def _offsets(metrics: Iterable[Metric], start: int) -> tuple[dict[tuple[str, str], int], int]:
@@ -61,10 +65,10 @@ def cells_of(metric: Metric) -> range:
 
 
 def ledger_bytes(processes: int) -> int:
-    """Bytes of shared memory for the places' owners, the board of GPUs, the blocks of `processes`
-    processes, what API keys have used in each, and requests of each as examples."""
+    """Bytes of shared memory for the places' owners, the board of GPUs, where versions run, the
+    blocks of `processes` processes, what API keys have used in each, and requests as examples."""
     cells_bytes = (_BLOCK_CELLS + MAX_KEYS) * CELL_BYTES
-    return PLACES_BYTES + BOARD_BYTES + (cells_bytes + PLACES * EXEMPLARS_BYTES) * processes
+    return _HEAD_BYTES + (cells_bytes + PLACES * EXEMPLARS_BYTES) * processes
 
 
 class Block:
@@ -91,12 +95,12 @@ class Block:
             return _IN_PROCESS[name, value]
         return _PLACES_START + place * _PLACE_CELLS + _IN_PLACE[name, value]
 
-    def reset_gauges(self, places: Iterable[int], but: str = "") -> None:
-        """A new process starts with empty queues; its counters go on, and this gauge: what it said
-        of the last process is taken to be true of this one."""
+    def reset_gauges(self, places: Iterable[int]) -> None:
+        """A new process starts with empty queues; its counters go on."""
         for metric in METRICS:
-            if metric.kind == "gauge" and not metric.per_model and metric.name != but:
-                self.cell(metric.name).set(0.0)
+            if metric.kind == "gauge" and not metric.per_model:
+                for value in metric.values:
+                    self.cell(metric.name, value=value).set(0.0)
         for place in places:
             self.reset_gauges_at(place)
 
@@ -142,8 +146,9 @@ class Ledger:
         view = memoryview(memory)
         self._places = Places(view)
         self.board = Board(view[PLACES_BYTES : PLACES_BYTES + BOARD_BYTES])
+        self.placed = PlacedVersions(view[PLACES_BYTES + BOARD_BYTES : _HEAD_BYTES])
         processes = self.FIRST_WORKER + workers
-        rest = view[PLACES_BYTES + BOARD_BYTES :]
+        rest = view[_HEAD_BYTES:]
         count = (_BLOCK_CELLS + MAX_KEYS) * processes
         cells = rest[: count * CELL_BYTES].cast("d")
         self._exemplars = rest[count * CELL_BYTES :]

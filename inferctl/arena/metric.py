@@ -18,8 +18,8 @@ BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
 OUTCOMES = (
     "ok", "malformed", "unauthorized", "forbidden", "not_found", "method_not_allowed",
-    "request_timeout", "too_large", "uri_too_long", "unsupported_media", "misdirected",
-    "unprocessable", "empty_text", "overloaded", "headers_too_large", "client_gone",
+    "request_timeout", "conflict", "gone", "too_large", "uri_too_long", "unsupported_media",
+    "misdirected", "unprocessable", "empty_text", "overloaded", "headers_too_large", "client_gone",
     "row_failed", "non_finite_output", "out_of_memory", "engine_crash", "internal_error",
     "unsupported", "unavailable", "deadline_exceeded",
 )  # fmt: skip
@@ -37,9 +37,9 @@ CLOSE_REASONS = (
     "header_too_large", "too_large", "protocol", "evicted", "conn_cap", "write_stall",
 )  # fmt: skip
 # Of requests that were refused with 429.
-SHED_REASONS = ("queue", "deadline", "memory", "fair_share", "quota")
+SHED_REASONS = ("queue", "deadline", "memory", "fair_share", "quota", "jobs")
 # Those that say something of the service, and not of an API key.
-OVERLOAD_REASONS = ("queue", "deadline", "memory")
+OVERLOAD_REASONS = ("queue", "deadline", "memory", "jobs")
 DROP_REASONS = ("expired", "cancelled", "worker_lost")
 # Those that no client decides.
 LOSS_REASONS = ("expired", "worker_lost")

@@ -28,8 +28,14 @@ METRICS: tuple[Metric, ...] = (
         values=tuple(f"{route} {outcome}" for route in ROUTES for outcome in OUTCOMES),
     ),
     Metric(
-        "inference_requests_total", "counter", "Predict requests answered, by outcome",
+        "inference_requests_total", "counter",
+        "Predict requests answered, and items of jobs, by outcome",
         label="outcome", values=OUTCOMES, told=FAULTS,
+    ),
+    Metric(
+        "inferctl_job_items_total", "counter",
+        "Those of inference_requests_total that were items of jobs, and no HTTP requests",
+        label="outcome", values=OUTCOMES, told=(),
     ),
     Metric(
         "inference_latency_seconds", "histogram",
@@ -67,6 +73,10 @@ METRICS: tuple[Metric, ...] = (
     Metric("inferctl_rows_total", "counter", "Rows run"),
     Metric("inferctl_bisects_total", "counter", "Batches that failed and were run in parts"),
     Metric("inferctl_poisoned_rows_total", "counter", "Rows that failed alone"),
+    Metric(
+        "inferctl_preempted_rows_total", "counter",
+        "Bulk rows whose run was ended since interactive rows came; they wait and are run again",
+    ),
     Metric("inferctl_tokens_total", "counter", "Tokens of the rows run; texts only", told=()),
     Metric(
         "inferctl_padding_tokens_total", "counter",
@@ -79,6 +89,7 @@ METRICS: tuple[Metric, ...] = (
     ),
     Metric("inferctl_queue_rows", "gauge", "Rows waiting in the engine"),
     Metric("inferctl_in_flight", "gauge", "Slots in use"),
+    Metric("inferctl_bulk_in_flight", "gauge", "Those of them whose rows are bulk"),
     Metric("inferctl_slots", "gauge", "Slots that may be in use at a time; more rows get 429"),
     Metric(
         "inferctl_max_batch_rows", "gauge", "Largest batch the engine forms", of_model="largest"
@@ -92,12 +103,23 @@ METRICS: tuple[Metric, ...] = (
         "inferctl_row_seconds", "gauge", "Seconds per row at which the queue drains",
         of_model="largest",
     ),
+    Metric("inferctl_model_on_cuda", "gauge", "1 when it runs on a GPU", of_model="largest"),
     Metric(
-        "inferctl_engine_ready", "gauge", "1 when every model is loaded and warm", per_model=False
+        "inferctl_model_fell_back", "gauge",
+        "1 when it runs on the CPU, and its runtime.device is auto: something is missing for a GPU",
+        of_model="largest",
     ),
     Metric(
-        "inferctl_engine_on_cuda", "gauge",
-        "1 when models run on CUDA: all whose runtime.device is not cpu", per_model=False,
+        "inferctl_model_cpu_nodes", "gauge",
+        "Nodes of its graph that run on the CPU though it is on a GPU; not those that compute "
+        "shapes", of_model="largest",
+    ),
+    Metric(
+        "inferctl_model_device_bytes", "gauge",
+        "Memory of the GPU that it took to load and to warm up; 0 on the CPU, and if not known",
+    ),
+    Metric(
+        "inferctl_engine_ready", "gauge", "1 when every model is loaded and warm", per_model=False
     ),
     Metric(
         "inferctl_start_time_seconds", "gauge", "When the service was started, since 1970",
@@ -140,6 +162,39 @@ METRICS: tuple[Metric, ...] = (
         "inferctl_loop_stalls_total", "counter",
         "Times that a worker's event loop was blocked for 2 s; its stack is in the service's log",
         per_model=False,
+    ),
+    Metric(
+        "inferctl_jobs_open", "gauge", "Jobs in the store that wait, or are being done",
+        per_model=False, label="state", values=("queued", "running"),
+    ),
+    Metric(
+        "inferctl_jobs_total", "counter", "Jobs taken in, and those that ended, by how",
+        per_model=False, label="state",
+        values=("accepted", "done", "failed", "cancelled", "expired"),
+    ),
+    Metric(
+        "inferctl_job_redeliveries_total", "counter",
+        "Jobs that were queued again because who did them was gone", per_model=False,
+    ),
+    Metric(
+        "inferctl_job_stale_results_total", "counter",
+        "Results that came to nothing, for another claim of their job came after", per_model=False,
+    ),
+    Metric(
+        "inferctl_job_duplicates_total", "counter",
+        "Submissions that were there before, by their idempotency key", per_model=False,
+    ),
+    Metric(
+        "inferctl_job_messages_refused_total", "counter",
+        "Messages of Celery's queue that were no ids of jobs", per_model=False,
+    ),
+    Metric(
+        "inferctl_job_store_errors_total", "counter",
+        "Times that the job store could not be used", per_model=False,
+    ),
+    Metric(
+        "inferctl_job_store_recreated", "gauge",
+        "1 when the job store was damaged at the start, and put aside", per_model=False,
     ),
     Metric("inferctl_log_dropped_total", "counter", "Request log lines lost", per_model=False),
     Metric("inferctl_spans_dropped_total", "counter", "Spans of traces lost", per_model=False),

@@ -6,12 +6,15 @@ from __future__ import annotations
 PREDICT = "predict"
 # Of one that no route takes.
 UNMATCHED = "unmatched"
+# Of those that take jobs in; what is done of one is counted by the model, and logged by it.
+JOBS = "/jobs"
 # The files of a page count as the page.
 PAGE, DOCS = "/", "/docs"
 
 ROUTES = (
     PREDICT, UNMATCHED, PAGE, DOCS, "/openapi.json",
     "/livez", "/readyz", "/health", "/metrics", "/models", "/models/{name}",
+    JOBS, "/jobs/{id}", "/jobs/{id}/result",
     "/v1/models", "/v1/models/{name}", "/v1/models/{name}/versions/{version}",
     "/v2", "/v2/health/live", "/v2/health/ready", "/v2/models", "/v2/models/stats",
     "/v2/models/{name}", "/v2/models/{name}/config", "/v2/models/{name}/ready",

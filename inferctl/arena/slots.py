@@ -79,13 +79,15 @@ class FreeSlots:
 
     A row has its place long before it is written: it is reserved first, and which slot it is says
     `take`. Last in, first out then keeps the touched pages few, and warm in the cache, however many
-    wait. `in_use` counts what was reserved and not freed since; `gauge` tells the other processes.
+    wait. `in_use` counts what was reserved and not freed since; `gauge` tells the other processes,
+    and `bulk_gauge` how many of those have bulk rows.
     """
 
-    def __init__(self, slots: range, gauge: Cell) -> None:
+    def __init__(self, slots: range, gauge: Cell, bulk_gauge: Cell) -> None:
         self._free = list(reversed(slots))
         self._total = len(slots)
-        self._gauge = gauge
+        self._gauge, self._bulk_gauge = gauge, bulk_gauge
+        self._bulk = set[int]()
         self.in_use = 0
 
     def reserve(self, rows: int) -> None:
@@ -97,6 +99,11 @@ class FreeSlots:
         """The slots of rows that were reserved."""
         return [self._free.pop() for _ in range(rows)]
 
+    def mark_bulk(self, slots: Iterable[int]) -> None:
+        """They were taken for bulk rows."""
+        self._bulk.update(slots)
+        self._bulk_gauge.set(len(self._bulk))
+
     def cancel(self, rows: int) -> None:
         """Free places that were reserved and not taken."""
         self.in_use -= rows
@@ -107,6 +114,9 @@ class FreeSlots:
         self._free.append(slot)
         self.in_use -= 1
         self._gauge.set(self.in_use)
+        if slot in self._bulk:
+            self._bulk.remove(slot)
+            self._bulk_gauge.set(len(self._bulk))
 
     @property
     def left(self) -> int:

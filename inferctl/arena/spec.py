@@ -10,6 +10,7 @@ from collections.abc import Collection
 from pydantic import BaseModel, ConfigDict
 
 from inferctl.bundles.manifest import Manifest
+from inferctl.deferral import JobsSettings
 from inferctl.keys import Scope
 from inferctl.observation import LogsSettings, MetricsSettings
 from inferctl.settings import ModelSettings, ServerSettings
@@ -129,3 +130,4 @@ class WorkerSpec(ProcessSpec):
     server: ServerSettings
     logs: LogsSettings
     metrics: MetricsSettings = MetricsSettings()
+    jobs: JobsSettings = JobsSettings()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,12 +10,13 @@ from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from prometheus_client.parser import text_string_to_metric_families
 
-# Rows of (begun in monotonic seconds, latency in seconds, HTTP status or 0 for no answer).
+from inferctl.bench.exposition import Change, Scrape
+from inferctl.bench.gpus import GpuFigures, gpus_of
+
+# Rows of when a request was to begin, when it did and when it ended (monotonic clock, seconds), and
+# its HTTP status, or 0 for no answer.
 Requests: TypeAlias = NDArray[np.float64]
-# Every sample of an exposition, by its name and its sorted labels.
-Scrape: TypeAlias = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 
 NO_ANSWER = "no_answer"
 
@@ -66,6 +68,9 @@ class ServerFigures:
     """What the server counted in the window; None is a series that it does not have.
 
     `cpu_ms_per_request` is the CPU of all its processes over the requests that it answered well.
+    `request_mean_ms` is from a request's headers to its answer, of those answered well; `queue` and
+    `decode` are means of rows, `run` of batches, `postprocess` of requests. `resident_bytes` are of
+    the end of the window.
     """
 
     requests_by_outcome: dict[str, int] | None
@@ -77,38 +82,67 @@ class ServerFigures:
     run_mean_ms: float | None
     cpu_s_by_role: dict[str, float] | None
     cpu_ms_per_request: float | None
+    postprocess_mean_ms: float | None = None
+    request_mean_ms: float | None = None
+    resident_bytes_by_role: dict[str, int] | None = None
+    gpus: list[GpuFigures] | None = None
 
 
 def client_figures(requests: Requests, begun_s: float, ended_s: float) -> ClientFigures:
-    """Figures of the requests begun in [begun_s, ended_s) of the monotonic clock.
+    """Figures of the requests that were to begin in [begun_s, ended_s) of the monotonic clock.
 
-    Requests belong to the window by their beginning: one that began in it counts with its whole
-    latency although it ended later, so that slow answers are not left out.
+    They belong to the window by that: one that began in it counts with its whole latency although
+    it ended later, so that slow answers are not left out. The latency is from when a request was to
+    begin, not from when the generator came to it.
     """
-    inside = requests[(requests[:, 0] >= begun_s) & (requests[:, 0] < ended_s)]
-    good = (inside[:, 2] >= 200) & (inside[:, 2] < 300)
-    statuses = Counter(int(status) for status in inside[~good, 2])
+    inside = begun_between(requests, begun_s, ended_s)
+    good = answered_well(inside)
+    statuses = Counter(int(status) for status in inside[~good, 3])
     answered = int(good.sum())
     return ClientFigures(
         answered=answered,
         throughput_per_s=answered / (ended_s - begun_s),
-        latency=_latency(inside[good, 1]) if answered else None,
+        latency=latency_of(latencies_ms(inside[good])) if answered else None,
         errors={str(status or NO_ANSWER): statuses[status] for status in sorted(statuses)},
         outside_window=len(requests) - len(inside),
     )
 
 
-def order_statistic(ordered: NDArray[np.float64], percent: int) -> float:
-    """The nearest-rank percentile of ascending values: the smallest that `percent` % do not exceed.
+def begun_between(requests: Requests, begun_s: float, ended_s: float) -> Requests:
+    """Those that were to begin in [begun_s, ended_s)."""
+    return requests[(requests[:, 0] >= begun_s) & (requests[:, 0] < ended_s)]
 
-    It is the value of rank ceil(percent / 100 * n), one that was measured; nothing is interpolated
-    or rounded. `percent` is 1 to 100, `ordered` has at least one value.
+
+def answered_well(requests: Requests) -> NDArray[np.bool_]:
+    """Which of them have a status of 2xx."""
+    good: NDArray[np.bool_] = (requests[:, 3] >= 200) & (requests[:, 3] < 300)
+    return good
+
+
+def latencies_ms(requests: Requests) -> NDArray[np.float64]:
+    """From when each was to begin to its end."""
+    return (requests[:, 2] - requests[:, 0]) * 1000
+
+
+def nearest_rank(percent: float, count: int) -> int:
+    """The rank of a percentile among `count` values, at least one, 1 being the smallest: that of
+    the smallest value that `percent` % do not exceed. `percent` is above 0 up to 100.
     """
-    return float(ordered[-(-percent * len(ordered) // 100) - 1])
+    # 99.9 % of 1000 are 999, which floats miss by a little.
+    return max(math.ceil(round(percent * count / 100, 6)), 1)
 
 
-def _latency(latencies_s: NDArray[np.float64]) -> Latency:
-    ordered = np.sort(latencies_s) * 1000
+def order_statistic(ordered: NDArray[np.float64], percent: float) -> float:
+    """The nearest-rank percentile of ascending values, of which there is at least one.
+
+    It is one that was measured; nothing is interpolated or rounded.
+    """
+    return float(ordered[nearest_rank(percent, len(ordered)) - 1])
+
+
+def latency_of(of_ms: NDArray[np.float64]) -> Latency:
+    """Figures of at least one latency, in whatever order."""
+    ordered = np.sort(of_ms)
     return Latency(
         mean_ms=float(ordered.mean()),
         p50_ms=order_statistic(ordered, 50),
@@ -119,18 +153,9 @@ def _latency(latencies_s: NDArray[np.float64]) -> Latency:
     )
 
 
-def read_metrics(text: str) -> Scrape:
-    """Read a Prometheus text exposition. Raises ValueError when it is none."""
-    return {
-        (sample.name, tuple(sorted(sample.labels.items()))): sample.value
-        for family in text_string_to_metric_families(text)
-        for sample in family.samples
-    }
-
-
 def server_figures(before: Scrape | None, after: Scrape | None, model: str) -> ServerFigures:
     """What changed between two scrapes of a server, for `model`."""
-    change = _Change(before, after)
+    change = Change(before, after)
     outcomes = change.by_label("inference_requests_total", "outcome", model=model)
     cpu_s = change.by_label("inferctl_process_cpu_seconds_total", "role")
     answered = outcomes.get("ok", 0.0) if outcomes else 0.0
@@ -145,55 +170,16 @@ def server_figures(before: Scrape | None, after: Scrape | None, model: str) -> S
         run_mean_ms=_ms(change.mean("inferctl_run_seconds", model)),
         cpu_s_by_role=cpu_s,
         cpu_ms_per_request=_ms(sum(cpu_s.values()) / answered) if cpu_s and answered else None,
+        postprocess_mean_ms=_ms(change.mean("inferctl_postprocess_seconds", model)),
+        request_mean_ms=_ms(change.good_request_s(model)),
+        resident_bytes_by_role=_bytes(
+            change.last_by_label("inferctl_process_resident_memory_bytes", "role")
+        ),
+        gpus=gpus_of(before, after),
     )
 
 
-class _Change:
-    """Differences of counters; a series that a scrape lacks, or that went back, has none."""
-
-    def __init__(self, before: Scrape | None, after: Scrape | None) -> None:
-        # A series may come to life within the window, so one that only `after` has began at zero.
-        # Without any scrape before, nothing is known of where it began.
-        self._before = before or {}
-        self._after = after if after and before is not None else {}
-
-    def of(self, name: str, **labels: str) -> float | None:
-        """The growth of the series that have these labels, of whatever versions, together."""
-        now = _having(self._after, name, labels)
-        if not now:
-            return None
-        growth = sum(now) - sum(_having(self._before, name, labels))
-        return growth if growth >= 0 else None
-
-    def by_label(self, name: str, label: str, **labels: str) -> dict[str, float] | None:
-        """The growth of each series of a name, by the value of one label; None without any."""
-        found = {}
-        values = [dict(pairs).get(label) for series, pairs in self._after if series == name]
-        for value in dict.fromkeys(values):
-            if value is not None:
-                growth = self.of(name, **labels, **{label: value})
-                if growth is not None:
-                    found[value] = growth
-        return found or None
-
-    def mean(self, histogram: str, model: str) -> float | None:
-        """The mean of the values observed between the scrapes."""
-        total = self.of(f"{histogram}_sum", model=model)
-        count = self.of(f"{histogram}_count", model=model)
-        return total / count if total is not None and count else None
-
-
-def _having(scrape: Scrape, name: str, labels: dict[str, str]) -> list[float]:
-    """The values of a name's series that have these labels."""
-    wanted = labels.items()
-    return [
-        value
-        for (series, pairs), value in scrape.items()
-        if series == name and wanted <= dict(pairs).items()
-    ]
-
-
-def _histogram(change: _Change, model: str) -> list[BatchBucket] | None:
+def _histogram(change: Change, model: str) -> list[BatchBucket] | None:
     """Batches per range of rows: the cumulative buckets of the exposition, taken apart."""
     found = change.by_label("inference_batch_size_bucket", "le", model=model)
     if found is None:
@@ -215,6 +201,10 @@ def _without_empty_tail(buckets: Sequence[BatchBucket]) -> list[BatchBucket]:
 
 def _ms(seconds: float | None) -> float | None:
     return None if seconds is None else seconds * 1000
+
+
+def _bytes(sizes: dict[str, float] | None) -> dict[str, int] | None:
+    return None if sizes is None else {name: int(size) for name, size in sizes.items()}
 
 
 def _whole(counts: dict[str, float] | None) -> dict[str, int] | None:

@@ -1,4 +1,4 @@
-"""Locust as a child process: started, watched, stopped, its records read.
+"""Locust as child processes: started, begun together, watched, stopped, their records read.
 
 Importing Locust would patch this process's sockets and threads, so nothing here does.
 """
@@ -6,32 +6,32 @@ Importing Locust would patch this process's sockets and threads, so nothing here
 from __future__ import annotations
 
 import importlib.util
-import math
 import os
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-import numpy as np
-
-from inferctl.bench.figures import Requests
+from inferctl.bench.measurement import Load
 from inferctl.errors import BenchError, UsageError
-from inferctl.proc import PROC, read_stat
+from inferctl.proc import folder_of, read_cpu_s
 
-STARTED = "started-*.txt"
-REQUESTS = "requests-*.f64"
-COLUMNS = 3
+READY = "ready-*.txt"
+CROWDED = "crowded-*.txt"
+RESTED = "rested-*.txt"
+BEGIN = "begin.txt"
 
 START_LIMIT_S = 60.0
+# Between saying when the load begins and its beginning: every process must have read it by then.
+BEGIN_IN_S = 0.05
 # Requests under way when the window ends may still be answered; later ones count as unanswered.
 DRAIN_S = 10
 STOP_LIMIT_S = DRAIN_S + 20.0
-# Ends a generator whose parent was killed and could not end it.
-ORPHAN_LIMIT_S = 60
+TICK_S = 0.002
 
 
 def loadtests_folder() -> Path:
@@ -52,53 +52,72 @@ def require_locust() -> None:
         raise UsageError("bench needs locust", hint="install with pip install 'inferctl[bench]'")
 
 
-class Generator:
-    """A closed loop of `users` on `url` + `path`. Entering starts it, leaving ends it at once.
-
-    `folder` receives what it writes; nothing else may be in there but `bodies`, which may.
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """What is sent where: `bodies` is what LOADTEST_BODIES of loadtests/README.md may be, `shape`
+    what LOADTEST_SHAPE may be, and `arrivals` a file of times if the load is a replay. Each process
+    opens `connections` at most for a rate.
     """
 
-    def __init__(
-        self, url: str, path: str, *, bodies: Path, folder: Path, users: int, warmup_s: float,
-        duration_s: float, api_key: str | None = None,
-    ) -> None:  # fmt: skip
-        self._folder = folder
-        self._output = folder / "output.txt"
-        self._process: subprocess.Popen[bytes]
-        self._command = [
-            sys.executable, "-m", "locust", "--headless", "--only-summary",
-            "--locustfile", str(loadtests_folder() / "locustfile.py"),
-            "--host", url,
-            "--users", str(users),
-            "--spawn-rate", str(users),
-            "--stop-timeout", str(DRAIN_S),
-            "--run-time", f"{math.ceil(warmup_s + duration_s) + ORPHAN_LIMIT_S}s",
-            "--exit-code-on-error", "0",
-        ]  # fmt: skip
-        # A LOCUST_* variable of this shell is meant for other runs; it could add processes or tags.
-        inherited = {
-            key: value for key, value in os.environ.items() if not key.startswith("LOCUST_")
-        }
-        self._environment = inherited | {
-            "LOADTEST_PATH": path,
-            "LOADTEST_BODIES": str(bodies),
-            "LOADTEST_OUTPUT": str(folder),
-            "LOADTEST_WARMUP_S": str(warmup_s),
-            "LOADTEST_API_KEY": api_key or "",
+    url: str
+    path: str
+    bodies: Path
+    load: Load
+    shape: str = ""
+    arrivals: Path | None = None
+    api_key: str | None = None
+    ca: Path | None = None
+    connections: int = 1
+
+    def variables(self) -> dict[str, str]:
+        """All of it but the users, which are split, for the Locust file."""
+        rate = self.load.rate_per_s
+        return {
+            "LOADTEST_PATH": self.path,
+            "LOADTEST_BODIES": str(self.bodies),
+            "LOADTEST_RATE": "" if rate is None else repr(rate),
+            "LOADTEST_ARRIVALS": str(self.arrivals or self.load.arrivals),
+            "LOADTEST_SHAPE": self.shape,
+            "LOADTEST_API_KEY": self.api_key or "",
+            "LOADTEST_CA": str(self.ca or ""),
+            "LOADTEST_CONNECTIONS": str(self.connections),
         }
 
+
+class Generator:
+    """Processes that share an offer. Entering starts them, leaving ends them at once.
+
+    `folder` receives what they write; nothing else may be in there.
+    """
+
+    def __init__(self, offer: Offer, folder: Path, processes: int = 1) -> None:
+        self.folder = folder
+        self._shares = _split(offer.load.users, processes)
+        self._commands = [_command(offer, users) for users in self._shares]
+        # A LOCUST_* variable of this shell is meant for other runs; it could add processes or tags.
+        inherited = {k: v for k, v in os.environ.items() if not k.startswith("LOCUST_")}
+        self._environment = inherited | offer.variables() | {"LOADTEST_OUTPUT": str(folder)}
+        self._running: list[subprocess.Popen[bytes]] = []
+
     def __enter__(self) -> Self:
-        with self._output.open("wb") as output:
-            self._process = subprocess.Popen(
-                self._command,
-                cwd=self._folder,
-                env=self._environment,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                # A Ctrl-C is for the parent; it ends the generator when it is done with it.
-                start_new_session=True,
-            )
+        for number, command in enumerate(self._commands):
+            own = {
+                "LOADTEST_PART": f"{number}/{len(self._commands)}",
+                "LOADTEST_USERS": str(self._shares[number]),
+            }
+            with self._output(number).open("wb") as output:
+                self._running.append(
+                    subprocess.Popen(
+                        command,
+                        cwd=self.folder,
+                        env=self._environment | own,
+                        stdin=subprocess.DEVNULL,
+                        stdout=output,
+                        stderr=subprocess.STDOUT,
+                        # A Ctrl-C is for the parent; it ends them when it is done with them.
+                        start_new_session=True,
+                    )
+                )
         return self
 
     def __exit__(
@@ -107,73 +126,121 @@ class Generator:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if self._process.poll() is None:
-            self._process.kill()
-            self._process.wait()
+        for process in self._running:
+            if process.poll() is None:
+                process.kill()
+                process.wait()
 
     @property
-    def pid(self) -> int:
-        """The generator's process id."""
-        return self._process.pid
+    def pids(self) -> list[int]:
+        """The processes' ids."""
+        return [process.pid for process in self._running]
 
     def check(self) -> None:
-        """Raise BenchError when the generator ended by itself, with its last line."""
-        if self._process.poll() is not None:
-            raise self._crashed()
+        """Raise BenchError when one of them ended by itself, with its last line."""
+        for number, process in enumerate(self._running):
+            if process.poll() is not None:
+                raise self._crashed(number)
 
-    def started_s(self) -> float | None:
-        """The monotonic time at which all users ran; None before. Raises BenchError if it ended."""
+    def wait_until_ready(self) -> None:
+        """Return when all could begin. Raises BenchError when one does not come to that."""
+        self._wait_for(READY, START_LIMIT_S, "start")
+
+    def begin(self) -> float:
+        """Let all begin at the same time, which is returned: of the monotonic clock, seconds."""
+        begin_s = time.monotonic() + BEGIN_IN_S
+        # Renamed into place, so that who waits for the file never reads half of it.
+        partial = self.folder / "begin.tmp"
+        partial.write_text(repr(begin_s), encoding="ascii")
+        partial.rename(self.folder / BEGIN)
+        return begin_s
+
+    def rest(self) -> None:
+        """Let all begin nothing more, and return when all is answered, or was given up.
+
+        Raises BenchError when one of them crashed or does not come to that.
+        """
+        for file in self.folder.glob(RESTED):
+            file.unlink()
+        self._signal(signal.SIGUSR1)
+        self._wait_for(RESTED, STOP_LIMIT_S, "rest")
+
+    def go_on(self) -> None:
+        """Let all go on after a rest. Raises BenchError when one of them crashed."""
+        self._signal(signal.SIGUSR2)
+
+    def cpu_s(self) -> list[float] | None:
+        """CPU seconds that each used so far; None where /proc does not tell."""
+        used = [read_cpu_s(folder_of(pid)) for pid in self.pids]
+        known = [cpu_s for cpu_s in used if cpu_s is not None]
+        return known if len(known) == len(used) else None
+
+    def stop(self) -> None:
+        """End the load, and wait for answers under way.
+
+        Raises BenchError when one of them crashed or does not end.
+        """
+        self._signal(signal.SIGTERM)
+        limit_s = time.monotonic() + STOP_LIMIT_S
+        for number, process in enumerate(self._running):
+            try:
+                code = process.wait(max(limit_s - time.monotonic(), 0))
+            except subprocess.TimeoutExpired:
+                raise BenchError(
+                    f"the load generator did not end in {STOP_LIMIT_S:g} s",
+                    hint=f"it said: {self._last_line(number)}",
+                ) from None
+            if code != 0:
+                raise self._crashed(number)
+
+    def crowded(self) -> bool:
+        """Whether requests waited because all connections that it may open were busy."""
+        return any(self.folder.glob(CROWDED))
+
+    def _signal(self, number: signal.Signals) -> None:
         self.check()
-        for mark in self._folder.glob(STARTED):
-            return float(mark.read_text(encoding="ascii"))
-        return None
+        for process in self._running:
+            process.send_signal(number)
 
-    def wait_until_started(self) -> float:
-        """The monotonic time at which all users ran. Raises BenchError when it does not come."""
-        limit_s = time.monotonic() + START_LIMIT_S
-        while (started_s := self.started_s()) is None:
+    def _wait_for(self, files: str, within_s: float, wanted: str) -> None:
+        """Until each has made its file, which says that it did what is wanted."""
+        limit_s = time.monotonic() + within_s
+        while len(list(self.folder.glob(files))) < len(self._running):
+            self.check()
             if time.monotonic() > limit_s:
                 raise BenchError(
-                    f"the load generator did not start in {START_LIMIT_S:g} s",
-                    hint=f"it said: {self._last_line()}",
+                    f"the load generator did not {wanted} in {within_s:g} s",
+                    hint=f"it said: {self._last_line(0)}",
                 )
-            time.sleep(0.02)
-        return started_s
+            time.sleep(TICK_S)
 
-    def cpu_s(self) -> float | None:
-        """CPU seconds used so far; None where /proc does not tell."""
-        stat = read_stat(PROC / f"{self.pid}")
-        return stat.cpu_s if stat else None
+    def _output(self, number: int) -> Path:
+        return self.folder / f"output-{number}.txt"
 
-    def stop(self) -> Requests:
-        """End the load, wait for answers under way, and return all requests.
+    def _crashed(self, number: int) -> BenchError:
+        code = self._running[number].returncode
+        return BenchError(f"the load generator ended with code {code}: {self._last_line(number)}")
 
-        Raises BenchError when the generator crashed or does not end.
-        """
-        self.check()
-        self._process.send_signal(signal.SIGTERM)
-        try:
-            code = self._process.wait(STOP_LIMIT_S)
-        except subprocess.TimeoutExpired:
-            raise BenchError(
-                f"the load generator did not end in {STOP_LIMIT_S:g} s",
-                hint=f"it said: {self._last_line()}",
-            ) from None
-        if code != 0:
-            raise self._crashed()
-        return read_requests(self._folder)
-
-    def _crashed(self) -> BenchError:
-        return BenchError(
-            f"the load generator ended with code {self._process.returncode}: {self._last_line()}"
-        )
-
-    def _last_line(self) -> str:
-        lines = self._output.read_text(encoding="utf-8", errors="replace").split("\n")
+    def _last_line(self, number: int) -> str:
+        lines = self._output(number).read_text(encoding="utf-8", errors="replace").split("\n")
         return next((line.strip() for line in reversed(lines) if line.strip()), "nothing")
 
 
-def read_requests(folder: Path) -> Requests:
-    """The records of all generator processes: rows of begin, latency and status; may be empty."""
-    parts = [np.fromfile(file, np.float64) for file in sorted(folder.glob(REQUESTS))]
-    return np.concatenate([*parts, np.empty(0)]).reshape(-1, COLUMNS)
+def _split(users: int | None, processes: int) -> list[int]:
+    """Users of each process, at least one each; a rate has one clock in each."""
+    if users is None:
+        return [1] * processes
+    processes = min(processes, users)
+    return [users // processes + (number < users % processes) for number in range(processes)]
+
+
+def _command(offer: Offer, users: int) -> list[str]:
+    return [
+        sys.executable, "-m", "locust", "--headless", "--only-summary",
+        "--locustfile", str(loadtests_folder() / "locustfile.py"),
+        "--host", offer.url,
+        "--users", str(users),
+        "--spawn-rate", str(users),
+        "--stop-timeout", str(DRAIN_S),
+        "--exit-code-on-error", "0",
+    ]  # fmt: skip

@@ -1,52 +1,81 @@
-"""What to send, to whom and for how long; the request bodies are made before the run."""
+"""What to send, to whom and for how long."""
 
 from __future__ import annotations
 
-import base64
 import re
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Literal, TypeAlias
 
-import orjson
+import numpy as np
+from numpy.typing import NDArray
 
-from inferctl.bench.synthetic import SENTENCES, pictures
+from inferctl.bench.measurement import Load
 from inferctl.errors import UsageError
 
-T = TypeVar("T")
+# `native` is the task's JSON, `raw` an image's bytes or a text as they are, `v2` the Open Inference
+# Protocol with binary tensors and `v2-json` without.
+Dialect: TypeAlias = Literal["native", "raw", "v2", "v2-json"]
 
-IMAGE_TASKS = ("image-detection", "image-classification")
-TEXT_TASK = "text-classification"
-SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".webp"))
-
-# The generator holds all bodies in memory; more would measure its memory, not the server.
-MAX_BODIES = 256
-MAX_BYTES = 256 * 2**20
+# More requests of an open loop than this are rarely under way at once, and then they wait.
+MAX_CONNECTIONS = 4096
+# A duration is measured in so many windows at least: fewer cannot agree.
+LEAST_WINDOWS = 3
 
 _DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s?)?")
+_SIZE = re.compile(r"(\d{1,5})x(\d{1,5})")
 
 
 @dataclass(frozen=True, slots=True)
+class Source:
+    """Where the inputs come from: `data`, else made-up ones; images of `size_pixels` (width and
+    height), texts of `words`, each None for what is usual.
+    """
+
+    data: Path | None = None
+    dialect: Dialect = "native"
+    size_pixels: tuple[int, int] | None = None
+    words: int | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Plan:
-    """One measurement. `model` None means the only one served, `data` None means made-up inputs."""
+    """One measurement: `windows` of `window_s` after the warm-up, fewer if these agree before and
+    `until_stable`.
+
+    `model` None means the only one served, `processes` None as many as the generator needs, `ca`
+    None the system's certificates. `connections` is the most that an open loop opens. `replay` has
+    the times of a load that is one, in seconds.
+    """
 
     url: str
     model: str | None
-    users: int
-    duration_s: float
+    load: Load
+    windows: int
+    window_s: float
     warmup_s: float
-    data: Path | None = None
+    until_stable: bool = False
+    source: Source = field(default_factory=Source)
+    processes: int | None = None
+    connections: int = MAX_CONNECTIONS
+    replay: NDArray[np.float64] | None = None
+    ca: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
-    """The bodies that are sent in turn: `count` of the `available` ones, `mean_bytes` each."""
+    """The bodies that are sent in turn: `count` of the `available` ones, `mean_bytes` each.
+
+    `dialect` and `path` are how and where they are posted; null in reports from before they were
+    kept.
+    """
 
     source: str
     count: int
     available: int
     mean_bytes: float
+    dialect: Dialect | None = None
+    path: str | None = None
 
 
 def parse_duration(text: str) -> float:
@@ -58,86 +87,34 @@ def parse_duration(text: str) -> float:
     return int(hours) * 3600 + int(minutes) * 60 + float(seconds)
 
 
+def parse_size(text: str) -> tuple[int, int]:
+    """Read `640x480`: width and height in pixels. Raises UsageError."""
+    match = _SIZE.fullmatch(text)
+    if match is None or "0" in match.groups():
+        raise UsageError(f"{text!r} is no size", hint="write 640x480")
+    return int(match[1]), int(match[2])
+
+
+def parse_processes(text: str) -> int | None:
+    """Read a number of processes, or `auto`, which is None. Raises UsageError."""
+    if text == "auto":
+        return None
+    if not text.isdecimal() or int(text) == 0:
+        raise UsageError(f"{text!r} is no number of processes", hint="write auto, 1, 2 …")
+    return int(text)
+
+
+def split_duration(duration_s: float, window_s: float) -> tuple[int, float]:
+    """The number and length of the windows of a measurement of `duration_s`, all of one length:
+    about `window_s`, but LEAST_WINDOWS at least.
+    """
+    windows = max(round(duration_s / window_s), LEAST_WINDOWS)
+    return windows, duration_s / windows
+
+
 def check_data(data: Path | None) -> None:
     """Raise UsageError when `data` does not exist, before anything is started for it."""
     if data is not None and not data.exists():
         raise UsageError(
             "no such folder of images or file of texts", where=str(data), hint="check --data"
         )
-
-
-def write_bodies(task: str, example: dict[str, Any], data: Path | None, file: Path) -> Inputs:
-    """Write JSON bodies for a model of `task` to `file`, one per line. Raises UsageError.
-
-    Tasks other than image and text ones get `example`, the server's own, and take no `data`.
-    """
-    source = "made up" if data is None else str(data)
-    bodies: Iterable[dict[str, Any]]
-    if task in IMAGE_TASKS:
-        images = None if data is None else _find_images(data)
-        available = len(pictures()) if images is None else len(images)
-        bodies = _image_bodies(pictures() if images is None else _read(_spread(images)))
-    elif task == TEXT_TASK:
-        texts = SENTENCES if data is None else _read_lines(data)
-        available = len(texts)
-        bodies = ({"text": text} for text in _spread(texts))
-    elif data is None:
-        source, available, bodies = "the server's example", 1, (example,)
-    else:
-        raise UsageError(f"--data does not fit the task {task}", hint="leave it out")
-    count, total_bytes = _write(bodies, file)
-    return Inputs(source, count, available, total_bytes / count)
-
-
-def _image_bodies(images: Iterable[bytes]) -> Iterator[dict[str, Any]]:
-    for image in images:
-        yield {"image_b64": base64.b64encode(image).decode("ascii")}
-
-
-def _find_images(folder: Path) -> list[Path]:
-    if not folder.is_dir():
-        raise UsageError("an image model needs a folder of images", where=str(folder))
-    images = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
-    if not images:
-        raise UsageError("no .jpg, .png or .webp in this folder", where=str(folder))
-    return images
-
-
-def _read(paths: Iterable[Path]) -> Iterator[bytes]:
-    for path in paths:
-        try:
-            yield path.read_bytes()
-        except OSError as error:
-            raise UsageError(f"cannot read an image: {error.strerror}", where=str(path)) from None
-
-
-def _read_lines(path: Path) -> list[str]:
-    if path.is_dir():
-        raise UsageError("a text model needs a file with one text per line", where=str(path))
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"cannot read the texts: {error}", where=str(path)) from None
-    texts = [line.strip() for line in lines if line.strip()]
-    if not texts:
-        raise UsageError("no text in this file", where=str(path))
-    return texts
-
-
-def _spread(items: Sequence[T]) -> Sequence[T]:
-    """At most MAX_BODIES of them, evenly spaced: a sorted folder begins with one class."""
-    return items[:: -(-len(items) // MAX_BODIES)]
-
-
-def _write(bodies: Iterable[dict[str, Any]], file: Path) -> tuple[int, int]:
-    """The number of bodies and of bytes written; at least one body."""
-    count = total_bytes = 0
-    with file.open("wb") as lines:
-        for body in bodies:
-            line = orjson.dumps(body)
-            lines.write(line + b"\n")
-            count += 1
-            total_bytes += len(line)
-            if total_bytes >= MAX_BYTES:
-                break
-    return count, total_bytes

@@ -2,107 +2,124 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Literal, NamedTuple, TypeAlias
 
-from inferctl.bench.figures import (
-    ClientFigures,
-    Requests,
-    ServerFigures,
-    client_figures,
-    server_figures,
-)
-from inferctl.bench.generator import Generator, require_locust
-from inferctl.bench.plan import Plan, check_data, write_bodies
-from inferctl.bench.report import Report, make_report
-from inferctl.bench.target import Target, find_target, scrape
-from inferctl.errors import BenchError
+from inferctl.bench.bodies import path_of, write_bodies
+from inferctl.bench.course import Course, OnTick, Run, ignore
+from inferctl.bench.generator import Generator, Offer, require_locust
+from inferctl.bench.measurement import Load, Measurement
+from inferctl.bench.offered import Offered
+from inferctl.bench.plan import Inputs, Plan, check_data
+from inferctl.bench.replay import write_arrivals
+from inferctl.bench.report import Report, make_report, read_service
+from inferctl.bench.shape import points_of
+from inferctl.bench.target import Target, find_target
+from inferctl.cores import available_cores
 
-Stage: TypeAlias = Literal["prepare", "warm-up", "measure", "drain"]
-# Called with the stage, the seconds since it began and the seconds that it takes (0: unknown).
-OnTick: TypeAlias = Callable[[Stage, float, float], None]
-
-TICK_S = 0.1
+BODIES, RECORDS, ARRIVALS = "bodies", "records", "arrivals"
 
 
-def _ignore(stage: Stage, done_s: float, total_s: float) -> None:
-    """Nobody watches."""
-
-
-def bench(plan: Plan, on_tick: OnTick = _ignore, api_key: str | None = None) -> Report:
+def bench(plan: Plan, on_tick: OnTick = ignore, api_key: str | None = None) -> Report:
     """Measure the server of `plan`, with a key if it wants one, and return the report.
 
     Raises UsageError for what the person can correct, and BenchError when the server is not there,
-    the generator fails or no request of the window was answered.
+    the generator fails or no request was answered.
     """
+    with opened(plan, on_tick, api_key) as found:
+        measured = found.measure(
+            plan.load,
+            windows=plan.windows,
+            window_s=plan.window_s,
+            warmup_s=plan.warmup_s,
+            until_stable=plan.until_stable,
+        )
+        service = read_service(found.target)
+        return make_report(
+            found.target, found.inputs, [measured], warmup_s=plan.warmup_s, service=service
+        )
+
+
+@contextmanager
+def opened(
+    plan: Plan, on_tick: OnTick = ignore, api_key: str | None = None
+) -> Iterator[LocustBench]:
+    """A bench for the server and inputs of `plan`. Raises as `bench`."""
     require_locust()
-    check_data(plan.data)
-    target = find_target(plan.url, plan.model, api_key)
+    check_data(plan.source.data)
+    target = find_target(plan.url, plan.model, api_key, plan.ca)
     on_tick("prepare", 0.0, 0.0)
     with TemporaryDirectory(prefix="inferctl-bench-") as name:
-        folder = Path(name)
-        bodies = folder / "bodies.jsonl"
-        inputs = write_bodies(target.model.task, target.model.example, plan.data, bodies)
-        with Generator(
-            target.url, target.path, bodies=bodies, folder=folder, users=plan.users,
-            warmup_s=plan.warmup_s, duration_s=plan.duration_s, api_key=api_key,
-        ) as generator:  # fmt: skip
-            window = _measure(generator, target, plan, on_tick)
-    client = client_figures(window.requests, window.begun_s, window.begun_s + plan.duration_s)
-    if not client.answered:
-        raise _nothing_answered(target, plan, client)
-    return make_report(plan, target, inputs, client, window.server, window.generator_cpu_cores)
+        inputs = write_bodies(target, plan.source, Path(name) / BODIES)
+        yield LocustBench(target, inputs, Path(name), plan, on_tick)
 
 
-class _Window(NamedTuple):
-    """What was collected around the window that began at `begun_s` of the monotonic clock."""
+@dataclass
+class LocustBench:
+    """A target and bodies that are written; see `measurement.Bench`. `folder` has the bodies.
 
-    begun_s: float
-    requests: Requests
-    server: ServerFigures
-    generator_cpu_cores: float | None
+    Each load begins with as many processes as the one before was found to need.
+    """
 
+    target: Target
+    inputs: Inputs
+    folder: Path
+    plan: Plan
+    on_tick: OnTick = ignore
+    _processes: int = field(default=1, init=False)
 
-def _measure(generator: Generator, target: Target, plan: Plan, on_tick: OnTick) -> _Window:
-    started_s = generator.wait_until_started()
-    begun_s = started_s + plan.warmup_s
-    _wait(generator, "warm-up", started_s, begun_s, on_tick)
-    before, cpu_before = scrape(target.url, target.api_key), _cpu(generator)
-    _wait(generator, "measure", begun_s, begun_s + plan.duration_s, on_tick)
-    # The load goes on while the server is asked: its figures are of a loaded server only.
-    after, cpu_after = scrape(target.url, target.api_key), _cpu(generator)
-    on_tick("drain", 0.0, 0.0)
-    requests = generator.stop()
-    server = server_figures(before, after, target.model.name)
-    return _Window(begun_s, requests, server, _cores(cpu_before, cpu_after))
+    def measure(
+        self, load: Load, *, windows: int, window_s: float, warmup_s: float,
+        until_stable: bool = False,
+    ) -> Measurement:  # fmt: skip
+        """Offer `load`; a Ctrl-C leaves the windows so far. Raises as the protocol has it."""
+        course = Course(windows, window_s, warmup_s, until_stable)
+        most = self.plan.processes or max(available_cores() // 2, 1)
+        # Of a user there is no half.
+        most = min(most, load.users or most)
+        processes = self.plan.processes or min(self._processes, most)
+        try:
+            while True:
+                shape = points_of(load.shape, warmup_s, windows * window_s)
+                with self._generator(load, shape, processes) as generator:
+                    run = Run(generator, self.target, load, course, self.on_tick)
+                    if processes < most and run.is_too_much():
+                        self._processes = processes = min(2 * processes, most)
+                        continue
+                    return run.measure()
+        except KeyboardInterrupt:
+            # Before there was any window.
+            return Measurement(load, (), False, None, interrupted=True)
 
+    @contextmanager
+    def offering(self, load: Load) -> Iterator[Offered]:
+        """Offer `load`, which has no shape, in turns with others. Raises BenchError."""
+        with self._generator(load, "", self.plan.processes or 1) as generator:
+            yield Offered(generator, self.target)
 
-def _wait(
-    generator: Generator, stage: Stage, begun_s: float, ended_s: float, on_tick: OnTick
-) -> None:
-    while (now_s := time.monotonic()) < ended_s:
-        generator.check()
-        on_tick(stage, now_s - begun_s, ended_s - begun_s)
-        time.sleep(min(TICK_S, ended_s - now_s))
-
-
-def _cpu(generator: Generator) -> tuple[float, float | None]:
-    return time.monotonic(), generator.cpu_s()
-
-
-def _cores(before: tuple[float, float | None], after: tuple[float, float | None]) -> float | None:
-    if before[1] is None or after[1] is None:
-        return None
-    return (after[1] - before[1]) / (after[0] - before[0])
-
-
-def _nothing_answered(target: Target, plan: Plan, client: ClientFigures) -> BenchError:
-    errors = ", ".join(f"{status} x {count}" for status, count in client.errors.items())
-    return BenchError(
-        f"no request was answered in {plan.duration_s:g} s ({errors or 'none came back'})",
-        where=target.url + target.path,
-        hint="send one with curl to see why" if errors else "measure longer than a request takes",
-    )
+    @contextmanager
+    def _generator(self, load: Load, shape: str, processes: int) -> Iterator[Generator]:
+        """Its records are gone when it is left: those of a long search would fill the disk."""
+        with TemporaryDirectory(prefix="run-", dir=self.folder) as name:
+            arrivals = None
+            if load.arrivals == "replay" and self.plan.replay is not None:
+                arrivals = Path(name) / ARRIVALS
+                write_arrivals(self.plan.replay, load.rate_per_s, arrivals)
+            offer = Offer(
+                self.target.url,
+                path_of(self.target, self.plan.source.dialect),
+                self.folder / BODIES,
+                load,
+                shape=shape,
+                arrivals=arrivals,
+                api_key=self.target.api_key,
+                ca=self.plan.ca,
+                connections=-(-self.plan.connections // processes),
+            )
+            records = Path(name) / RECORDS
+            records.mkdir()
+            with Generator(offer, records, processes) as generator:
+                yield generator

@@ -47,22 +47,29 @@ SENTENCES = (
 
 
 @cache
-def pictures() -> tuple[bytes, ...]:
-    """PICTURES JPEGs of WIDTH x HEIGHT pixels, the same ones every time."""
+def pictures(width: int = WIDTH, height: int = HEIGHT) -> tuple[bytes, ...]:
+    """PICTURES JPEGs of so many pixels, the same ones every time."""
     random = np.random.default_rng(0)
-    return tuple(_picture(random) for _ in range(PICTURES))
+    return tuple(_picture(random, width, height) for _ in range(PICTURES))
 
 
-def _picture(random: np.random.Generator) -> bytes:
-    image = Image.new("RGB", (WIDTH, HEIGHT), _colour(random))
+def texts(words: int) -> tuple[str, ...]:
+    """As many texts as there are SENTENCES, of their words, each with so many of them."""
+    vocabulary = " ".join(SENTENCES).split()
+    random = np.random.default_rng(0)
+    return tuple(" ".join(random.choice(vocabulary, words)) for _ in SENTENCES)
+
+
+def _picture(random: np.random.Generator, wide: int, high: int) -> bytes:
+    image = Image.new("RGB", (wide, high), _colour(random))
     draw = ImageDraw.Draw(image)
     for _ in range(int(random.integers(3, 9))):
-        x, y = (int(random.integers(0, limit)) for limit in (WIDTH, HEIGHT))
+        x, y = (int(random.integers(0, limit)) for limit in (wide, high))
         width, height = (int(side) for side in random.integers(20, 120, 2))
         shape = draw.ellipse if random.integers(2) else draw.rectangle
         shape((x, y, x + width, y + height), fill=_colour(random))
     # Without noise a JPEG of flat shapes is a tenth of a photograph's size and decodes too fast.
-    noise = random.normal(0, NOISE, (HEIGHT, WIDTH, 3))
+    noise = random.normal(0, NOISE, (high, wide, 3))
     noisy = np.clip(np.asarray(image) + noise, 0, 255).astype(np.uint8)
     buffer = io.BytesIO()
     Image.fromarray(noisy).save(buffer, "JPEG", quality=85)

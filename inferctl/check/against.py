@@ -13,7 +13,7 @@ from inferctl.errors import UsageError, VerificationError
 from inferctl.export.agreement import Agreement
 from inferctl.export.judge import Judge
 from inferctl.export.samples import Sample
-from inferctl.export.speed import Speed, measure
+from inferctl.export.speed import ONE_THREAD, Speed, measure
 
 _LOOSEST: tuple[Precision, ...] = ("int8", "fp16", "fp32")
 OTHER, THIS = "the other", "this"
@@ -39,7 +39,8 @@ def compare_with(
     _check_comparable(opened, other)
     judged = looser(opened, other)
     precision = judged.manifest.precision
-    pairs = _pairs(judged, other if judged is opened else opened, batches, precision)
+    reference = other if judged is opened else opened
+    pairs = pairs_of(judged, reference, batches, precision, "the other")
     lines = (
         _labels(opened, other),
         pairs.line("answers against the other", precision, max_drop),
@@ -52,9 +53,14 @@ def looser(opened: Opened, other: Opened) -> Opened:
     return min(opened, other, key=lambda one: _LOOSEST.index(one.manifest.precision))
 
 
-def _pairs(
-    judged: Opened, reference: Opened, batches: Sequence[Sample], precision: Precision
+def pairs_of(
+    judged: Opened,
+    reference: Opened,
+    batches: Sequence[Sample],
+    precision: Precision,
+    kind: str,
 ) -> Pairs:
+    """What one answers to `batches` beside what the other does, which is told as `kind`."""
     pairs = Pairs()
     judge = Judge(judged.manifest.outputs, judged.manifest.labels, precision)
     for sample in batches:
@@ -64,7 +70,7 @@ def _pairs(
         except VerificationError as error:
             pairs.lost(sample, error.what)
             continue
-        pairs.compare(judge, sample, "the other", expected, actual)
+        pairs.compare(judge, sample, kind, expected, actual)
     return pairs
 
 
@@ -98,4 +104,6 @@ def _speeds(opened: Opened, other: Opened) -> tuple[Speed, ...]:
     if opened.manifest.task == "tensor":
         return ()
     graphs = {OTHER: other.graph, THIS: opened.graph}
-    return measure(graphs, opened.judge.names, opened)
+    placement = opened.placement
+    on = placement.device if placement.on_cuda else ONE_THREAD
+    return measure(graphs, opened.judge.names, opened, placement.providers, on)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from inferctl.bundles.manifest import DATA_FILE, GRAPH_FILE
-from inferctl.check.against import Comparison, compare_with, looser
+from inferctl.check.against import Comparison, compare_with, looser, pairs_of
 from inferctl.check.data import real_samples
 from inferctl.check.findings import CheckReport, Finding, Line
 from inferctl.check.opened import Opened, open_for_check
@@ -17,7 +17,7 @@ from inferctl.export.judge import ALONE, UNPADDED
 from inferctl.export.samples import Sample, judging_samples, samples
 from inferctl.export.tensors import tensor_samples
 
-STAGES = ("open", "run", "data", "against")
+STAGES = ("open", "run", "data", "cpu", "against")
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,12 +25,14 @@ class CheckRequest:
     """What `inferctl check` was told; `max_drop` is the share of rows that may answer otherwise.
 
     None is what the bundle's export allowed: by the same rows and limits, what it published passes.
+    `device` runs the graph: one of those that `runtime.device` may be.
     """
 
     bundle: Path
     check_data: Path | None = None
     against: Path | None = None
     max_drop: float | None = None
+    device: str = "cpu"
 
     def limit(self, judged: Opened) -> float:
         """The share of rows of a bundle that may answer otherwise."""
@@ -43,11 +45,12 @@ def check_bundle(
     """Check a bundle; `on_stage` hears each of `STAGES` that is gone through as it begins.
 
     Faults are in the report. Raises BundleError when a bundle is damaged, UsageError when the data
-    cannot be read or the other bundle is of another kind.
+    cannot be read or the other bundle is of another kind, StartError when something is missing for
+    the device.
     """
     on_stage("open")
-    opened = open_for_check(request.bundle)
-    other = open_for_check(request.against) if request.against else None
+    opened = open_for_check(request.bundle, request.device)
+    other = open_for_check(request.against, request.device) if request.against else None
     lines = [_files(opened), _signature(opened), _record(opened)]
     on_stage("run")
     bare = opened.manifest.task == "tensor"
@@ -59,8 +62,14 @@ def check_bundle(
         real = real_samples(opened, request.check_data)
         lines += _runs(opened, real, "real data", request.limit(opened))
         batches += real
+    if opened.placement.on_cuda:
+        on_stage("cpu")
+        lines += [_device(opened), _beside_the_cpu(opened, [*batches, *more], request)]
+    elif request.device != "cpu":
+        lines.append(_device(opened))
     manifest = opened.manifest
-    parts = str(request.bundle), f"{manifest.name} version {manifest.version}", manifest.precision
+    name, device = f"{manifest.name} version {manifest.version}", opened.placement.device
+    parts = str(request.bundle), name, manifest.precision, device
     if other is None:
         return CheckReport(*parts, tuple(lines))
     on_stage("against")
@@ -100,6 +109,24 @@ def _signature(opened: Opened) -> Line:
         "named, typed and free as the manifest says",
         tuple(Finding("graph", problem) for problem in faults),
     )
+
+
+def _device(opened: Opened) -> Line:
+    placed = opened.placement.told()
+    detail = f"it ran on {placed.device}"
+    if placed.missing:
+        detail = f"it ran on the CPU: {placed.missing}; {placed.fix}"
+    if placed.nodes_on_cpu:
+        detail += f", but for {', '.join(placed.nodes_on_cpu)}"
+    return Line("device", 1, detail)
+
+
+def _beside_the_cpu(opened: Opened, batches: Sequence[Sample], request: CheckRequest) -> Line:
+    """What the device answers, beside what the same graph answers on the CPU."""
+    on_cpu = open_for_check(opened.path)
+    precision = opened.manifest.precision
+    pairs = pairs_of(opened, on_cpu, batches, precision, "the CPU")
+    return pairs.line("answers against the CPU", precision, request.limit(opened))
 
 
 def _record(opened: Opened) -> Line:

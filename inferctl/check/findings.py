@@ -42,6 +42,7 @@ class CheckReport:
     bundle: str
     model: str
     precision: str
+    device: str
     lines: tuple[Line, ...]
     against: str | None = None
     agreement: Agreement | None = None
@@ -58,6 +59,7 @@ class CheckReport:
             "bundle": self.bundle,
             "model": self.model,
             "precision": self.precision,
+            "device": self.device,
             "passed": not self.failed,
             "checks": [
                 {

@@ -15,10 +15,12 @@ from inferctl.bundles.manifest import (
     TextInput,
 )
 from inferctl.bundles.repository import open_bundle, read_report
+from inferctl.engine.placement import Placement, place
 from inferctl.errors import BundleError, VerificationError
 from inferctl.export.agreement import MAX_DROP
 from inferctl.export.judge import Judge
 from inferctl.export.runtime import Model
+from inferctl.settings import RuntimeSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +32,7 @@ class Opened:
     model: Model
     report: Mapping[str, Any]
     tokenizer: bytes | None
+    placement: Placement
 
     @property
     def graph(self) -> Path:
@@ -75,13 +78,17 @@ class Opened:
         return Judge(manifest.outputs, manifest.labels, manifest.precision)
 
 
-def open_for_check(path: Path) -> Opened:
-    """Open a bundle; raises BundleError when it is damaged."""
+def open_for_check(path: Path, device: str = "cpu") -> Opened:
+    """Open a bundle on a device, one of those that `runtime.device` may be. Raises BundleError when
+    it is damaged, StartError when something is missing for the device."""
     bundle = open_bundle(path)
+    runtime = RuntimeSettings(device=device)
+    placement = place(runtime)
     try:
-        model = Model(path / GRAPH_FILE)
+        model = Model(path / GRAPH_FILE, providers=placement.providers)
     except VerificationError as error:
         raise BundleError(error.what, where=str(path), hint="export the bundle again") from None
+    placement = placement.found(model.session, runtime)
     manifest = bundle.manifest
     tokenizer = (path / TOKENIZER_FILE).read_bytes() if manifest.text else None
-    return Opened(path, manifest, model, read_report(path), tokenizer)
+    return Opened(path, manifest, model, read_report(path), tokenizer, placement)

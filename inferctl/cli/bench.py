@@ -4,18 +4,54 @@ from __future__ import annotations
 
 import sys
 from contextlib import contextmanager
-from pathlib import Path
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from inferctl.errors import BenchError, UsageError
+from inferctl.cli.judging import (
+    Baseline,
+    Csv,
+    CsvColumns,
+    FailIf,
+    Html,
+    Json,
+    Junit,
+    Markdown,
+    MaxRegression,
+    show,
+)
+from inferctl.cli.loads import (
+    Arrivals,
+    Ca,
+    Connections,
+    Data,
+    DialectName,
+    Duration,
+    Loading,
+    MaxWindows,
+    Processes,
+    Rate,
+    Replay,
+    Shape,
+    Size,
+    Users,
+    Warmup,
+    Window,
+    Words,
+)
+from inferctl.cli.sweeping import SloText, Sweeping, SweepText, check_found
+from inferctl.errors import BenchError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from inferctl.bench.run import OnTick, Stage
+    from inferctl.bench.course import OnTick, Stage
+    from inferctl.bench.report import Report
+    from inferctl.bench.several import Several
 
+# As a shell has it for what a Ctrl-C ended.
+INTERRUPTED = 130
 _DOING = {
     "prepare": "Starting the load generator",
     "warm-up": "Warming up",
@@ -27,45 +63,93 @@ _DOING = {
 def bench(
     url: Annotated[str, typer.Argument(help="The server.")] = "http://127.0.0.1:8000",
     model: Annotated[str | None, typer.Option(help="Name of the model. [the only one]")] = None,
-    users: Annotated[
-        int, typer.Option("--users", "-u", min=1, help="Requests under way at any time.")
-    ] = 8,
-    duration: Annotated[
-        str, typer.Option("--duration", "-t", help="Time to measure: 10s, 1m30s.")
-    ] = "10s",
-    data: Annotated[
-        Path | None,
-        typer.Option(help="Folder of images, or file of texts, one per line. [made-up inputs]"),
+    users: Users = None,
+    rate: Rate = None,
+    arrivals: Arrivals = "poisson",
+    shape: Shape = None,
+    replay: Replay = None,
+    duration: Duration = None,
+    window: Window = "3s",
+    max_windows: MaxWindows = 10,
+    warmup: Warmup = "2s",
+    processes: Processes = "auto",
+    connections: Connections = 4096,
+    data: Data = None,
+    dialect: DialectName = "native",
+    size: Size = None,
+    words: Words = None,
+    ca: Ca = None,
+    sweep: SweepText = None,
+    slo: SloText = None,
+    json: Json = None,
+    html: Html = None,
+    markdown: Markdown = None,
+    csv: Csv = None,
+    csv_columns: CsvColumns = "locust",
+    junit: Junit = None,
+    fail_if: FailIf = None,
+    baseline: Baseline = None,
+    against: Annotated[
+        str | None,
+        typer.Option(help="Server to compare with, measured by turns with URL: the surest way."),
     ] = None,
-    warmup: Annotated[str, typer.Option(help="Load before that, not measured.")] = "2s",
-    json: Annotated[Path | None, typer.Option(help="Write the report to this file too.")] = None,
+    against_model: Annotated[str | None, typer.Option(help="Its model. [the same]")] = None,
+    max_regression: MaxRegression = None,
 ) -> None:
     """Measure a running server: throughput, exact latencies, batches, CPU per request.
 
-    The key of a server that wants one is the variable INFERCTL_API_KEY.
+    The key of a server that wants one is the variable INFERCTL_API_KEY. A Ctrl-C ends with a report
+    of the windows so far.
     """
-    from rich.console import Console
-
-    from inferctl.bench import Plan, parse_duration, render, write_json
     from inferctl.bench import bench as measure
-    from inferctl.bench.report import check_writable
+    from inferctl.bench.against import bench_against
+    from inferctl.bench.gate.judging import comparable, make_gate
+    from inferctl.bench.plan import Source, parse_processes, parse_size
+    from inferctl.bench.report import Outputs
     from inferctl.variables import api_key
 
-    duration_s = parse_duration(duration)
-    if duration_s == 0:
-        raise UsageError("nothing can be measured in 0 s", where="--duration")
-    if json is not None:
-        check_writable(json)
-    plan = Plan(url, model, users, duration_s, parse_duration(warmup), data)
+    outputs = Outputs(json, html, markdown, csv, csv_columns, junit)
+    outputs.check()
+    gate = make_gate(fail_if or [], baseline, max_regression, against=against is not None)
+    loads = (users, rate, shape, replay)
+    sweeping = Sweeping(sweep, slo, arrivals, any(one is not None for one in loads))
+    sweeping.check(
+        is_timed=duration is not None, is_against=against is not None,
+        has_baseline=baseline is not None,
+    )  # fmt: skip
+    loading = Loading(users, rate, arrivals, shape, replay, duration, window, max_windows, warmup)
+    plan = replace(
+        loading.plan(url, model),
+        source=Source(data, dialect, None if size is None else parse_size(size), words),
+        processes=parse_processes(processes),
+        connections=connections,
+        ca=ca,
+    )
+    plan = plan if baseline is None else comparable(plan)
+    several: Several | None = None
     with _progress() as on_tick:
-        report = measure(plan, on_tick, api_key())
-    if json is not None:
-        write_json(report, json)
-    Console(file=sys.stdout, highlight=False).print(render(report))
-    if report.client.failed > report.client.answered:
+        if sweeping.is_asked:
+            several, report = sweeping.measure(plan, on_tick)
+        elif against is None:
+            report = measure(plan, on_tick, api_key())
+        else:
+            old, report = bench_against(plan, against, against_model, on_tick, api_key())
+            gate = gate.beside(old) if gate else None
+    show(report, outputs, gate)
+    if several:
+        check_found(several)
+    if report.interrupted:
+        raise typer.Exit(INTERRUPTED)
+    _check_answered(report)
+
+
+def _check_answered(report: Report) -> None:
+    """Raise BenchError when most requests failed."""
+    answered = sum(load.client.answered for load in report.loads)
+    failed = sum(load.client.failed for load in report.loads)
+    if failed > answered:
         raise BenchError(
-            f"{report.client.failed} of {report.client.failed + report.client.answered} "
-            "requests failed",
+            f"{failed} of {failed + answered} requests failed",
             hint="the figures above are those of the rest",
         )
 

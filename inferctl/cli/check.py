@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from inferctl.errors import OutputError, VerificationError
+from inferctl.errors import UsageError, VerificationError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -20,6 +20,7 @@ _DOING = {
     "open": "Opening the bundle",
     "run": "Running it on samples",
     "data": "Running it on real data",
+    "cpu": "Comparing it with itself on the CPU",
     "against": "Comparing and timing it with the other",
 }
 
@@ -40,15 +41,28 @@ def check(
             min=0, max=1, help="Share of rows that may answer otherwise. [what the export allowed]"
         ),
     ] = None,
+    device: Annotated[
+        str,
+        typer.Option(
+            help="What runs it: cpu, cuda, cuda:N or auto; answers are held to the CPU's."
+        ),
+    ] = "cpu",
     json: Annotated[Path | None, typer.Option(help="Write the report to this file too.")] = None,
 ) -> None:
     """Check a bundle again, without PyTorch: hashes, axes, answers, edges, another bundle."""
     from rich.console import Console
 
     from inferctl.check import CheckRequest, check_bundle
+    from inferctl.device import is_device, may_be_several
 
+    if not is_device(device) or may_be_several(device):
+        raise UsageError(
+            f"no such device, or several: {device}",
+            where="--device",
+            hint="it is cpu, cuda, cuda:N or auto",
+        )
     with _progress() as on_stage:
-        report = check_bundle(CheckRequest(bundle, check_data, against, max_drop), on_stage)
+        report = check_bundle(CheckRequest(bundle, check_data, against, max_drop, device), on_stage)
     if json is not None:
         _write_json(report, json)
     console = Console(file=sys.stdout, highlight=False)
@@ -66,14 +80,9 @@ def check(
 def _write_json(report: CheckReport, path: Path) -> None:
     from json import dumps
 
-    try:
-        path.write_text(dumps(report.document(), indent=2) + "\n", encoding="utf-8")
-    except OSError as error:
-        raise OutputError(
-            f"cannot write the report: {error.strerror}",
-            where=str(path),
-            hint="choose another file",
-        ) from None
+    from inferctl.files import write_whole
+
+    write_whole(path, (dumps(report.document(), indent=2) + "\n").encode())
 
 
 @contextmanager

@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from inferctl.errors import OutputError, UsageError
+from inferctl.cli.serving import Assign, Config
+from inferctl.errors import UsageError
+from inferctl.files import write_new
 
 config = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 STDOUT = Path("-")
 
-Config = Annotated[Path | None, typer.Option(help="TOML file with settings", metavar="FILE")]
-Assign = Annotated[
-    list[str] | None,
-    typer.Option("--set", help="Any setting: section.key=value", metavar="KEY=VALUE"),
-]
 Json = Annotated[bool, typer.Option("--json", help="Print a list of setting, value and source")]
 Force = Annotated[bool, typer.Option("--force", help="Replace the file if it exists")]
 Target = Annotated[Path, typer.Argument(help="File to write; - is stdout", metavar="FILE")]
@@ -109,20 +105,5 @@ def _write(text: str, file: Path, force: bool) -> None:
     if file == STDOUT:
         sys.stdout.write(text)
         return
-    part = file.parent / f".{file.name}.{os.getpid()}"
-    try:
-        try:
-            part.write_text(text, encoding="utf-8")
-            # A link, other than a new name, is not made over a file that exists.
-            part.replace(file) if force else file.hardlink_to(part)
-        finally:
-            part.unlink(missing_ok=True)
-    except FileExistsError:
-        raise OutputError(
-            "the file exists already", where=str(file), hint="name another, or say --force"
-        ) from None
-    except OSError as error:
-        raise OutputError(
-            f"cannot write the file: {error.strerror}", where=str(file), hint="name another"
-        ) from None
+    write_new(file, text, force=force)
     sys.stderr.write(f"wrote {file}\n")

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import sys
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from inferctl.cli.serving import Assign, Config, Models, flag_tree
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,17 +18,9 @@ if TYPE_CHECKING:
 
 
 def doctor(
-    models: Annotated[
-        Path | None,
-        typer.Argument(help="A bundle, or a folder of models [default: models]", readable=False),
-    ] = None,
-    config: Annotated[
-        Path | None, typer.Option(help="TOML file with settings", metavar="FILE", readable=False)
-    ] = None,
-    assign: Annotated[
-        list[str] | None,
-        typer.Option("--set", help="Any setting: section.key=value", metavar="KEY=VALUE"),
-    ] = None,
+    models: Models = None,
+    config: Config = None,
+    assign: Assign = None,
     quick: Annotated[
         bool, typer.Option("--quick", help="Compare sizes of models' files, not their hashes")
     ] = False,
@@ -42,7 +35,6 @@ def doctor(
     """
     from rich.console import Console
 
-    from inferctl.cli.serve import flag_tree
     from inferctl.doctor.findings import document, table
     from inferctl.doctor.run import Examination, examine
     from inferctl.errors import DoctorError

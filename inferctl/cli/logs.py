@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
+from inferctl.cli.serving import Config
 from inferctl.errors import UsageError
 
 if TYPE_CHECKING:
@@ -58,9 +59,7 @@ def logs(
         ),
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print the lines as they are")] = False,
-    config: Annotated[
-        Path | None, typer.Option(help="TOML file with settings", metavar="FILE")
-    ] = None,
+    config: Config = None,
 ) -> None:
     """Show the request log of a service: the last lines, and then what comes, until Ctrl-C."""
     from rich.console import Console

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 import time
 from contextlib import contextmanager
@@ -11,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from inferctl.errors import PredictError
+from inferctl.cli.asking import Inputs, Model, Output, Threshold, TopK
+from inferctl.cli.ending import end_as_by_ctrl_c
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,32 +26,17 @@ def predict(
             help="The URL of a server; or a bundle, models/NAME, which is run in this process."
         ),
     ],
-    inputs: Annotated[
-        list[str],
-        typer.Argument(
-            help="Images and folders of them; files with a text on each line; or -, to read texts, "
-            "or names of images, from standard input."
-        ),
-    ],
-    output: Annotated[
-        Path | None,
-        typer.Option("--output", "-o", help="File for the results. [standard output]"),
-    ] = None,
+    inputs: Inputs,
+    output: Output = None,
     draw: Annotated[
         Path | None, typer.Option(help="Folder for the images with their boxes drawn in, as PNG.")
     ] = None,
-    model: Annotated[
-        str | None, typer.Option(help="Name of the model. [the default or only one]")
-    ] = None,
+    model: Model = None,
     version: Annotated[
         int | None, typer.Option(min=1, help="Version of the model; no other will do. [newest]")
     ] = None,
-    top_k: Annotated[
-        int | None, typer.Option(min=1, help="Labels of an image classifier's answer. [5]")
-    ] = None,
-    threshold: Annotated[
-        float | None, typer.Option(min=0, max=1, help="Least confidence of a box. [0.5]")
-    ] = None,
+    top_k: TopK = None,
+    threshold: Threshold = None,
     concurrency: Annotated[
         int | None, typer.Option("--concurrency", "-c", min=1, help="Requests under way. [8]")
     ] = None,
@@ -74,20 +59,14 @@ def predict(
     options = Options(
         model=model, version=version, top_k=top_k, confidence_threshold=threshold, timeout_s=timeout
     )
-    # Like Ctrl-C: what is done is kept.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    end_as_by_ctrl_c()
     begun_s = time.monotonic()
     with _progress() as on_done:
         summary = predict_all(
             Plan(target, tuple(inputs), options, concurrency, output, draw, api_key()), on_done
         )
     Console(file=sys.stderr, highlight=False).print(summary.table(time.monotonic() - begun_s))
-    if summary.failed:
-        raise PredictError(
-            f"{summary.failed} of {summary.items} items failed",
-            where=str(output or "standard output"),
-            hint='their lines have an "error"',
-        )
+    summary.check(output)
 
 
 @contextmanager

@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
+from inferctl.cli.serving import Assign, Config, Device, Models, flag_tree
+
 
 def serve(
-    models: Annotated[
-        Path | None,
-        typer.Argument(help="A bundle, or a folder of models [default: models]", readable=False),
-    ] = None,
-    config: Annotated[
-        Path | None, typer.Option(help="TOML file with settings", metavar="FILE", readable=False)
-    ] = None,
+    models: Models = None,
+    config: Config = None,
     host: Annotated[str | None, typer.Option(help="Address to listen on")] = None,
     port: Annotated[
         str | None, typer.Option(help="Port to listen on; 0 takes a free one", metavar="<int>")
     ] = None,
     workers: Annotated[str | None, typer.Option(help="HTTP processes, or auto")] = None,
-    device: Annotated[str | None, typer.Option(help="auto, cpu or cuda")] = None,
+    device: Device = None,
     tls_cert: Annotated[
         Path | None, typer.Option(help="PEM file of the certificate and its chain", metavar="FILE")
     ] = None,
@@ -31,10 +28,10 @@ def serve(
     insecure: Annotated[
         bool, typer.Option("--insecure", help="Listen beyond loopback without API keys")
     ] = False,
-    assign: Annotated[
-        list[str] | None,
-        typer.Option("--set", help="Any setting: section.key=value", metavar="KEY=VALUE"),
-    ] = None,
+    strict_store: Annotated[
+        bool, typer.Option("--strict-store", help="Do not start with a damaged job store")
+    ] = False,
+    assign: Assign = None,
 ) -> None:
     """Serve bundles over HTTP: dynamic batching, limits, metrics."""
     from inferctl.supervisor.limits import check_limits
@@ -55,14 +52,7 @@ def serve(
             "server.tls_cert": tls_cert,
             "server.tls_key": tls_key,
             "server.insecure": insecure or None,
+            "jobs.strict_store": strict_store or None,
         },
     )
     run_service(lambda: load_settings(flags, config).settings, tracing())
-
-
-def flag_tree(assignments: list[str], named: dict[str, Any]) -> dict[str, Any]:
-    """The settings tree of the flags; a named flag wins over `--set`."""
-    from inferctl.sources import settings_tree
-
-    given = [f"{key}={value}" for key, value in named.items() if value is not None]
-    return settings_tree([*assignments, *given])

@@ -11,7 +11,9 @@ from inferctl.client.dialogue import Options, Outcome
 from inferctl.client.errors import (
     BadRequest,
     ClientError,
+    Conflict,
     DeadlineExceeded,
+    Gone,
     InvalidInput,
     NotAllowed,
     NotFound,
@@ -21,6 +23,10 @@ from inferctl.client.errors import (
     UnexpectedAnswer,
     Unreachable,
 )
+from inferctl.client.jobs.awaiting import AsyncPendingJob, AsyncPendingJobs
+from inferctl.client.jobs.blocking import PendingJob, PendingJobs
+from inferctl.client.jobs.dialogue import JobOptions
+from inferctl.client.jobs.status import JobStatus
 from inferctl.client.results import (
     Classification,
     Detection,
@@ -34,15 +40,21 @@ from inferctl.client.served import Health, Model, ModelHealth
 
 __all__ = [
     "AsyncClient",
+    "AsyncPendingJob",
+    "AsyncPendingJobs",
     "BadRequest",
     "Classification",
     "Client",
     "ClientError",
+    "Conflict",
     "DeadlineExceeded",
     "Detection",
     "Detections",
+    "Gone",
     "Health",
     "InvalidInput",
+    "JobOptions",
+    "JobStatus",
     "Model",
     "ModelHealth",
     "NotAllowed",
@@ -50,6 +62,8 @@ __all__ = [
     "Options",
     "Outcome",
     "Overloaded",
+    "PendingJob",
+    "PendingJobs",
     "Prediction",
     "PredictionFailed",
     "Score",

@@ -4,9 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import random
+import sys
 import time
 from collections import deque
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import (
+    AsyncIterable,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Iterable,
+    Mapping,
+    Sequence,
+)
+from contextlib import aclosing
 from typing import Any, Self, TypeVar, Unpack, overload
 
 import httpx2
@@ -16,6 +26,10 @@ from inferctl.client.connection import lost, request_of, settings
 from inferctl.client.dialogue import Dialogue, Options, Outcome
 from inferctl.client.exchange import Encode, Lost, Patience, Pause, Reply, Send, Steps
 from inferctl.client.inputs import Input, Picture
+from inferctl.client.jobs.awaiting import AsyncPendingJob, AsyncPendingJobs
+from inferctl.client.jobs.bulk import Bulk
+from inferctl.client.jobs.dialogue import JobDialogue, JobOptions, path_of
+from inferctl.client.jobs.status import JobStatus
 from inferctl.client.results import Classification, Detections, Prediction, Tensors, TextLabel
 from inferctl.client.served import Health, Model
 from inferctl.client.shares import Share, Shares
@@ -42,7 +56,9 @@ class AsyncClient:
     ) -> None:
         """As `Client`; `pause` is awaited. Raises InvalidInput."""
         self._http = httpx2.AsyncClient(**settings(url, api_key, headers))
-        self._dialogue = Dialogue(timeout_s, Patience(max_retries, now, random.random))
+        patience = Patience(max_retries, now, random.random)
+        self._dialogue = Dialogue(timeout_s, patience)
+        self._jobs = JobDialogue(timeout_s, patience)
         self._pause = pause
 
     @overload
@@ -87,6 +103,47 @@ class AsyncClient:
         finally:
             for task in asked:
                 task.cancel()
+
+    async def submit(
+        self, x: Input, *, idempotency_key: str | None = None, **options: Unpack[JobOptions]
+    ) -> AsyncPendingJob:
+        """As `Client.submit`. Raises ClientError."""
+        status = await self._run(self._jobs.submit(x, options, idempotency_key))
+        return AsyncPendingJob(status.id, self._jobs, self._run)
+
+    async def submit_many(
+        self,
+        inputs: Iterable[Input] | AsyncIterable[Input],
+        *,
+        idempotency_key: str | None = None,
+        **options: Unpack[JobOptions],
+    ) -> AsyncPendingJobs:
+        """As `Client.submit_many`; the inputs may come asynchronously too."""
+        bulk = Bulk(self._jobs, options, idempotency_key)
+        try:
+            async for x in _each(inputs):
+                await self._run(bulk.add(x))
+            await self._run(bulk.end())
+        except BaseException:
+            try:
+                await self._run(bulk.undo())
+            finally:
+                bulk.tell(sys.exception())
+            raise
+        return AsyncPendingJobs(bulk, self._jobs, self._run)
+
+    def job(self, job_id: str) -> AsyncPendingJob:
+        """As `Client.job`. Raises InvalidInput."""
+        path_of(job_id)
+        return AsyncPendingJob(job_id, self._jobs, self._run)
+
+    async def jobs(self, *, state: str | Sequence[str] = ()) -> AsyncIterator[JobStatus]:
+        """As `Client.jobs`. Raises ClientError."""
+        after: str | None = ""
+        while after is not None:
+            page, after = await self._run(self._jobs.page(state, after))
+            for status in page:
+                yield status
 
     async def models(self) -> list[Model]:
         """What is served. Raises ClientError."""
@@ -137,21 +194,36 @@ class AsyncClient:
             request = self._http.build_request(**request_of(step))
             response = await self._http.send(request, stream=True)
             answered = True
-            body = await response.aread()
+            return await _read(response, step.outgoing.most_bytes)
         except httpx2.RequestError as error:
             return lost(error, step, answered=answered)
-        return Reply(response.status_code, response.headers, body)
+
+
+async def _read(response: httpx2.Response, most_bytes: int | None) -> Reply:
+    if most_bytes is None:
+        return Reply(response.status_code, response.headers, await response.aread())
+    body = bytearray()
+    async with aclosing(response):
+        async for part in response.aiter_bytes():
+            body += part
+            if len(body) > most_bytes:
+                return Reply(response.status_code, response.headers, bytes(body), is_whole=False)
+    return Reply(response.status_code, response.headers, bytes(body))
 
 
 async def _shares(inputs: Iterable[Input] | AsyncIterable[Input]) -> AsyncIterator[Share]:
     shares = Shares()
-    if isinstance(inputs, AsyncIterable):
-        async for x in inputs:
-            for share in shares.add(x):
-                yield share
-    else:
-        for x in inputs:
-            for share in shares.add(x):
-                yield share
+    async for x in _each(inputs):
+        for share in shares.add(x):
+            yield share
     for share in shares.rest():
         yield share
+
+
+async def _each(inputs: Iterable[Input] | AsyncIterable[Input]) -> AsyncIterator[Input]:
+    if isinstance(inputs, AsyncIterable):
+        async for x in inputs:
+            yield x
+    else:
+        for x in inputs:
+            yield x

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import random
+import sys
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from typing import Any, Self, TypeVar, Unpack, overload
 
 import httpx2
@@ -15,6 +17,10 @@ from inferctl.client.connection import lost, request_of, settings
 from inferctl.client.dialogue import Dialogue, Options, Outcome
 from inferctl.client.exchange import Encode, Lost, Patience, Pause, Reply, Send, Steps
 from inferctl.client.inputs import Input, Picture
+from inferctl.client.jobs.blocking import PendingJob, PendingJobs
+from inferctl.client.jobs.bulk import Bulk
+from inferctl.client.jobs.dialogue import JobDialogue, JobOptions, path_of
+from inferctl.client.jobs.status import JobStatus
 from inferctl.client.results import Classification, Detections, Prediction, Tensors, TextLabel
 from inferctl.client.served import Health, Model
 from inferctl.client.shares import Share, Shares
@@ -50,7 +56,9 @@ class Client:
         `api_key` is sent as a bearer token. `now` and `pause` are the clock. Raises InvalidInput.
         """
         self._http = httpx2.Client(**settings(url, api_key, headers))
-        self._dialogue = Dialogue(timeout_s, Patience(max_retries, now, random.random))
+        patience = Patience(max_retries, now, random.random)
+        self._dialogue = Dialogue(timeout_s, patience)
+        self._jobs = JobDialogue(timeout_s, patience)
         self._pause = pause
 
     @overload
@@ -92,6 +100,58 @@ class Client:
                     yield from asked.popleft().result()
             finally:
                 threads.shutdown(wait=False, cancel_futures=True)
+
+    def submit(
+        self, x: Input, *, idempotency_key: str | None = None, **options: Unpack[JobOptions]
+    ) -> PendingJob:
+        """Hand in one input to be done later; returns once the server has it, durably.
+
+        With an `idempotency_key` that was used before it is the job of then; without one each call
+        makes a job, and one alone, also where the connection breaks. Raises ClientError.
+        """
+        status = self._run(self._jobs.submit(x, options, idempotency_key))
+        return PendingJob(status.id, self._jobs, self._run)
+
+    def submit_many(
+        self,
+        inputs: Iterable[Input],
+        *,
+        idempotency_key: str | None = None,
+        **options: Unpack[JobOptions],
+    ) -> PendingJobs:
+        """Hand in many, in as few jobs as the size of a request allows; all of them, or none.
+
+        With an `idempotency_key` of the caller's nothing is cancelled where it ends early: with the
+        same inputs and key it goes on from there. An input that cannot be read or sent is an error
+        in its place. Raises ClientError; a note of the exception says what could not be cancelled.
+        """
+        bulk = Bulk(self._jobs, options, idempotency_key)
+        try:
+            for x in inputs:
+                self._run(bulk.add(x))
+            self._run(bulk.end())
+        except BaseException:
+            try:
+                self._run(bulk.undo())
+            finally:
+                bulk.tell(sys.exception())
+            raise
+        return PendingJobs(bulk, self._jobs, self._run)
+
+    def job(self, job_id: str) -> PendingJob:
+        """A job that was submitted before, maybe by another client. Raises InvalidInput."""
+        path_of(job_id)
+        return PendingJob(job_id, self._jobs, self._run)
+
+    def jobs(self, *, state: str | Sequence[str] = ()) -> Iterator[JobStatus]:
+        """Yield the jobs of this API key in a state, in several or in any, the newest first.
+
+        They are asked for as they are needed. Raises ClientError.
+        """
+        after: str | None = ""
+        while after is not None:
+            page, after = self._run(self._jobs.page(state, after))
+            yield from page
 
     def models(self) -> list[Model]:
         """What is served. Raises ClientError."""
@@ -144,10 +204,21 @@ class Client:
         try:
             response = self._http.send(self._http.build_request(**request_of(step)), stream=True)
             answered = True
-            body = response.read()
+            return _read(response, step.outgoing.most_bytes)
         except httpx2.RequestError as error:
             return lost(error, step, answered=answered)
-        return Reply(response.status_code, response.headers, body)
+
+
+def _read(response: httpx2.Response, most_bytes: int | None) -> Reply:
+    if most_bytes is None:
+        return Reply(response.status_code, response.headers, response.read())
+    body = bytearray()
+    with closing(response):
+        for part in response.iter_bytes():
+            body += part
+            if len(body) > most_bytes:
+                return Reply(response.status_code, response.headers, bytes(body), is_whole=False)
+    return Reply(response.status_code, response.headers, bytes(body))
 
 
 def _shares(inputs: Iterable[Input]) -> Iterator[Share]:

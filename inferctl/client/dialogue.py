@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal, TypedDict, TypeVar
 from urllib.parse import quote
 
 from inferctl.client.errors import (
@@ -29,6 +29,8 @@ from inferctl.client.exchange import (
 from inferctl.client.inputs import JSON, Content, Input, document, is_picture, picture
 from inferctl.client.results import Prediction, prediction_of
 from inferctl.client.served import Health, Model, health_of, models_of
+
+T = TypeVar("T")
 
 Outcome = Prediction | ClientError
 
@@ -67,9 +69,7 @@ class Dialogue:
         time_left = self._time_left(options)
         chosen = chosen_of(options)
         if is_picture(x):
-            content = yield Encode(partial(_encoded, x))
-            if isinstance(content, InvalidInput):
-                raise content
+            content = yield from encoding(picture, x)
             outgoing = _prediction(content, options, chosen)
         else:
             outgoing = _prediction(Content(document(x, chosen), JSON), options)
@@ -152,10 +152,18 @@ class Dialogue:
         return TimeLeft(options.get("timeout_s") or self._timeout_s, self._patience.now)
 
 
-def _encoded(x: Input) -> Content | InvalidInput:
-    """The encoded image, or why there is none: a step's work has a result, and raises nothing."""
+def encoding(encode: Callable[..., T], *arguments: Any) -> Steps[T]:
+    """Encode an image, which takes long. Raises InvalidInput."""
+    outcome: T | InvalidInput = yield Encode(partial(_encoded, encode, *arguments))
+    if isinstance(outcome, InvalidInput):
+        raise outcome
+    return outcome
+
+
+def _encoded(encode: Callable[..., T], *arguments: Any) -> T | InvalidInput:
+    """What is encoded, or why it cannot be: a step's work has a result, and raises nothing."""
     try:
-        return picture(x)
+        return encode(*arguments)
     except InvalidInput as error:
         return error
 
@@ -189,7 +197,7 @@ def _prediction(
     )
 
 
-def chosen_of(options: Options) -> dict[str, Any]:
+def chosen_of(options: Mapping[str, Any]) -> dict[str, Any]:
     """The options of the task, those alone that were given."""
     given = {
         "top_k": options.get("top_k"),

@@ -8,7 +8,9 @@ One class for each thing that a caller may want to do about it.
     ├── UnexpectedAnswer      answered, but not as an inferctl server does
     ├── BadRequest            400, 405, 408, 413, 415, 422: the server does not take this input
     ├── NotAllowed            401, 403
-    ├── NotFound              404: no such model or version
+    ├── NotFound              404: no such model, version or job
+    ├── Conflict              409: it does not go with the state that the job is in
+    ├── Gone                  410: the job's result is forgotten
     ├── Overloaded            429: the queue is full
     ├── PredictionFailed      500: the model failed on this input, or the server has a bug
     ├── Unavailable           503: loading, or draining
@@ -80,9 +82,21 @@ class NotAllowed(ClientError):
 
 
 class NotFound(ClientError):
-    """No such model, or not in this version."""
+    """No such model, or not in this version; no such job, or another key's."""
 
     default_code = "not_found"
+
+
+class Conflict(ClientError):
+    """It does not go with the state that the job is in."""
+
+    default_code = "conflict"
+
+
+class Gone(ClientError):
+    """The job's time is over: its result was kept as long as the server keeps results."""
+
+    default_code = "gone"
 
 
 class Overloaded(ClientError):
@@ -113,8 +127,19 @@ BY_STATUS: dict[int, type[ClientError]] = {
     **dict.fromkeys((400, 405, 408, 413, 415, 422), BadRequest),
     **dict.fromkeys((401, 403), NotAllowed),
     404: NotFound,
+    409: Conflict,
+    410: Gone,
     429: Overloaded,
     500: PredictionFailed,
     503: Unavailable,
     504: DeadlineExceeded,
 }
+
+
+def foreign(path: str) -> UnexpectedAnswer:
+    """What is said of an answer that nobody understands."""
+    return UnexpectedAnswer(
+        f"{path} is not answered as an inferctl server does",
+        hint="is it an inferctl server?",
+        status=200,
+    )

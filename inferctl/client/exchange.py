@@ -21,6 +21,7 @@ from inferctl.client.errors import (
     Overloaded,
     Unavailable,
     UnexpectedAnswer,
+    Unreachable,
 )
 
 T = TypeVar("T")
@@ -29,6 +30,8 @@ OK = 200
 # Before the n-th retry, if the server does not say how long: this, doubled n times, up to a limit.
 FIRST_PAUSE_S = 0.1
 LONGEST_PAUSE_S = 2.0
+# That limit is reached before; who waits for days would come to a number that is none.
+MOST_DOUBLINGS = 10
 # A crowd that was refused together must not come back together.
 JITTER = 0.25
 # A wait of no time at all would be taken for one without a limit.
@@ -63,7 +66,11 @@ class TimeLeft(Mapping[str, float]):
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
-    """A request, but for what changes from one attempt to the next."""
+    """A request, but for what changes from one attempt to the next.
+
+    `is_repeatable` is whether it may be asked again though the server may have done it. `accepted`
+    are the statuses that are no error. Of a body beyond `most_bytes` the rest is left unread.
+    """
 
     method: str
     path: str
@@ -72,6 +79,9 @@ class Outgoing:
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes | None = None
     is_prediction: bool = False
+    is_repeatable: bool = False
+    accepted: tuple[int, ...] = (OK,)
+    most_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,11 +109,15 @@ class Encode:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """An answer, whatever its status; header names are in lower case."""
+    """An answer, whatever its status; header names are in lower case.
+
+    `is_whole` is False where the rest of a long body was left unread.
+    """
 
     status: int
     headers: Mapping[str, str]
     body: bytes
+    is_whole: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,15 +147,15 @@ class Patience:
         """Seconds before attempt `attempt` + 1. Never less than what the server asked for."""
         if retry_after_s is not None:
             return retry_after_s * (1 + JITTER * self.random())
-        usual_s = min(FIRST_PAUSE_S * 2.0**attempt, LONGEST_PAUSE_S)
+        usual_s = min(FIRST_PAUSE_S * 2.0 ** min(attempt, MOST_DOUBLINGS), LONGEST_PAUSE_S)
         return usual_s * (1 - JITTER * self.random())
 
 
 def exchange(outgoing: Outgoing, time_left: TimeLeft, patience: Patience) -> Steps[Reply]:
-    """Ask, again where that is safe and there is time. Returns an answer of status 200.
+    """Ask, again where that is safe and there is time. Returns an answer of an accepted status.
 
     Asked again is after a connection that broke before an answer, after 429 and after 503: then
-    nothing was done. Raises ClientError.
+    nothing was done; what is repeatable also after an answer that broke off. Raises ClientError.
     """
     for attempt in range(patience.max_retries + 1):
         left_ms = int(time_left.left_s() * 1000)
@@ -149,15 +163,20 @@ def exchange(outgoing: Outgoing, time_left: TimeLeft, patience: Patience) -> Ste
             raise _too_late(outgoing, time_left)
         headers = {"x-request-timeout-ms": str(left_ms)} if outgoing.is_prediction else {}
         outcome = yield Send(outgoing, {**outgoing.headers, **headers}, time_left)
-        if isinstance(outcome, Reply) and outcome.status == OK:
+        if isinstance(outcome, Reply) and outcome.status in outgoing.accepted:
             return outcome
         error, retry_after_s = _failure(outcome, outgoing)
-        again = outcome.unsent if isinstance(outcome, Lost) else is_refusal(error)
+        again = _is_safe(outcome, outgoing) if isinstance(outcome, Lost) else is_refusal(error)
         pause_s = patience.pause_s(attempt, retry_after_s)
         if not again or attempt == patience.max_retries or pause_s >= time_left.left_s():
             raise error
         yield Pause(pause_s)
     raise AssertionError("the last attempt raises or returns")
+
+
+def _is_safe(lost: Lost, outgoing: Outgoing) -> bool:
+    """Whether nothing is done twice when it is asked again."""
+    return lost.unsent or (outgoing.is_repeatable and isinstance(lost.error, Unreachable))
 
 
 def is_refusal(error: ClientError) -> bool:
@@ -200,10 +219,10 @@ def _failure(outcome: Reply | Lost, outgoing: Outgoing) -> tuple[ClientError, fl
     except ValueError:
         problem = None
     error = error_of(outcome.status, problem, outgoing.request_id)
-    return error, _retry_after_s(outcome.headers)
+    return error, retry_after_s_of(outcome.headers)
 
 
-def _retry_after_s(headers: Mapping[str, str]) -> float | None:
+def retry_after_s_of(headers: Mapping[str, str]) -> float | None:
     """Seconds until it may be asked again: exactly, or as RFC 9110 has them.
 
     Proxies write dates too, which are of the wall clock.

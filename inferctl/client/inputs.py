@@ -9,6 +9,7 @@ name.
 from __future__ import annotations
 
 import io
+from base64 import b64encode
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
@@ -76,11 +77,23 @@ def document(x: Input, options: Mapping[str, Any]) -> bytes:
         raise InvalidInput(f"the input cannot be written as JSON: {error}") from None
 
 
+def line(x: Input, options: Mapping[str, Any]) -> bytes:
+    """Any input as the JSON of a request, for bodies that hold many. An image grows by a third.
+
+    Raises InvalidInput.
+    """
+    if not is_picture(x):
+        return document(x, options)
+    return orjson.dumps({"image_b64": b64encode(picture(x).body).decode(), **options})
+
+
 def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
         raise InvalidInput(f"cannot read {path}: {error.strerror}") from None
+    except ValueError as error:  # a name that no file can have
+        raise InvalidInput(f"cannot read {str(path)!r}: {error}") from None
 
 
 def _png(x: Any) -> bytes:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from inferctl.client.errors import UnexpectedAnswer
+from inferctl.client.errors import foreign
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class ModelHealth:
     version: int
     task: str
     state: str
-    device: str
+    device: str | None
     queue_rows: int
 
 
@@ -66,7 +66,7 @@ def models_of(document: Any) -> list[Model]:
     try:
         return [_model(one) for one in document["models"]]
     except (KeyError, TypeError):
-        raise _foreign("/models") from None
+        raise foreign("/models") from None
 
 
 def health_of(document: Any) -> Health:
@@ -86,7 +86,7 @@ def health_of(document: Any) -> Health:
             document.get("last_restart"),
         )
     except (KeyError, TypeError, AttributeError):
-        raise _foreign("/health") from None
+        raise foreign("/health") from None
 
 
 def _model(one: Mapping[str, Any]) -> Model:
@@ -112,12 +112,4 @@ def _model_health(one: Mapping[str, Any]) -> ModelHealth:
         one["state"],
         one["device"],
         one["queue_rows"],
-    )
-
-
-def _foreign(path: str) -> UnexpectedAnswer:
-    return UnexpectedAnswer(
-        f"{path} is not answered as an inferctl server does",
-        hint="is it an inferctl server?",
-        status=200,
     )

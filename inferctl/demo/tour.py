@@ -100,7 +100,10 @@ class Tour:
     def _server(self) -> Iterator[subprocess.Popen[str]]:
         """The service, ready; drained at the end."""
         self._title("Serve both")
-        command = self._command("serve", str(self._models), "--port", str(self._port))
+        # It does no jobs: those that are kept in this folder are another service's.
+        command = self._command(
+            "serve", str(self._models), "--port", str(self._port), "--set", "jobs.backend=off"
+        )
         # Its own session: Ctrl-C reaches the tour alone, which then asks the server to drain.
         with subprocess.Popen(
             command, stderr=subprocess.PIPE, text=True, start_new_session=True

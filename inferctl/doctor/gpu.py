@@ -9,6 +9,9 @@ from typing import Any, NamedTuple
 
 import pynvml
 
+from inferctl.cuda.driver import INSTALL, LIBRARY, lack_of_driver
+from inferctl.cuda.libraries import EXTRA, NO_PROVIDER, lack_of_libraries
+from inferctl.device import is_strict, numbers_of
 from inferctl.doctor.findings import Finding, Status, Subject
 from inferctl.doctor.probing import CUDA, Probed
 from inferctl.proc import text_of
@@ -18,21 +21,6 @@ gpu = Subject("gpu")
 ROOT = Path("/")
 VENDOR, DISPLAY = "0x10de", "0x03"
 MIB = 1024 * 1024
-# The file's beginning, the package at PyPI, and at NVIDIA's repository for Debian and Ubuntu.
-PACKAGES = (
-    ("libcudart.", "nvidia-cuda-runtime", "cuda-cudart-{cuda}"),
-    ("libcublas", "nvidia-cublas", "libcublas-{cuda}"),
-    ("libcudnn", "nvidia-cudnn-cu{major}", "libcudnn9-cuda-{major}"),
-    ("libcufft", "nvidia-cufft", "libcufft-{cuda}"),
-    ("libcurand", "nvidia-curand", "libcurand-{cuda}"),
-    ("libnvrtc", "nvidia-cuda-nvrtc", "cuda-nvrtc-{cuda}"),
-    ("libnvJitLink", "nvidia-nvjitlink", "libnvjitlink-{cuda}"),
-)
-EXTRA = "pip install 'inferctl[cuda]'"
-DRIVER = "apt install nvidia-driver; in a container: docker run --gpus all"
-# What the driver says of a machine whose cards were taken from this process.
-NO_DEVICE = "(100)"
-HIDDEN = "unset CUDA_VISIBLE_DEVICES; in a container: docker run --gpus all"
 
 
 class Machine(NamedTuple):
@@ -60,13 +48,14 @@ def gpu_findings(
     seen, problem = _nvidia_smi(nvml)
     is_there = bool(seen or machine.cards or probed.driver.devices)
     # Where there is a card "auto" means it; where there is none, it means the CPU.
-    lack: Status = "ok" if device == "cpu" else "fail" if device == "cuda" or is_there else "warn"
+    must_be = is_strict(device)
+    lack: Status = "ok" if device == "cpu" else "fail" if must_be or is_there else "warn"
     if is_there:
         yield from _card_lines(seen, problem, machine, lack)
     else:
         yield _no_card(device, lack)
-    yield _driver_line(probed, machine, is_there, lack)
-    yield _library_line(probed, lack if is_there or device == "cuda" else "ok")
+    yield _driver_line(device, probed, machine, is_there, lack)
+    yield _library_line(probed, lack if is_there or must_be else "ok")
     yield _provider_line(device, probed, lack)
 
 
@@ -103,82 +92,56 @@ def _card_lines(
         reboot = "mismatch" in problem.lower()
         yield gpu.judged(
             lack, "card", f"an NVIDIA card is there ({where}), and NVML says: {problem}",
-            "reboot: the driver was replaced while it was loaded" if reboot else DRIVER,
+            "reboot: the driver was replaced while it was loaded" if reboot else INSTALL,
         )  # fmt: skip
 
 
 def _no_card(device: str, lack: Status) -> Finding:
-    finding = {
-        "cpu": "no NVIDIA GPU, and runtime.device = cpu wants none",
-        "cuda": "no NVIDIA GPU, and runtime.device = cuda asks for one",
-    }.get(device, "no NVIDIA GPU: the models run on the CPU")
+    finding = "no NVIDIA GPU: the models run on the CPU"
+    if device == "cpu":
+        finding = "no NVIDIA GPU, and runtime.device = cpu wants none"
+    elif is_strict(device):
+        finding = f"no NVIDIA GPU, and runtime.device = {device} asks for one"
     return gpu.judged(
         lack, "card", finding,
-        f"where there is none: runtime.device = \"cpu\"; where there is one: {EXTRA}, and {DRIVER}",
+        "where there is none: runtime.device = \"cpu\"; where there is one: "
+        f"{EXTRA}, and {INSTALL}",
     )  # fmt: skip
 
 
-def _driver_line(probed: Probed, machine: Machine, is_there: bool, lack: Status) -> Finding:
-    driver, module = probed.driver, f"kernel module {machine.module or 'unknown'}"
-    if driver.cuda and not driver.error:
-        if _major(driver.cuda) < _major(probed.cuda):
-            return gpu.judged(
-                lack, "driver",
-                f"it runs CUDA {driver.cuda} at most, and onnxruntime is built for {probed.cuda}",
-                f"install a newer one, for CUDA {_major(probed.cuda)}: 580 or newer",
-            )  # fmt: skip
-        return gpu.ok("driver", f"CUDA {driver.cuda}, {module}")
+def _driver_line(
+    device: str, probed: Probed, machine: Machine, is_there: bool, lack: Status
+) -> Finding:
+    module = f"kernel module {machine.module or 'unknown'}"
     if not is_there and not machine.module:
         return gpu.judged(
-            lack if lack == "fail" else "ok", "driver", "none, and no card that would need one",
-            DRIVER,
+            lack if lack == "fail" else "ok", "driver", f"none ({LIBRARY}), and no card that would "
+            "need one", INSTALL,
         )  # fmt: skip
-    why = driver.error or "nothing was heard of it"
+    driver = probed.driver
+    if not driver.error and not driver.cuda:
+        return gpu.judged(lack, "driver", "nothing was heard of it", INSTALL)
+    missing = lack_of_driver(driver, probed.cuda, max(numbers_of(device)))
+    if missing is None:
+        return gpu.ok("driver", f"CUDA {driver.cuda}, devices {driver.devices}, {module}")
     loaded = f"; {module}" if machine.module else "; no kernel module"
-    fix = HIDDEN if NO_DEVICE in why else DRIVER
-    return gpu.judged(lack, "driver", f"it cannot be used: {why}{loaded}", fix)
-
-
-def _major(version: str) -> int:
-    first = version.partition(".")[0]
-    return int(first) if first.isdigit() else 0
+    return gpu.judged(lack, "driver", f"{missing.what}{loaded}", missing.fix)
 
 
 def _library_line(probed: Probed, lack: Status) -> Finding:
     if probed.version and CUDA not in probed.providers:
-        return gpu.judged(
-            lack, "libraries", "this build of onnxruntime has no CUDA provider",
-            "pip uninstall -y onnxruntime && pip install 'onnxruntime-gpu[cuda,cudnn]'",
-        )  # fmt: skip
+        return gpu.judged(lack, "libraries", *NO_PROVIDER)
     if probed.missing is None:
         return gpu.judged(
             lack, "libraries", "onnxruntime could not be asked for them",
             "mend onnxruntime first: see above",
         )  # fmt: skip
-    if not probed.missing:
+    missing = lack_of_libraries(probed.missing, probed.cuda)
+    if missing is None:
         return gpu.ok("libraries", f"all that CUDA {probed.cuda} takes are found")
-    missing = ", ".join(probed.missing)
     if lack == "ok":
-        return gpu.ok("libraries", f"not found, and not needed without a GPU: {missing}")
-    pip, apt = packages_of(probed.missing, probed.cuda)
-    return gpu.judged(
-        lack, "libraries", f"not found: {missing}",
-        f"{EXTRA}  (brings {' '.join(pip)}); or from NVIDIA's repository: "
-        f"apt install {' '.join(apt)}",
-    )  # fmt: skip
-
-
-def packages_of(libraries: Sequence[str], cuda: str) -> tuple[list[str], list[str]]:
-    """The packages that have these, for pip and for apt; once each."""
-    major = _major(cuda)
-    names = {"major": major, "cuda": f"{major}-{cuda.partition('.')[2] or 0}"}
-    found = [
-        (pip.format(**names), apt.format(**names))
-        for library in libraries
-        for start, pip, apt in PACKAGES
-        if library.startswith(start)
-    ]
-    return list(dict.fromkeys(one for one, _ in found)), list(dict.fromkeys(b for _, b in found))
+        return gpu.ok("libraries", f"{missing.what}; not needed without a GPU")
+    return gpu.judged(lack, "libraries", *missing)
 
 
 def _provider_line(device: str, probed: Probed, lack: Status) -> Finding:
@@ -186,7 +149,7 @@ def _provider_line(device: str, probed: Probed, lack: Status) -> Finding:
         return gpu.ok("provider", "CPUExecutionProvider is used, as runtime.device = cpu says")
     if probed.session == "":
         return gpu.ok("provider", "CUDAExecutionProvider is used; it ran a graph")
-    used = "CUDA cannot be used" if device == "cuda" else "CPUExecutionProvider is used"
+    used = "CUDA cannot be used" if is_strict(device) else "CPUExecutionProvider is used"
     if lack == "warn":
         return gpu.ok("provider", f"{used}, for there is no GPU")
     why = f": {probed.session}" if probed.session else ", for what is said above"

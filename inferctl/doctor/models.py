@@ -11,6 +11,7 @@ from pathlib import Path
 from inferctl.arena.layout import arena_bytes
 from inferctl.bundles.access import check_access
 from inferctl.bundles.repository import Bundle, check_files, read_bundle, version_folders
+from inferctl.bundles.wanted import Shelf, choose, survey
 from inferctl.container import container_limit_bytes
 from inferctl.cores import available_cores
 from inferctl.doctor.findings import Finding, Subject
@@ -19,7 +20,6 @@ from inferctl.errors import BundleError, InferctlError, SettingsError
 from inferctl.proc import PROC
 from inferctl.settings import Settings
 from inferctl.supervisor.contradictions import worker_count
-from inferctl.supervisor.wanted import Shelf, choose, survey
 
 models = Subject("models")
 

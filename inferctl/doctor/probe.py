@@ -3,26 +3,24 @@ hang, or crash. `python -P -m inferctl.doctor.probe` writes a JSON object a line
 
 from __future__ import annotations
 
-import ctypes
 import json
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnxruntime as ort
 
-from inferctl.doctor.elf import needed_libraries
-from inferctl.engine.session import CUDA, Session
+from inferctl.cuda.driver import ask_driver
+from inferctl.cuda.libraries import PROVIDER, missing_libraries
+from inferctl.engine.placement import CAPI, CUDA
+from inferctl.engine.session import Session
 from inferctl.errors import InferctlError
 from inferctl.settings import RuntimeSettings
 
-DRIVER = "libcuda.so.1"
-PROVIDER = "libonnxruntime_providers_cuda.so"
-# What the provider opens by itself, once a model needs it: cuFFT has a number of its own.
-LAZY = ("libcudnn.so.9", "libnvrtc.so.{cuda}", "libcufft.so.{cufft}")
 # y = Identity(x), one float32 each: the smallest graph there is.
 GRAPH = bytes.fromhex(
     "080a3a3b0a100a017812017922084964656e74697479120570726f6265"
@@ -42,15 +40,14 @@ def main() -> None:
 def _steps() -> Iterator[dict[str, Any]]:
     yield _onnxruntime()
     if CUDA not in ort.get_available_providers():
-        yield {"driver": _driver()}
+        yield {"driver": asdict(ask_driver())}
         return
     ort.preload_dlls()
-    provider = Path(ort.__file__).parent / "capi" / PROVIDER
-    missing = [name for name in _wanted(provider) if not _loads(name)]
-    yield {"missing": [name for name in missing if name != DRIVER]}
-    driver = _driver()
-    yield {"driver": driver}
-    if not missing and driver.get("devices"):
+    missing = missing_libraries(CAPI / PROVIDER, str(ort.cuda_version))
+    yield {"missing": missing}
+    driver = ask_driver()
+    yield {"driver": asdict(driver)}
+    if not missing and driver.devices:
         yield {"session": _session()}
 
 
@@ -62,38 +59,6 @@ def _onnxruntime() -> dict[str, Any]:
         "providers": ort.get_available_providers(),
         "opset": max(schema.since_version for schema in schemas if not schema.domain),
     }
-
-
-def _wanted(provider: Path) -> Sequence[str]:
-    """What the provider cannot do without, first what it asks for when it is loaded."""
-    cuda = int(str(ort.cuda_version).partition(".")[0] or 0)
-    lazy = [name.format(cuda=cuda, cufft=cuda - 1) for name in LAZY]
-    return [*needed_libraries(provider), *lazy] if provider.is_file() else lazy
-
-
-def _loads(name: str) -> bool:
-    try:
-        ctypes.CDLL(name)
-    except OSError:
-        return False
-    return True
-
-
-def _driver() -> dict[str, Any]:
-    """What the driver says: the newest CUDA it runs, its devices, or why it does not work."""
-    try:
-        driver = ctypes.CDLL(DRIVER)
-        version, count, text = ctypes.c_int(), ctypes.c_int(), ctypes.c_char_p()
-        driver.cuDriverGetVersion(ctypes.byref(version))
-        said = {"cuda": f"{version.value // 1000}.{version.value % 1000 // 10}"}
-        if code := driver.cuInit(0):
-            driver.cuGetErrorString(code, ctypes.byref(text))
-            reason = (text.value or b"").decode() or "no reason given"
-            return {**said, "error": f"cuInit: {reason} ({code})"}
-        driver.cuDeviceGetCount(ctypes.byref(count))
-    except (OSError, AttributeError) as error:
-        return {"error": str(error)}
-    return {**said, "devices": count.value}
 
 
 def _session() -> str:

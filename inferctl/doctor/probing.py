@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from inferctl.cuda.driver import NOT_ASKED, Driver
 from inferctl.supervisor.child import describe_exit
 
 COMMAND = (sys.executable, "-P", "-m", "inferctl.doctor.probe")
@@ -16,15 +17,6 @@ COMMAND = (sys.executable, "-P", "-m", "inferctl.doctor.probe")
 CUDA, CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
 # CUDA may take seconds to begin.
 TIMEOUT_S = 60.0
-
-
-@dataclass(frozen=True, slots=True)
-class Driver:
-    """What NVIDIA's driver says: the newest CUDA it runs, how many devices, or what is wrong."""
-
-    cuda: str = ""
-    devices: int = 0
-    error: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +33,7 @@ class Probed:
     providers: tuple[str, ...] = ()
     opset: int = 0
     missing: tuple[str, ...] | None = None
-    driver: Driver = Driver()
+    driver: Driver = NOT_ASKED
     session: str | None = None
     ended: str = ""
 

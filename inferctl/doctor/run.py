@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from inferctl.device import is_strict, numbers_of
 from inferctl.doctor.findings import Finding
 from inferctl.doctor.gpu import gpu_findings, look
 from inferctl.doctor.models import OnBytes, model_findings
@@ -73,4 +74,5 @@ def examine(
 def _device(own: Settings) -> str:
     """The most that any model asks for."""
     asked = {own.runtime.device, *(own.for_model(name).runtime.device for name in own.models)}
-    return next(device for device in ("cuda", "auto", "cpu") if device in asked)
+    strict = max(filter(is_strict, asked), key=lambda one: max(numbers_of(one)), default="")
+    return strict or ("auto" if "auto" in asked else "cpu")

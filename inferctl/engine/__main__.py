@@ -9,18 +9,22 @@ import socket
 import sys
 import threading
 from collections.abc import Sequence
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from inferctl.arena.ledger import OVERDUE_S, Ledger
 from inferctl.arena.memory import adopt_memory, map_memory
+from inferctl.arena.placed import Placed
 from inferctl.arena.slots import ModelArena
 from inferctl.arena.spec import EngineSpec, ModelSpec
 from inferctl.arena.wire import Control, Verdict
 from inferctl.bundles.repository import check_graph
 from inferctl.cores import available_cores
+from inferctl.cuda.tf32 import rule_out_tf32
 from inferctl.diagnostics import unblock_stderr
+from inferctl.engine.crew import Crew
 from inferctl.engine.execution import Deliver
 from inferctl.engine.loader import Loader
 from inferctl.engine.model import Model
@@ -29,9 +33,11 @@ from inferctl.engine.occupancy import Occupancy
 from inferctl.engine.reader import Reader
 from inferctl.engine.room import check_room
 from inferctl.engine.runner import Runner, runs_inline
+from inferctl.engine.session import DeviceLost
 from inferctl.engine.sizing import Sizing
+from inferctl.engine.spread import Spread
 from inferctl.engine.trial import Trial
-from inferctl.engine.warmup import check_in_time, warm, widen
+from inferctl.engine.warmup import check_in_time, reinforce, warm_up, widen
 from inferctl.engine.watchdog import WARM_UP_LIMIT_S, Stint, Watchdog
 from inferctl.engine.wide import worth_widening
 from inferctl.errors import InferctlError, StartError
@@ -59,7 +65,17 @@ def main() -> None:
         return
     engine = Engine(EngineSpec.model_validate(message), control)
     try:
+        _load_and_serve(engine, control)
+    except DeviceLost as error:
+        _end(error)
+
+
+def _load_and_serve(engine: Engine, control: Control) -> None:
+    """Raises DeviceLost."""
+    try:
         engine.load()
+    except DeviceLost:
+        raise
     except InferctlError as error:
         control.send({"event": "failed", "error": str(error)})
         sys.exit(error.exit_code)
@@ -74,14 +90,13 @@ class Engine:
         self._spec = spec
         self._control = control
         ledger = Ledger(map_memory(spec.ledger_fd), spec.workers)
-        self._block, self._board = ledger.blocks[spec.process], ledger.board
+        self._ledger, self._block = ledger, ledger.blocks[spec.process]
         # A successor takes over what its predecessor measured: it is wanted back quickly.
         self._known_rows = {
             model.place: int(self._block.cell("inferctl_max_batch_rows", model.place).get())
             for model in spec.models
         }
-        # Nor does its device change: a service is not told to be on the CPU while it loads.
-        self._block.reset_gauges(ledger.places(), but="inferctl_engine_on_cuda")
+        self._block.reset_gauges(ledger.places())
         overdue = self._block.state(OVERDUE_S)
         self._trial = Trial(self._block, was_overdue=overdue.get() > 0)
         overdue.set(0.0)
@@ -92,10 +107,11 @@ class Engine:
         self._watchdog.start()
         self._cores = available_cores()
         self._reader = Reader(control, self._order)
-        self._occupancy = Occupancy()
+        # Models share the cores, or GPUs: by whether it is the latter.
+        self._occupancies = {False: Occupancy(), True: Occupancy(short_s=0.0)}
         self._runners: dict[int, Runner] = {}
-        # By place, of the models that would run on CUDA if they could.
-        self._on_cuda: dict[int, bool] = {}
+        # Where each model is, by its place in the ledger.
+        self._placed: dict[int, Placed] = {}
         # What it could not load, by place, and why.
         self.lost: dict[int, str] = {}
         self._loader = Loader(self._block)
@@ -103,6 +119,8 @@ class Engine:
 
     def load(self) -> None:
         """Load and warm every model, and start its runners. Raises StartError."""
+        if not all(spec.settings.runtime.tf32 for spec in self._spec.models):
+            rule_out_tf32()  # before the first one has CUDA's libraries loaded
         for spec in self._spec.models:
             load = partial(self._load, spec, self._known_rows[spec.place])
             if reason := self._loader.attempt(load, spec.place):
@@ -113,7 +131,7 @@ class Engine:
             raise StartError(next(iter(self.lost.values())))
         for runner in self._runners.values():
             runner.hold(self._trial)
-        self._tell_device()
+        self._ledger.placed.write(self._placed)
         self._block.cell("inferctl_engine_ready").set(1)
 
     @property
@@ -127,7 +145,7 @@ class Engine:
         self._loader.begin(self._widen)
         self._loader.begin(give_back)  # what loading needed, and serving does not
         if self._spec.reads_gpus:
-            watch_gpus(self._board)
+            watch_gpus(self._ledger.board)
         # It is not waited for if the loader dies of a bug: the engine is to be replaced then.
         reading = threading.Thread(target=self._read, name="reader", daemon=True)
         reading.start()
@@ -152,7 +170,7 @@ class Engine:
     def _load_beside(self, spec: ModelSpec, request: int) -> None:
         load = partial(self._load, spec, limit_s=self._spec.deadline_s)
         error = self._loader.attempt(load, spec.place)
-        self._tell_device()
+        self._ledger.placed.write(self._placed)
         self._control.answer(request, error)
         self._widen()
 
@@ -162,8 +180,8 @@ class Engine:
             runner.leave()
             self._reader.remove(place, runner)
             del runner
-        self._on_cuda.pop(place, None)
-        self._tell_device()
+        self._placed.pop(place, None)
+        self._ledger.placed.write(self._placed)
         self._loader.forget(place)
         self._control.answer(request)
 
@@ -178,45 +196,67 @@ class Engine:
         check_graph(Path(spec.bundle), spec.manifest)
         arena = ModelArena(spec.manifest, spec.slots, self._spec.workers, memory)
         runtime, batching = spec.settings.runtime, spec.settings.batching
-        threads, instances = _parallelism(runtime, self._cores)
-        model = Model(Path(spec.bundle), spec.manifest, runtime, threads, self._rehearsal)
-        if model.on_cuda and runtime.instances == "auto":
-            instances = 2  # one copies while the other computes
-        warmed = warm(model, batching, known_rows)
-        check_in_time(model, warmed, limit_s)
-        inline = runs_inline(model, warmed, batching, runtime)
-        sizing = Sizing(
-            spec.name, place, self._block, warmed, batching, 1 if inline else instances,
-            runtime.max_run_ms,
+        threads = _threads_of(runtime, self._cores)
+        model = Model(
+            Path(spec.bundle), spec.manifest, runtime, threads, self._rehearsal,
+            must_all=not self._spec.is_successor,  # which is there, maybe, for one was lost
         )  # fmt: skip
-        runner = Runner(
-            model, arena, sizing, place, self._block,
-            _deliver_to_owners(place, arena, self._reader), self._occupancy, self._watchdog,
-        )  # fmt: skip
-        if not inline:
-            runner.start(instances)
+        instances = _instances_of(runtime, model, self._cores // threads)
+        with ExitStack() as undo:
+            crew = Crew(spec.name, [model.instances.first]) if model.on_cuda else None
+            if crew:
+                undo.callback(crew.end)
+            warmed = warm_up(model, batching, known_rows, crew)
+            check_in_time(model, warmed, limit_s)
+            inline = runs_inline(model, warmed, batching, runtime)
+            if crew:
+                reinforce(model, crew, instances)
+            elif not inline:
+                crew = Crew(spec.name, [model.instances.first] * instances)
+            sizing = Sizing(
+                spec.name, place, self._block, warmed, batching,
+                len(crew.members) if crew else 1, runtime.max_run_ms,
+            )  # fmt: skip
+            runner = Runner(
+                model, arena, sizing, place, self._block, _to_owners(place, arena, self._reader),
+                self._occupancies[model.on_cuda], self._watchdog,
+            )  # fmt: skip
+            undo.callback(runner.leave)
+            if crew:
+                runner.start(crew)
+            self._place(place, model.instances)
+            undo.pop_all()
         if worth_widening(model, runtime, self._cores, warmed):
             self._to_widen.append((model, runtime))
-        if runtime.device != "cpu":
-            self._on_cuda[place] = model.on_cuda
         self._reader.add(place, runner, inline)
         self._runners[place] = runner
 
-    def _tell_device(self) -> None:
-        """One model on the CPU that did not ask for it is what a GPU's loss may leave."""
-        found = self._on_cuda.values()
-        self._block.cell("inferctl_engine_on_cuda").set(float(any(found) and all(found)))
+    def _place(self, place: int, instances: Spread) -> None:
+        """It is told to all with the others, once they are loaded."""
+        placed = instances.told()
+        self._block.cell("inferctl_model_on_cuda", place).set(placed.on_cuda)
+        fell_back = placed.missing != "" and not placed.on_cuda
+        self._block.cell("inferctl_model_fell_back", place).set(fell_back)
+        self._block.cell("inferctl_model_cpu_nodes", place).set(len(placed.nodes_on_cpu))
+        self._block.cell("inferctl_model_device_bytes", place).set(instances.taken_bytes)
+        instances.tell()
+        self._placed[place] = placed
 
 
-def _parallelism(runtime: RuntimeSettings, cores: int) -> tuple[int, int]:
-    """Threads per run and runners per model; on the CPU their product is the cores."""
+def _threads_of(runtime: RuntimeSettings, cores: int) -> int:
+    """Inside one run."""
     auto_threads = cores if runtime.profile == "latency" else 1
-    threads = auto_threads if runtime.intra_op_threads == "auto" else runtime.intra_op_threads
-    instances = max(1, cores // threads) if runtime.instances == "auto" else runtime.instances
-    return threads, instances
+    return auto_threads if runtime.intra_op_threads == "auto" else runtime.intra_op_threads
 
 
-def _deliver_to_owners(place: int, arena: ModelArena, reader: Reader) -> Deliver:
+def _instances_of(runtime: RuntimeSettings, model: Model, room: int) -> int:
+    """Of a model, on each of its devices; the cores have `room` for so many runs."""
+    if runtime.instances != "auto":
+        return runtime.instances
+    return 2 if model.on_cuda else max(1, room)  # on a GPU one copies while the other computes
+
+
+def _to_owners(place: int, arena: ModelArena, reader: Reader) -> Deliver:
     def deliver(slots: Sequence[int], verdict: Verdict) -> None:
         for worker, owned in arena.by_owner(slots).items():
             reader.deliver(place, worker, owned, verdict)
@@ -226,7 +266,16 @@ def _deliver_to_owners(place: int, arena: ModelArena, reader: Reader) -> Deliver
 
 def _die(failure: threading.ExceptHookArgs) -> None:
     """A runner that dies of a bug would leave its rows unanswered: let the engine be replaced."""
+    if isinstance(failure.exc_value, DeviceLost):
+        _end(failure.exc_value)
     threading.__excepthook__(failure)
+    sys.stderr.flush()
+    os._exit(1)
+
+
+def _end(error: DeviceLost) -> NoReturn:
+    """Another process may have what this one has lost, or the other devices."""
+    sys.stderr.write(f"inferctl: a device is lost, and the engine ends: {error}\n")
     sys.stderr.flush()
     os._exit(1)
 

@@ -3,57 +3,53 @@
 An idle runner takes what waits. While the runners are busy rows pile up, and the next batch is
 led by the oldest of them and filled with the rows nearest to it in length, up to
 `max_batch_rows`, while no more than `max_padding` of the batch is padding and each row costs less
-in the batch than alone. Interactive rows go before bulk rows. `max_wait_s` holds a partial batch
-for more rows, but never past the moment at which its most urgent row must start. Rows whose
-client left, or whose answer would come after their deadline, are dropped instead of run.
+in the batch than alone. `max_wait_s` holds a partial batch for more rows, but never past the moment
+at which its most urgent row must start. Rows whose client left, or whose answer would come after
+their deadline, are dropped instead of run.
+
+Interactive rows go before bulk rows, and never share a batch with them, which would take longer. A
+batch of bulk rows is nobody's hurry: it may be put back. So that it gets on however busy the
+service is, bulk has a share: where none of its batches came to its end for a while, the next one is
+due, goes before interactive rows, and is not put back. One at a time: however many rows wait,
+interactive ones do not wait behind them all.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_right, insort
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import partial
-from itertools import groupby
-from operator import attrgetter
-from typing import Literal, NamedTuple
+from math import inf
+from typing import Literal
+
+from inferctl.engine.lane import Lane, Row, arrival
 
 # A runner that is to start a held batch at a moment wakes up this much later at worst.
 WAKE_UP_S = 0.005
-# A bulk row that waited so long counts as interactive. Whoever waits for an answer notices a
-# second; a job does not, and must end some day however busy the service is.
+# A batch of bulk rows is due when they have waited so long since the last one. Whoever waits for an
+# answer notices a second; a job does not, and must end some day however busy the service is.
 BULK_AGEING_S = 1.0
+# Where a batch takes long they wait longer: of a service that is always busy they have this share.
+BULK_SHARE = 0.1
 # Every so many batches that could be larger than `max_batch_rows`, one is: its cost is news.
 TRIAL_EVERY = 32
 
 DropReason = Literal["expired", "cancelled"]
 
-
-class Row(NamedTuple):
-    """One row that waits. Times are seconds of one monotonic clock."""
-
-    slot: int
-    arrived_s: float
-    deadline_s: float
-    tokens: int = 1
-    bulk: bool = False
-
-
-# A row of all its fields in a tuple; `Row._make` counts them first.
-row_of: Callable[[tuple[object, ...]], Row] = partial(tuple.__new__, Row)
-# The moment a row arrived: what makes one the oldest.
-arrival: Callable[[Row], float] = attrgetter("arrived_s")
-tokens_of: Callable[[Row], int] = attrgetter("tokens")
+# Whose turn it is: that of bulk rows since no other ones wait, or since they are due.
+Lead = Literal["interactive", "bulk", "due"]
 
 
 @dataclass(slots=True)
 class Batch:
     """Rows to run together, the oldest first, and the rows that were dropped on the way.
 
-    `tokens` are the rows' own, `longest` is what each of them is padded to.
+    `tokens` are the rows' own, `longest` is what each of them is padded to. `is_alone` is whether
+    it may use every core, `is_urgent` whether bulk gives way to it.
     """
 
+    bulk: bool = False
+    is_urgent: bool = False
+    is_alone: bool = False
     rows: list[Row] = field(default_factory=list)
     dropped: list[tuple[Row, DropReason]] = field(default_factory=list)
     tokens: int = 0
@@ -72,54 +68,6 @@ class Batch:
         return whole - self.tokens - tokens, whole
 
 
-class Lane:
-    """The waiting rows of one priority, by length; rows of one length in order of arrival.
-
-    Without `by_tokens` all rows count as equally long.
-    """
-
-    def __init__(self, by_tokens: bool, rows: Iterable[Row] = ()) -> None:
-        self.by_length: dict[int, deque[Row]] = {}
-        # The length that a row counts as.
-        self.length_of: Callable[[Row], int] = tokens_of if by_tokens else lambda _: 1
-        self._lengths: list[int] = []
-        self.add(rows)
-
-    def __bool__(self) -> bool:
-        return bool(self.by_length)
-
-    def __iter__(self) -> Iterator[Row]:
-        for rows in self.by_length.values():
-            yield from rows
-
-    def add(self, rows: Iterable[Row]) -> None:
-        """Append rows to those of their lengths."""
-        by_length = self.by_length
-        for length, alike in groupby(rows, self.length_of):
-            if length not in by_length:
-                by_length[length] = deque()
-                insort(self._lengths, length)
-            by_length[length].extend(alike)
-
-    def pop(self, length: int, most: int) -> list[Row]:
-        """Take out the oldest rows of a length."""
-        waiting = self.by_length[length]
-        if len(waiting) > most:
-            return [waiting.popleft() for _ in range(most)]
-        del self.by_length[length]
-        self._lengths.remove(length)
-        return list(waiting)
-
-    def oldest(self) -> Row:
-        """The row that arrived first; raises ValueError when none waits."""
-        return min((rows[0] for rows in self.by_length.values()), key=arrival)
-
-    def around(self, length: int) -> list[int]:
-        """The waiting lengths next to a length: the nearest that is not above, the next above."""
-        place = bisect_right(self._lengths, length)
-        return self._lengths[max(0, place - 1) : place + 1]
-
-
 # Seconds saved by running a row of so many tokens as one more row of a batch of so many rows, each
 # padded to so many tokens, instead of alone: saved_s(rows, longest, tokens).
 SavedSeconds = Callable[[int, int, int], float]
@@ -129,7 +77,9 @@ class Batcher:
     """The waiting rows of one model. `run_s` is how long a run is expected to take.
 
     `saved_s` says whether rows of different lengths belong together; without it padding alone
-    does. `trial_rows`, when larger than `max_batch_rows`, is the size that is tried now and then.
+    does. `fitting` says of so many rows how many to run now, where others had better wait for the
+    next batch than be padded in this one. `trial_rows`, when larger than `max_batch_rows`, is the
+    size that is tried now and then.
     """
 
     def __init__(
@@ -139,71 +89,113 @@ class Batcher:
         run_s: float = 0.0,
         max_padding: float = 0.25,
         saved_s: SavedSeconds | None = None,
+        fitting: Callable[[int], int] | None = None,
     ) -> None:
         self.max_batch_rows = max_batch_rows
         self.max_wait_s = max_wait_s
         self.run_s = run_s
         self.max_padding = max_padding
         self._saved_s = saved_s
+        self._fitting = fitting
         self.trial_rows = 0
+        # Of bulk rows, while interactive ones come now and then: what was run of them is lost then.
+        self.short_rows = max_batch_rows
         # Rows as they come, whatever their padding: who allows all of it wants no look at lengths.
         self._by_tokens = max_padding < 1
         self._interactive, self._bulk = Lane(self._by_tokens), Lane(self._by_tokens)
-        self._count = 0
+        # Of those that wait. They are read without a lock while they change, so neither is worked
+        # out from the other, and each goes in one step from what it was to what it is.
+        self.interactive_rows = self.bulk_rows = 0
+        # When a batch of bulk rows was last seen to get on.
+        self.bulk_served_s = -inf
         self._until_trial = TRIAL_EVERY
 
     def __len__(self) -> int:
-        return self._count
+        return self.interactive_rows + self.bulk_rows
 
     def add(self, rows: Sequence[Row]) -> None:
         """Append rows in the order of their arrival."""
-        self._count += len(rows)
         if bulk := [row for row in rows if row.bulk]:
+            self.bulk_rows += len(bulk)
             self._bulk.add(bulk)
             rows = [row for row in rows if not row.bulk]
+        self.interactive_rows += len(rows)
         self._interactive.add(rows)
+
+    def put_back(self, rows: Sequence[Row]) -> None:
+        """The rows of a bulk batch that gave way: they go before those that came after them."""
+        self.bulk_rows += len(rows)
+        self._bulk.put_back(rows)
 
     def leaves_at(self, now_s: float) -> float | None:
         """When the next batch may leave: `now_s` or earlier is at once, None is nothing waits."""
-        if not self._count:
+        if not len(self):
             return None
-        if self.max_wait_s <= 0 or self._count >= self.max_batch_rows:
+        if self.max_wait_s <= 0:
             return now_s
-        waiting: list[Row] = [*self._interactive, *self._bulk]
+        is_bulk = self.lead(now_s) != "interactive"
+        if (self.bulk_rows if is_bulk else self.interactive_rows) >= self.max_batch_rows:
+            return now_s
+        waiting: list[Row] = [*(self._bulk if is_bulk else self._interactive)]
         oldest_s = min(row.arrived_s for row in waiting)
         most_urgent_s = min(row.deadline_s for row in waiting)
-        return min(oldest_s + self.max_wait_s, most_urgent_s - self.run_s - WAKE_UP_S)
+        leaves_s = min(oldest_s + self.max_wait_s, most_urgent_s - self.run_s - WAKE_UP_S)
+        # A batch that is held for more rows does not hold bulk rows when they are due.
+        return leaves_s if is_bulk or not self.bulk_rows else min(leaves_s, self.bulk_due_s())
 
-    def take(self, now_s: float, is_cancelled: Callable[[int], object]) -> Batch:
-        """The next batch, at most `max_batch_rows` rows; `is_cancelled` is asked per slot."""
-        batch = Batch()
-        if self._bulk:
-            self._age(now_s)
-        limit = self._limit()
-        self._fill(batch, self._interactive, limit, now_s, is_cancelled)
-        if self._bulk and not self._interactive:
-            self._fill(batch, self._bulk, limit, now_s, is_cancelled)
-        self._count -= len(batch.rows) + len(batch.dropped)
+    def lead(self, now_s: float) -> Lead:
+        """Whose batch is the next one. Ask once for each: `run_s` may change at any moment."""
+        if not self.bulk_rows:
+            return "interactive"
+        if self.bulk_due_s() <= now_s:
+            return "due"
+        return "interactive" if self.interactive_rows else "bulk"
+
+    def bulk_due_s(self) -> float:
+        """When the waiting bulk rows have waited for so long that it is their turn."""
+        waits_s = max(BULK_AGEING_S, self.run_s / BULK_SHARE)
+        return max(self._bulk.oldest().arrived_s, self.bulk_served_s) + waits_s
+
+    def take(
+        self,
+        now_s: float,
+        is_cancelled: Callable[[int], object],
+        lead: Lead | None = None,
+        is_short: bool = False,
+    ) -> Batch:
+        """The next batch, at most `max_batch_rows` rows; `is_cancelled` is asked per slot.
+
+        It is that of the `lead` that was asked for. One of bulk rows has no more than `short_rows`
+        if it `is_short`, unless it is due: it is the share that they are promised.
+        """
+        lead = lead or self.lead(now_s)
+        batch = Batch(bulk=lead != "interactive")
+        lane, waiting = self._interactive, self.interactive_rows
+        if batch.bulk:
+            lane, waiting = self._bulk, self.bulk_rows
+        limit = self._limit(waiting)
+        if lead == "due":
+            self.bulk_served_s = now_s
+        elif batch.bulk and is_short:
+            limit = min(limit, self.short_rows)
+        if self._fitting and limit == self.max_batch_rows:
+            limit = self._fitting(min(limit, waiting))
+        self._fill(batch, lane, limit, now_s, is_cancelled)
+        gone = len(batch.rows) + len(batch.dropped)
+        if batch.bulk:
+            self.bulk_rows -= gone
+        else:
+            self.interactive_rows -= gone
         return batch
 
-    def _limit(self) -> int:
-        if not self.max_batch_rows < self.trial_rows <= self._count:
+    def _limit(self, waiting: int) -> int:
+        if not self.max_batch_rows < self.trial_rows <= waiting:
             return self.max_batch_rows
         self._until_trial -= 1
         if self._until_trial:
             return self.max_batch_rows
         self._until_trial = TRIAL_EVERY
         return self.trial_rows
-
-    def _age(self, now_s: float) -> None:
-        """Bulk rows that waited long enough go where their arrival puts them among interactive."""
-        latest_s = now_s - BULK_AGEING_S
-        if self._bulk.oldest().arrived_s <= latest_s:
-            aged = [row for row in self._bulk if row.arrived_s <= latest_s]
-            younger = (row for row in self._bulk if row.arrived_s > latest_s)
-            self._bulk = Lane(self._by_tokens, younger)
-            in_order = sorted([*self._interactive, *aged], key=arrival)
-            self._interactive = Lane(self._by_tokens, in_order)
 
     def _fill(
         self,
@@ -259,7 +251,9 @@ class Batcher:
         lost = [row for row in waiting if is_lost(row.slot)]
         kept = [row for row in waiting if not is_lost(row.slot)]
         self._interactive, self._bulk = Lane(self._by_tokens), Lane(self._by_tokens)
-        self._interactive.add(row for row in kept if not row.bulk)
-        self._bulk.add(row for row in kept if row.bulk)
-        self._count -= len(lost)
+        self._interactive.add([row for row in kept if not row.bulk])
+        self._bulk.add([row for row in kept if row.bulk])
+        lost_bulk = sum(row.bulk for row in lost)
+        self.bulk_rows -= lost_bulk
+        self.interactive_rows -= len(lost) - lost_bulk
         return sorted(lost, key=arrival)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from statistics import fmean
 
 # What a batch costs besides its run: waking a runner and its workers, locks, counting, verdicts.
@@ -19,6 +19,9 @@ NOISE = 0.10
 
 # A size in use is left only for one that is better by this much more, so that noise moves nothing.
 HYSTERESIS = 0.02
+
+# Two runs instead of one padded one may cost so much more: mostly rows join the second.
+APART = 0.05
 
 # The share of a new measurement in what is expected of the next run.
 NEWS = 0.05
@@ -81,7 +84,7 @@ class CostCurve:
         joined_s = self.seconds((rows + 1) * max(longest, tokens))
         return (1 - GAIN) * alone_s - (joined_s - batch_s)
 
-    def next_knee(self, sizes: tuple[int, ...], tokens: float, current: int) -> int:
+    def next_knee(self, sizes: Sequence[int], tokens: float, current: int) -> int:
         """The best of some sizes for rows of this length, or the current one if as good.
 
         Texts that cost more together than alone never meet, so that a size that is too large does
@@ -92,7 +95,7 @@ class CostCurve:
             next_knee(smoothed(run_s), current, 0.0) if self._varies else next_knee(run_s, current)
         )
 
-    def by_rows(self, sizes: tuple[int, ...], tokens: float) -> dict[int, float]:
+    def by_rows(self, sizes: Sequence[int], tokens: float) -> dict[int, float]:
         """Seconds of a run of each size, in rows of this length."""
         return {rows: self.seconds(rows * tokens) for rows in sizes}
 
@@ -145,6 +148,21 @@ def next_knee(run_s: Mapping[int, float], current: int, noise: float = NOISE) ->
     """The knee, or the current size when it is as good as that but for the noise."""
     smallest, largest = knee(run_s, noise, HYSTERESIS), knee(run_s, noise, -HYSTERESIS)
     return min(max(current, smallest), largest)
+
+
+def fitting(rows: int, sizes: Sequence[int], seconds: Callable[[int], float]) -> int:
+    """How many of so many rows to run now, where batches are padded to one of the ascending sizes.
+
+    Those that would be padded most are left for the next batch, if running them apart costs hardly
+    more even when nobody joins them. `seconds` is asked what a run of a size costs.
+    """
+    place = bisect_left(sizes, rows)
+    if not 0 < place < len(sizes) or sizes[place] == rows:
+        return rows
+    below, above = sizes[place - 1], sizes[place]
+    rest = sizes[bisect_left(sizes, rows - below)]
+    apart_s = seconds(below) + seconds(rest)
+    return below if apart_s <= (1 + APART) * seconds(above) else rows
 
 
 def smoothed(run_s: Mapping[int, float]) -> dict[int, float]:

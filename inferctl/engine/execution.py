@@ -9,9 +9,10 @@ from threading import Lock
 from inferctl.arena.ledger import Block
 from inferctl.arena.slots import ModelArena
 from inferctl.arena.wire import Verdict
-from inferctl.engine.batcher import Row
+from inferctl.engine.instance import Instance
+from inferctl.engine.lane import Row
 from inferctl.engine.model import Model
-from inferctl.engine.session import Ended, OutOfMemory, RunFailed
+from inferctl.engine.session import DeviceLost, Ended, OutOfMemory, RunFailed
 from inferctl.engine.sizing import Sizing
 from inferctl.engine.watchdog import Stint
 
@@ -60,9 +61,9 @@ class Execution:
         self._bisects = block.cell("inferctl_bisects_total", place)
         self._poisoned = block.cell("inferctl_poisoned_rows_total", place)
 
-    def new_stint(self) -> Stint:
-        """What a thread needs to run batches; one each."""
-        return Stint(self._limit_s, self._is_wanted)
+    def new_stint(self, instance: Instance | None = None) -> Stint:
+        """What a thread needs to run batches on an instance; one each."""
+        return Stint(self._limit_s, self._is_wanted, instance)
 
     def _limit_s(self, rows: Sequence[Row], patience: float) -> float:
         with self._counting:
@@ -74,20 +75,26 @@ class Execution:
     def run(self, rows: Sequence[Row], stint: Stint, is_alone: bool = False) -> RunFailed | None:
         """Run a batch and answer its rows; one that `is_alone` in the engine may use every core.
 
-        The error when its rows are still to be answered: by `recover`.
+        The error when its rows are still to be answered: by `recover`, unless it is Ended and the
+        stint gives way. Raises DeviceLost, which is to end the process; its successor tries these
+        rows alone.
         """
         slots = [row.slot for row in rows]
         wide = self.model.wide if is_alone else None
-        session = wide.offer() if wide else None
+        wide_instance = wide.offer() if wide else None
         # What a wide run takes says nothing about what a usual one costs.
-        clock = self.model.clock if session is None and self._is_measured() else None
+        clock = self.model.clock if wide_instance is None and self._is_measured() else None
         begun_s, begun_cost_s = time.monotonic(), clock() if clock else 0.0
         stint.begin(rows, begun_s)
         try:
-            work = self.model.run(self._arena, slots, session, stint.options)
+            work = self.model.run(
+                self._arena, slots, wide_instance or stint.instance, stint.options
+            )
+        except DeviceLost:
+            raise
         except RunFailed as error:
             stint.begun_s = 0.0
-            if not isinstance(error, Ended):
+            if not isinstance(error, Ended) or stint.gives_way:
                 return error
             if not stint.was_ended(begun_s):
                 return self.run(rows, stint)  # the run before it was meant
@@ -98,7 +105,7 @@ class Execution:
         stint.begun_s = 0.0
         cost_s = clock() - begun_cost_s if clock else None
         wall_s = time.monotonic() - begun_s
-        if wide and session:
+        if wide and wide_instance:
             wide.observe(wall_s, self._sizing.expected_s(work))
         self._deliver(slots, Verdict.DONE)
         self._count(rows, work, wall_s, cost_s)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from queue import Empty, SimpleQueue
 
 from inferctl.arena.ledger import Block
+from inferctl.engine.session import DeviceLost
 from inferctl.errors import InferctlError
 from inferctl.heap import LowWater, give_back
 from inferctl.reasons import reason_of
@@ -50,9 +51,14 @@ class Loader:
             del job  # it holds what it loaded
 
     def attempt(self, load: Job, place: int) -> str | None:
-        """Load a model; why it cannot be, if so. Nothing is left of it then."""
+        """Load a model; why it cannot be, if so. Nothing is left of it then.
+
+        Raises DeviceLost, which is to end the process.
+        """
         try:
             load()
+        except DeviceLost:
+            raise
         # A thread that cannot be started is a RuntimeError.
         except (InferctlError, OSError, MemoryError, RuntimeError) as error:
             reason = reason_of(error)

@@ -14,12 +14,29 @@ MIB = 1024 * 1024
 
 def check_room(manifest: Manifest) -> None:
     """Raises InsufficientMemory when not even the weights fit beside what is there."""
-    files = (manifest.files.get(name) for name in (GRAPH_FILE, DATA_FILE))
-    needed_bytes = sum(file.bytes for file in files if file)
     left_bytes = left_for_process(PROC)
-    if left_bytes is not None and needed_bytes > left_bytes:
+    if left_bytes is not None:
+        _check(manifest, _weights_bytes(manifest), left_bytes)
+
+
+def check_device_room(
+    manifest: Manifest, device: str, left_bytes: int, needed_bytes: int = 0
+) -> None:
+    """Raises InsufficientMemory when not even the weights fit into what is left on the device, or
+    not what is known to be needed."""
+    needed_bytes = max(needed_bytes, _weights_bytes(manifest))
+    _check(manifest, needed_bytes, left_bytes, f" on {device}")
+
+
+def _weights_bytes(manifest: Manifest) -> int:
+    files = (manifest.files.get(name) for name in (GRAPH_FILE, DATA_FILE))
+    return sum(file.bytes for file in files if file)
+
+
+def _check(manifest: Manifest, needed_bytes: int, left_bytes: int, where: str = "") -> None:
+    if needed_bytes > left_bytes:
         raise InsufficientMemory(
-            f"{manifest.name} version {manifest.version} takes {needed_bytes // MIB} MiB, "
+            f"{manifest.name} version {manifest.version} takes {needed_bytes // MIB} MiB{where}, "
             f"and {left_bytes // MIB} MiB are left"
         )
 

@@ -5,16 +5,21 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import repeat
 
 from inferctl.arena.ledger import Block
 from inferctl.arena.slots import ModelArena
 from inferctl.arena.wire import Verdict
-from inferctl.engine.batcher import Batch, Row, row_of
+from inferctl.engine.batcher import Batch
+from inferctl.engine.crew import Crew
 from inferctl.engine.execution import INLINE_RUN_S, Deliver, Execution
+from inferctl.engine.instance import Instance
+from inferctl.engine.lane import Row, row_of
 from inferctl.engine.model import Model
 from inferctl.engine.occupancy import Occupancy
 from inferctl.engine.queue import RowQueue
+from inferctl.engine.session import Ended
 from inferctl.engine.sizing import Sizing
 from inferctl.engine.trial import Trial
 from inferctl.engine.warmup import Warm
@@ -59,36 +64,29 @@ class Runner:
         self._watchdog = watchdog
         self._execution = Execution(model, arena, sizing, place, block, deliver)
         self._stints: list[Stint] = []
-        self.queue = RowQueue(sizing.batcher, arena.cancelled.data.__getitem__)
+        self.queue = RowQueue(sizing.batcher, arena.cancelled.data.__getitem__, occupancy)
         occupancy.watch(self.queue)
         # What a row brings along, slot by slot; numpy's own indices take longer for a few slots.
         self._columns = [
             column.data.__getitem__ for column in (arena.deadline_s, arena.tokens, arena.bulk)
         ]
-        self._threads: list[threading.Thread] = []
+        self._crew: Crew | None = None
         # `step`'s caller's.
         self._own_stint = self._new_stint()
         # Several threads write this process's cells.
         self._counting = threading.Lock()
         self._queue_rows = block.cell("inferctl_queue_rows", place)
+        self._preempted = block.cell("inferctl_preempted_rows_total", place)
         self._dropped = {
             reason: block.cell("inferctl_dropped_total", place, reason)
             for reason in ("expired", "cancelled", "worker_lost")
         }
 
-    def start(self, instances: int) -> None:
-        """Start the runner threads. Raises RuntimeError, and has left, where not all can be had."""
-        for number in range(instances):
-            thread = threading.Thread(
-                target=self._work, args=(self._new_stint(),), name=f"{self._name}-{number}",
-                daemon=True,
-            )  # fmt: skip
-            try:
-                thread.start()
-            except RuntimeError:
-                self.leave()
-                raise
-            self._threads.append(thread)
+    def start(self, crew: Crew) -> None:
+        """Have the threads run batches, until `stop`."""
+        self._crew = crew
+        for member in crew.members:
+            member.begin(partial(self._work, self._new_stint(member.instance)))
 
     def submit(self, slots: Sequence[int]) -> None:
         """Queue rows whose inputs, deadline, length and priority lie in their slots."""
@@ -114,7 +112,7 @@ class Runner:
             self._watchdog.unwatch(stint)
         # Here and now: `step`'s caller, which may be about to return from it, still has the runner.
         self._stints.clear()
-        del self._execution, self._own_stint
+        del self._execution, self._own_stint, self._crew
 
     def _count_lost(self, rows: Sequence[Row]) -> None:
         with self._counting:
@@ -127,8 +125,8 @@ class Runner:
     def stop(self) -> None:
         """Let the running batches finish; rows that still wait are not run."""
         self.queue.close()
-        for thread in self._threads:
-            thread.join()
+        if self._crew:
+            self._crew.end()
 
     def hold(self, trial: Trial) -> None:
         """Have the rows tried that a dead engine left; before the first is submitted."""
@@ -136,16 +134,19 @@ class Runner:
 
     def step(self) -> bool:
         """Run one batch here, if one waits; whether rows still wait. Only without `start`."""
-        if (batch := self.queue.get(wait=False)) is not None:
+        if (batch := self.queue.get(wait=False, device="cpu")) is not None:
             self._finish(batch, self._own_stint)
         return len(self.queue) > 0
 
     def _work(self, stint: Stint) -> None:
-        while (batch := self.queue.get()) is not None:
+        device = stint.instance.device if stint.instance else ""
+        # What a GPU was given to do it does, whatever the options of the run say.
+        can_end = None if self._execution.model.on_cuda else stint
+        while (batch := self.queue.get(device=device, stint=can_end)) is not None:
             self._finish(batch, stint)
 
-    def _new_stint(self) -> Stint:
-        stint = self._execution.new_stint()
+    def _new_stint(self, instance: Instance | None = None) -> Stint:
+        stint = self._execution.new_stint(instance)
         self._watchdog.watch(stint)
         self._stints.append(stint)
         return stint
@@ -156,10 +157,17 @@ class Runner:
             with self._counting:
                 self._dropped[reason].add()
             self._deliver([row.slot], Verdict.EXPIRED if reason == "expired" else Verdict.CANCELLED)
+        error = None
         if batch.rows:
-            is_alone = self._occupancy.enter()
-            if error := self._execution.run(batch.rows, stint, is_alone):
-                self._execution.recover(batch.rows, error, stint)
-            self._occupancy.leave()
-        self.queue.done(batch)
+            error = self._execution.run(batch.rows, stint, batch.is_alone)
+        gave_way = stint.gives_way and isinstance(error, Ended)
+        if gave_way:
+            # They wait again, as if never begun: one that expires before its next run was not run.
+            self._arena.started_s[[row.slot for row in batch.rows]] = 0.0
+            with self._counting:
+                self._preempted.add(len(batch.rows))
+        elif error:
+            self.queue.keep(batch)
+            self._execution.recover(batch.rows, error, stint)
+        self.queue.done(batch, gave_way)
         self._queue_rows.set(len(self.queue))

@@ -1,21 +1,24 @@
-"""The device: one ONNX Runtime session. The only module that imports onnxruntime to serve."""
+"""The device: one ONNX Runtime session. With placement the only one that imports onnxruntime to
+serve."""
 
 from __future__ import annotations
 
-import ctypes
-from collections.abc import Sequence
+import contextlib
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy.typing as npt
 import onnxruntime as ort
 
+from inferctl.device import number_of
+from inferctl.engine.placement import PLAIN, CudaUse, place
 from inferctl.errors import InferctlError, InsufficientMemory, StartError
 from inferctl.settings import RuntimeSettings
 
 Array = npt.NDArray[Any]
-
-CUDA, CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
+Bound = Mapping[str, tuple[Array, int]]
 
 # What onnxruntime raises; it shares no base class below Exception and RuntimeError.
 ORT_ERRORS: tuple[type[Exception], ...] = (
@@ -44,11 +47,21 @@ NO_MEMORY = (
 )
 
 
+# How onnxruntime says which of CUDA's errors it met.
+CUDA_ERROR = re.compile(r"\bCUDA (?:failure|error) (\d+)")
+# Those after which every call of this process fails on that device, or in which it is not there.
+LOST_ERRORS = frozenset({
+    46, 100, 101, 214, 220, 226, 700, 702, 710, 714, 715, 716, 717, 718, 719, 721, 999,
+})  # fmt: skip
+
+
 # How it names what numpy names otherwise.
 DTYPES = {
     "tensor(float16)": "float16", "tensor(float)": "float32", "tensor(double)": "float64",
     "tensor(uint8)": "uint8", "tensor(int32)": "int32", "tensor(int64)": "int64",
 }  # fmt: skip
+
+RECORD_NODES = "session.record_ep_graph_assignment_info"
 
 # How it says that a run was told to end.
 ENDED = "terminate flag"
@@ -65,25 +78,45 @@ class OutOfMemory(RunFailed):
     """The batch does not fit into the device's memory; a smaller one may."""
 
 
+class DeviceLost(RunFailed):
+    """Nothing runs on the device any more in this process, whichever row that was for."""
+
+
 class Ended(RunFailed):
     """The run was told to end, by its options, before it did."""
 
 
+# Its key for the arenas that give back, at the end of a run, what no tensor lies in.
+SHRINK = "memory.enable_memory_arena_shrinkage"
+
+# onnxruntime's key for the graph that a run replays, or captures; the others are run plainly.
+GRAPH_ID, NO_GRAPH = "gpu_graph_id", -1
+
+
 def new_options() -> Any:
     """Options of a run: once `terminate` is set to True it ends after its current node."""
-    return ort.RunOptions()
+    return graph_options(NO_GRAPH)
+
+
+def graph_options(number: int) -> Any:
+    """Options of the runs of one CUDA graph; numbers begin with 1."""
+    options = ort.RunOptions()
+    options.add_run_config_entry(GRAPH_ID, str(number))
+    return options
 
 
 class Session:
     """A loaded graph on its device; `run` may be called from several threads at once."""
 
     def __init__(
-        self, graph: Path, runtime: RuntimeSettings, threads: int, spins: bool = False
-    ) -> None:
+        self, graph: Path, runtime: RuntimeSettings, threads: int, spins: bool = False,
+        use: CudaUse = PLAIN,
+    ) -> None:  # fmt: skip
         """Load a graph. Raises StartError if it does not load, or not on the device asked for.
 
         With `spins` its threads spin between two nodes of a run, but never between two runs.
         """
+        placement = place(runtime, use)
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
@@ -92,12 +125,14 @@ class Session:
         options.enable_cpu_mem_arena = False
         options.add_session_config_entry("session.intra_op.allow_spinning", str(int(spins)))
         options.add_session_config_entry("session.force_spinning_stop", "1")
+        # Who runs which node, to be asked for below.
+        options.add_session_config_entry(RECORD_NODES, str(int(placement.on_cuda)))
         # Errors come as exceptions; a client must not be able to fill stderr with them.
         options.log_severity_level = 4
         before = _threads()
         try:
             self._session = ort.InferenceSession(
-                str(graph), options, providers=_providers(runtime), enable_fallback=False
+                str(graph), options, providers=[*placement.providers], enable_fallback=False
             )
         except ORT_ERRORS as error:
             if _says_no_memory(str(error)):
@@ -107,14 +142,18 @@ class Session:
                 where=str(graph),
                 hint="export the bundle again",
             ) from None
-        if before and _threads() - before < threads - 1:
+        if threads > 1 and before and _threads() - before < threads - 1:
             # It would serve, many times slower: as after a fork, which leaves threads behind.
             raise StartError(f"onnxruntime did not start {threads} threads", where=str(graph))
+        # After the session, so that it goes after it: the stream must outlive who runs in it.
+        self.stream = use.stream
         self.provider: str = self._session.get_providers()[0]
-        if runtime.device == "cuda" and self.provider != CUDA:
-            raise _no_cuda("onnxruntime could not start its CUDA provider")
+        # Where it is at last, and why there.
+        self.placement = placement.found(self._session, runtime)
+        self.on_cuda = self.placement.on_cuda
         outputs = self._session.get_outputs()
         self._outputs = [output.name for output in outputs]
+        self._plain = new_options()
         # As numpy names them; other kinds of output, as of sequences, have none.
         self.output_dtypes = {output.name: DTYPES.get(output.type, "") for output in outputs}
 
@@ -127,17 +166,56 @@ class Session:
         when `options` said so.
         """
         try:
-            results: list[Array] = self._session.run(outputs or self._outputs, inputs, options)
+            results: list[Array] = self._session.run(
+                outputs or self._outputs, inputs, options or self._plain
+            )
         except ORT_ERRORS as error:
             raise _failure(str(error)) from None
         return results
+
+    def shrink(self, inputs: dict[str, Array]) -> None:
+        """Run something small, after which the arena gives the device back what it does not use.
+
+        A run that is too large leaves there what it got before it failed. Graphs use what the arena
+        takes for unused, so with them it does nothing. Raises nothing: nobody waits for an answer.
+        """
+        if self.stream:
+            return
+        options = new_options()
+        options.add_run_config_entry(SHRINK, f"gpu:{number_of(self.placement.device)}")
+        with contextlib.suppress(RunFailed):
+            self.run(inputs, options=options)
+
+    def bind(self, inputs: Bound, outputs: Bound, device: str, device_id: int) -> ort.IOBinding:
+        """Where runs find their inputs and put their outputs. Raises RunFailed.
+
+        Each is an array of the tensor's shape and dtype, and where its twin lies on the device.
+        """
+        binding = self._session.io_binding()
+        try:
+            for bind, tensors in ((binding.bind_input, inputs), (binding.bind_output, outputs)):
+                for name, (like, address) in tensors.items():
+                    bind(name, device, device_id, like.dtype, like.shape, address)
+        except ORT_ERRORS as error:
+            raise _failure(str(error)) from None
+        return binding
+
+    def run_bound(self, binding: ort.IOBinding, options: Any) -> None:
+        """Run from and to what is bound; raises as `run`."""
+        try:
+            self._session.run_with_iobinding(binding, options)
+        except ORT_ERRORS as error:
+            raise _failure(str(error)) from None
 
 
 def _failure(message: str) -> RunFailed:
     what = next(iter(message.splitlines()), "")
     if ENDED in message:
         return Ended(what)
-    return OutOfMemory(what) if _says_no_memory(message) else RunFailed(what)
+    if _says_no_memory(message):
+        return OutOfMemory(what)
+    is_lost = any(int(number) in LOST_ERRORS for number in CUDA_ERROR.findall(message))
+    return DeviceLost(what) if is_lost else RunFailed(what)
 
 
 def _says_no_memory(message: str) -> bool:
@@ -150,35 +228,3 @@ def _threads() -> int:
         return len(list(THREADS.iterdir()))
     except OSError:
         return 0
-
-
-def _providers(runtime: RuntimeSettings) -> list[Any]:
-    """The provider list for a device, without asking onnxruntime for what is not there.
-
-    Asked for CUDA without a driver it prints two lines and quietly serves from the CPU.
-    """
-    if runtime.device == "cpu":
-        return [CPU]
-    if not _has_cuda_driver() or CUDA not in ort.get_available_providers():
-        if runtime.device == "cuda":
-            raise _no_cuda("no CUDA driver (libcuda.so.1) on this machine")
-        return [CPU]
-    ort.preload_dlls()
-    options: dict[str, str] = {"arena_extend_strategy": "kSameAsRequested"}
-    if runtime.memory_limit_bytes:
-        options["gpu_mem_limit"] = str(runtime.memory_limit_bytes)
-    return [(CUDA, options), CPU]
-
-
-def _has_cuda_driver() -> bool:
-    try:
-        ctypes.CDLL("libcuda.so.1")
-    except OSError:
-        return False
-    return True
-
-
-def _no_cuda(what: str) -> StartError:
-    return StartError(
-        what, where="runtime.device = cuda", hint="install the driver, or use --device auto"
-    )

@@ -7,7 +7,7 @@ from typing import Literal
 
 from inferctl.arena.ledger import Block
 from inferctl.engine.batcher import Batcher
-from inferctl.engine.costs import NEWS
+from inferctl.engine.costs import NEWS, fitting
 from inferctl.engine.warmup import Warm
 from inferctl.engine.watchdog import TIMES_AT_LEAST, limit_s
 from inferctl.settings import BatchingSettings
@@ -17,6 +17,9 @@ RECONSIDER_RUNS = 64
 # So many looks after a batch was too large for the memory a larger one is tried again, and after
 # twice as many when that was too large once more.
 RAISE_LOOKS = 16
+# How long a batch of bulk rows may take while interactive rows come now and then. That much work is
+# lost when it gives way to them; where it cannot be ended, on a GPU, they wait for so long.
+BULK_RUN_S, UNENDED_BULK_RUN_S = 0.02, 0.002
 
 
 class Sizing:
@@ -31,12 +34,15 @@ class Sizing:
             batching.max_wait_ms / 1000,
             max_padding=batching.max_padding,
             saved_s=warmed.curve.saved_s,
+            # Texts are chosen by their length: how many there will be is not known before.
+            fitting=self._fitting if warmed.padded and warmed.tokens == 1 else None,
         )
         self._name = name
         self._instances = instances
         self._max_run_ms = max_run_ms
         self._curve = warmed.curve
         self._sizes = tuple(warmed.sizes)
+        self._padded = tuple(warmed.padded)
         # What the memory holds, 0 while it held all; until it is raised, and what it was before.
         self._cap_rows = self._uncapped_rows = 0
         # What it held at warm-up, 0 where that was all that is wanted.
@@ -95,10 +101,14 @@ class Sizing:
             self.batcher.max_batch_rows = self._curve.next_knee(sizes, tokens, current)
         self._publish()
 
-    def _allowed_sizes(self) -> tuple[int, ...]:
+    def _fitting(self, rows: int) -> int:
+        return fitting(rows, self._padded, self._curve.seconds)
+
+    def _allowed_sizes(self) -> list[int]:
         """The sizes to choose from; none when it is set by hand."""
+        # No tuple: of those whose length is not known before Python keeps 2,000 for later.
         most = self._cap_rows or sys.maxsize
-        return tuple(size for size in self._sizes if size <= most)
+        return [size for size in self._sizes if size <= most]
 
     def _publish(self) -> None:
         """Tell the batcher and the workers what follows from the size."""
@@ -106,9 +116,17 @@ class Sizing:
         allowed = self._allowed_sizes()
         batcher.trial_rows = min((size for size in allowed if size > rows), default=0)
         batcher.run_s = self._curve.seconds(rows * self._usual_tokens)
+        batcher.short_rows = self._short_rows(rows)
         self._max_batch_rows.set(rows)
         self._batch_cap_rows.set(self._cap_rows or self._held_rows)
         self._row_seconds.set(batcher.run_s * self._stretch / rows / self._instances)
+
+    def _short_rows(self, rows: int) -> int:
+        """How many rows, up to so many, a bulk batch may have while interactive ones come."""
+        most_s = UNENDED_BULK_RUN_S if self._padded else BULK_RUN_S
+        while rows > 1 and self._curve.seconds(rows * self._usual_tokens) > most_s:
+            rows //= 2
+        return rows
 
     def cap(self, rows: int) -> None:
         """The device's memory holds no more rows than this in one run, for now."""

@@ -16,10 +16,10 @@ import numpy as np
 from inferctl.arena.ledger import TRYING, Block
 from inferctl.arena.slots import ModelArena
 from inferctl.arena.wire import Verdict
-from inferctl.engine.batcher import Row
 from inferctl.engine.execution import PATIENCE_ALONE, verdict_of
+from inferctl.engine.lane import Row
 from inferctl.engine.model import Model
-from inferctl.engine.session import RunFailed
+from inferctl.engine.session import DeviceLost, RunFailed
 from inferctl.engine.watchdog import Stint
 
 
@@ -33,7 +33,8 @@ class Trial:
         self.untried = 0
 
     def hold(self, model: Model, arena: ModelArena, stint: Stint) -> None:
-        """Try the suspects of one model, the most urgent first."""
+        """Try the suspects of one model, the most urgent first. Raises DeviceLost, which is to end
+        this process too."""
         suspects = np.flatnonzero(arena.started_s > arena.finished_s)
         if not len(suspects):
             return
@@ -57,6 +58,8 @@ class Trial:
         stint.begin([Row(slot, now_s, float(arena.deadline_s[slot]), tokens)], now_s)
         try:
             model.run(arena, [slot], None, stint.options)
+        except DeviceLost:
+            raise  # it did it again
         except RunFailed as error:
             arena.verdict[slot] = verdict_of(error)
         else:

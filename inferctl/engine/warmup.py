@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import contextlib
 import mmap
+import sys
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
 from inferctl.arena.layout import arena_bytes
 from inferctl.arena.slots import ModelArena
 from inferctl.engine.costs import CostCurve, knee, still_falling
+from inferctl.engine.crew import Crew
+from inferctl.engine.instance import Instance
+from inferctl.engine.instances import Instances
 from inferctl.engine.model import Model
-from inferctl.engine.session import Ended, OutOfMemory, RunFailed, Session
+from inferctl.engine.session import DeviceLost, Ended, OutOfMemory, RunFailed, Session
 from inferctl.engine.wide import Wide
-from inferctl.errors import InsufficientMemory, StartError
+from inferctl.errors import InferctlError, InsufficientMemory, StartError
 from inferctl.settings import BatchingSettings, RuntimeSettings
 
 # Every size is timed in turn while there is time left; its fastest run counts.
@@ -30,8 +35,9 @@ LONG_RUN_S = 0.02
 class Warm:
     """What warming found. `sizes` are those to choose from; none when the size is set by hand.
 
-    `fits` is how many rows the device's memory holds, 0 when it held all that were tried.
-    `tokens` is the length that rows are taken to have until there are some.
+    `padded` are those that batches are padded to, none where they are not. `fits` is how many rows
+    the device's memory holds, 0 when it held all that were tried. `tokens` is the length that rows
+    are taken to have until there are some.
     """
 
     max_batch_rows: int
@@ -39,6 +45,7 @@ class Warm:
     fits: int
     tokens: int
     curve: CostCurve
+    padded: Sequence[int] = ()
 
 
 def warm(model: Model, batching: BatchingSettings, known_rows: int = 0) -> Warm:
@@ -60,6 +67,7 @@ def warm(model: Model, batching: BatchingSettings, known_rows: int = 0) -> Warm:
             model.warmed.remove(rows)
             fits = model.warmed[-1]
             break
+        model.instances.footprint.step(f"for {rows} {'row' if rows == 1 else 'rows'}")
         arenas[rows] = scratch(model, rows, tokens)
         run_s[rows] = timed(model, arenas[rows])
         if not largest and run_s[rows] > LONG_RUN_S and not still_falling(run_s):
@@ -84,7 +92,67 @@ def warm(model: Model, batching: BatchingSettings, known_rows: int = 0) -> Warm:
         fits=fits,
         tokens=tokens,
         curve=curve,
+        padded=tuple(model.warmed) if model.on_cuda else (),
     )
+
+
+def warm_up(model: Model, batching: BatchingSettings, known_rows: int, crew: Crew | None) -> Warm:
+    """Warm a model in the thread that will run it, where it matters in which; raises as `warm`.
+
+    With several devices it is the first one that holds it, which says how many rows a batch has.
+    """
+    warming = partial(warm, model, batching, known_rows)
+    if crew is None:
+        return warming()
+    while True:
+        try:
+            crew.first(model.instances.first.enter)
+            return crew.first(warming)
+        except model.instances.spared as error:
+            model.instances.leave_out(model.instances.each[0], error)
+        model.warmed.clear()
+        crew.begin_with(model.instances.first)
+
+
+def reinforce(model: Model, crew: Crew, instances: int) -> None:
+    """Have so many threads run a warm model on each of its devices, or as many as its memory holds
+    instances; a device that holds none is left out.
+
+    Each instance runs every shape: it has a graph of its own for each. Each device has one before
+    any has two. Raises StartError.
+    """
+    full: list[Instances] = []
+    for number in range(1, instances + 1):
+        for device in [*model.instances.each]:
+            if device in full or (number == 1 and device is model.instances.each[0]):
+                continue
+            try:
+                _add(model, crew, device, number)
+            except model.instances.spared as error:
+                if number == 1:
+                    model.instances.leave_out(device, error)
+                    continue
+                full.append(device)
+                sys.stderr.write(
+                    f"inferctl: {model.manifest.name}: the device's memory holds {number - 1} of "
+                    f"{instances} instances: {error.what}\n"
+                )
+
+
+def _add(model: Model, crew: Crew, device: Instances, number: int) -> None:
+    instance = device.first if number == 1 else device.another()
+    crew.add(instance, partial(_rehearse_all, model, instance))
+    device.footprint.step(f"for instance {number}")
+
+
+def _rehearse_all(model: Model, instance: Instance) -> None:
+    instance.enter()
+    for rows in model.warmed:
+        for length in model.manifest.buckets.tokens or (1,):
+            try:
+                rehearse(model, scratch(model, rows, length), instance)
+            except RunFailed as error:
+                raise _fails(model, rows, error) from None
 
 
 def widen(models: Iterable[tuple[Model, RuntimeSettings]], cores: int) -> None:
@@ -96,8 +164,9 @@ def widen(models: Iterable[tuple[Model, RuntimeSettings]], cores: int) -> None:
         with contextlib.suppress(StartError, RunFailed, OSError, MemoryError):
             # A thread that sleeps between two nodes may wake on the core that woke it.
             session = Session(model.graph, runtime, cores, spins=True)
-            rehearse(model, scratch(model, 1, usual_tokens(model)), session)
-            model.wide = Wide(session)
+            instance = model.instances.on(session)
+            rehearse(model, scratch(model, 1, usual_tokens(model)), instance)
+            model.wide = Wide(instance)
 
 
 def scratch(model: Model, rows: int, tokens: int) -> ModelArena:
@@ -120,12 +189,12 @@ def timed(model: Model, arena: ModelArena) -> float:
     return model.clock() - begun_s
 
 
-def rehearse(model: Model, arena: ModelArena, session: Session | None = None) -> None:
+def rehearse(model: Model, arena: ModelArena, instance: Instance | None = None) -> None:
     """Run the whole arena, watched. Raises RunFailed, also if it takes too long."""
     stint = model.rehearsal
     stint.begin((), time.monotonic())
     try:
-        model.run(arena, range(arena.slots), session, stint.options)
+        model.run(arena, range(arena.slots), instance, stint.options)
     finally:
         stint.begun_s = 0.0
 
@@ -171,7 +240,9 @@ def _row_s(model: Model, tokens: int) -> float:
         raise _fails(model, 1, error) from None
 
 
-def _fails(model: Model, rows: int, error: RunFailed) -> StartError:
+def _fails(model: Model, rows: int, error: RunFailed) -> InferctlError:
+    if isinstance(error, DeviceLost):
+        return error  # no fault of the model, and the end of the process
     if isinstance(error, OutOfMemory):
         return InsufficientMemory(f"{model.manifest.name} fails at {rows} rows during warm-up")
     is_slow = isinstance(error, Ended)

@@ -13,7 +13,8 @@ import time
 from collections.abc import Callable, Sequence
 
 from inferctl.arena.ledger import LOOKED_S, OVERDUE_S, Block
-from inferctl.engine.batcher import Row
+from inferctl.engine.instance import Instance
+from inferctl.engine.lane import Row
 from inferctl.engine.session import new_options
 from inferctl.progress import Allowance, wants_cpu
 
@@ -43,18 +44,24 @@ class Stint:
     """
 
     __slots__ = (
-        "_ended_s", "begun_s", "is_overdue", "is_wanted", "limit_s", "options", "patience", "rows",
+        "_ended_s", "begun_s", "gives_way", "instance", "is_overdue", "is_wanted", "limit_s",
+        "options", "patience", "rows",
     )  # fmt: skip
 
     def __init__(
         self,
         limit_s: Callable[[Rows, float], float],
         is_wanted: Callable[[Rows, float], bool] = lambda rows, now_s: True,
+        instance: Instance | None = None,
     ) -> None:
+        # What the thread runs batches on; None is whatever the model has first.
+        self.instance = instance
         self.limit_s, self.is_wanted = limit_s, is_wanted
         self.rows: Rows = ()
         self.begun_s = self._ended_s = 0.0
         self.is_overdue = False
+        # Whether its run is to make room for another one.
+        self.gives_way = False
         self.options = new_options()
         # The share of the limit that its runs have, unless they need more.
         self.patience = 1.0
@@ -64,6 +71,8 @@ class Stint:
         if self._ended_s:  # whatever happens to its options was meant for an earlier one
             self._ended_s = 0.0
             self.options = new_options()
+            if self.gives_way:  # the former ones were told
+                self.options.terminate = True
         self.rows = rows
         self.begun_s = begun_s
 
@@ -72,6 +81,16 @@ class Stint:
         options = self.options  # those of the next run are made as soon as this one is marked
         self._ended_s, self.is_overdue = begun_s, is_overdue
         options.terminate = True
+
+    def give_way(self) -> None:
+        """Have the run that goes on, or is about to begin, end for the sake of another one."""
+        self.gives_way = True  # first, for `begin` may make new options
+        self.options.terminate = True
+
+    def go_on(self) -> None:
+        """It gave way, or ended before it could: the next run does not."""
+        self.options = new_options()
+        self.gives_way = False
 
     def was_ended(self, begun_s: float) -> bool:
         """Whether the run that began then was told to end, not the one before, an instant late."""

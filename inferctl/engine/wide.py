@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from inferctl.engine.session import Session
+from inferctl.engine.instance import Instance
 from inferctl.settings import RuntimeSettings
 
 if TYPE_CHECKING:
@@ -24,27 +24,27 @@ RETRY_EVERY = 32
 
 
 class Wide:
-    """The wide session, and whether it is the faster one just now: other processes want cores too.
+    """A wide session, and whether it is the faster one just now: other processes want cores too.
 
     It is taken for faster until its runs say otherwise.
     """
 
-    def __init__(self, session: Session) -> None:
-        self._session = session
+    def __init__(self, instance: Instance) -> None:
+        self._instance = instance
         # Averages of the last runs: a long run, which gains most, counts for more than a short one.
         self._took_s = 0.0
         self._usual_s = 0.0
         self._passed_over = 0
 
-    def offer(self) -> Session | None:
-        """The session for a batch that is alone, if it is worth it."""
+    def offer(self) -> Instance | None:
+        """What runs a batch that is alone, if it is worth it."""
         if self._took_s <= (1 - FASTER) * self._usual_s:
-            return self._session
+            return self._instance
         self._passed_over += 1
         if self._passed_over < RETRY_EVERY:
             return None
         self._passed_over = 0
-        return self._session
+        return self._instance
 
     def observe(self, took_s: float, usual_s: float) -> None:
         """A wide run took so long, and the usual session is expected to take `usual_s`."""

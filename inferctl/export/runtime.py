@@ -27,6 +27,7 @@ RUNTIME_ERRORS: tuple[type[Exception], ...] = (
     RuntimeError,
     ValueError,
 )
+ON_CPU = ("CPUExecutionProvider",)
 _LOG_FATAL = 4
 _SEGMENTS = "token_type_ids"
 _TYPES = {
@@ -39,9 +40,12 @@ _TYPES = {
 
 
 class Model:
-    """A graph loaded on the CPU; `threads` is how many a run may use, by default every core."""
+    """A loaded graph, by default on the CPU; `threads` is how many a run may use there, by default
+    every core. `session` is onnxruntime's own, to be asked where it is."""
 
-    def __init__(self, graph: Path | bytes, threads: int = 0) -> None:
+    def __init__(
+        self, graph: Path | bytes, threads: int = 0, providers: Sequence[Any] = ON_CPU
+    ) -> None:
         """Load a graph from its file; from memory one that no file holds.
 
         Raises VerificationError when ONNX Runtime refuses it.
@@ -49,13 +53,15 @@ class Model:
         options = onnxruntime.SessionOptions()
         options.log_severity_level = _LOG_FATAL
         options.intra_op_num_threads = threads
+        if providers != ON_CPU:
+            options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
         try:
-            self._session = onnxruntime.InferenceSession(
-                graph, options, providers=["CPUExecutionProvider"]
+            self.session = onnxruntime.InferenceSession(
+                graph, options, providers=[*providers], enable_fallback=False
             )
         except RUNTIME_ERRORS as error:
             raise VerificationError(f"the graph is not valid: {first_line(error)}") from None
-        self._has_segments = _SEGMENTS in {node.name for node in self._session.get_inputs()}
+        self._has_segments = _SEGMENTS in {node.name for node in self.session.get_inputs()}
 
     def run(self, outputs: Sequence[str], feeds: Feeds, where: str) -> Answers:
         """Arrays by output name; raises VerificationError when the run fails.
@@ -65,7 +71,7 @@ class Model:
         if self._has_segments and "input_ids" in feeds:
             feeds = {_SEGMENTS: np.zeros_like(feeds["input_ids"]), **feeds}
         try:
-            arrays = self._session.run(list(outputs), feeds)
+            arrays = self.session.run(list(outputs), feeds)
         except RUNTIME_ERRORS as error:
             raise VerificationError(
                 f"the graph fails in ONNX Runtime: {first_line(error)}", where=where
@@ -93,8 +99,8 @@ class Model:
 
     def faults(self, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> Iterator[str]:
         """What of the graph's inputs and outputs is not as promised, a sentence for each."""
-        yield from _faults("input", inputs, self._session.get_inputs())
-        yield from _faults("output", outputs, self._session.get_outputs())
+        yield from _faults("input", inputs, self.session.get_inputs())
+        yield from _faults("output", outputs, self.session.get_outputs())
 
 
 def _faults(kind: str, promised: Sequence[Tensor], found: Sequence[Any]) -> Iterator[str]:

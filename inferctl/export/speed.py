@@ -4,25 +4,28 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
-from inferctl.export.runtime import Model
+from inferctl.export.runtime import ON_CPU, Model
 from inferctl.export.samples import Described, timed_feeds
 
 ROWS = (1, 8)
+ONE_THREAD = "one thread"
 _ROUNDS = (7, 60)
 _BUDGET_S = 3.0
 
 
 @dataclass(frozen=True, slots=True)
 class Speed:
-    """Median milliseconds of a run of so many rows, by graph."""
+    """Median milliseconds of a run of so many rows, by graph; `on` is what ran them."""
 
     rows: int
     median_ms: dict[str, float]
+    on: str = ONE_THREAD
 
     def gain(self, name: str, over: str) -> float:
         """How many times faster `name` is than `over`."""
@@ -33,21 +36,25 @@ class Speed:
         (first, before), (second, after) = self.median_ms.items()
         rows = "1 row" if self.rows == 1 else f"{self.rows} rows"
         gain = self.gain(second, first)
-        return f"{rows}, one thread: {first} {before:.3f} ms, {second} {after:.3f} ms: {gain:.2f} x"
+        return f"{rows}, {self.on}: {first} {before:.3f} ms, {second} {after:.3f} ms: {gain:.2f} x"
 
 
 def measure(
-    graphs: Mapping[str, Path], outputs: tuple[str, ...], described: Described
+    graphs: Mapping[str, Path],
+    outputs: tuple[str, ...],
+    described: Described,
+    providers: Sequence[Any] = ON_CPU,
+    on: str = ONE_THREAD,
 ) -> tuple[Speed, ...]:
-    """Time graphs with the same inputs, in batches of `ROWS`."""
-    models = {name: Model(graph, threads=1) for name, graph in graphs.items()}
+    """Time graphs with the same inputs, in batches of `ROWS`; on the CPU by one thread each."""
+    models = {name: Model(graph, threads=1, providers=providers) for name, graph in graphs.items()}
     found = []
     for rows in ROWS:
         feeds = timed_feeds(described, rows)
         runs = {
             name: partial(model.run, outputs, feeds, "timing") for name, model in models.items()
         }
-        found.append(Speed(rows, interleaved(runs)))
+        found.append(Speed(rows, interleaved(runs), on))
     return tuple(found)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -30,7 +31,10 @@ class Inputs:
     """
 
     def __init__(self, arguments: Sequence[str], task: str) -> None:
-        """Find them. Raises UsageError for what is not there or does not fit the task."""
+        """Find them. Raises UsageError for what is not there or does not fit the task.
+
+        What cannot be read raises it too, some of it only in `total` or when it is its turn.
+        """
         self._takes_images = task in IMAGE_TASKS
         if not self._takes_images and task != TEXT_TASK:
             raise UsageError(
@@ -55,7 +59,10 @@ class Inputs:
                 yield Named(str(path), path)
             else:
                 # Bytes that are not UTF-8 spoil their own line alone.
-                with path.open(encoding="utf-8", errors="surrogateescape") as lines:
+                with (
+                    _readable(path),
+                    path.open(encoding="utf-8", errors="surrogateescape") as lines,
+                ):
                     yield from self._lines(str(path), lines)
 
     def _lines(self, name: str, lines: Iterable[str]) -> Iterator[Named]:
@@ -98,12 +105,22 @@ def _texts(argument: str) -> Iterator[Path | None]:
 
 def _existing(argument: str) -> Path:
     path = Path(argument)
-    if not path.exists():
-        raise UsageError("no such file or folder", where=argument)
+    with _readable(path):
+        if not path.exists():
+            raise UsageError("no such file or folder", where=argument)
     return path
 
 
 def _count_lines(path: Path) -> int:
     """Lines that are not empty."""
-    with path.open("rb") as lines:
+    with _readable(path), path.open("rb") as lines:
         return sum(1 for line in lines if line.strip())
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    """Raises UsageError where the system refuses it: no permission, or a name that is too long."""
+    try:
+        yield
+    except OSError as error:
+        raise UsageError(f"cannot be read: {error.strerror}", where=str(path)) from None

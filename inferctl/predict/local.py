@@ -21,7 +21,8 @@ from inferctl.client.exchange import error_of
 from inferctl.client.inputs import Input, document, is_picture, picture
 from inferctl.client.results import prediction_of
 from inferctl.cores import available_cores
-from inferctl.engine.session import CUDA, RunFailed, Session
+from inferctl.engine.placement import CUDA
+from inferctl.engine.session import RunFailed, Session
 from inferctl.errors import UsageError
 from inferctl.refusals import RequestError, RowFailed
 from inferctl.settings import ModelSettings

@@ -21,11 +21,11 @@ def line_of(name: str, outcome: Outcome) -> bytes:
     """`{"input": …}` with the prediction's fields, or with its `error`."""
     if isinstance(outcome, ClientError):
         fields = ("status", "code", "detail", "hint", "request_id")
-        error = {field: getattr(outcome, field) for field in fields}
+        error = {field: _written(getattr(outcome, field)) for field in fields}
         content: dict[str, Any] = {"error": _given(error)}
     else:
         content = _given(orjson.loads(orjson.dumps(outcome)))
-    return orjson.dumps({"input": name, **content}, option=orjson.OPT_APPEND_NEWLINE)
+    return orjson.dumps({"input": _written(name), **content}, option=orjson.OPT_APPEND_NEWLINE)
 
 
 class Results:
@@ -84,3 +84,8 @@ class Results:
 def _given(fields: dict[str, Any]) -> dict[str, Any]:
     """Without what is not known: a bundle has no request id, an unsent request no status."""
     return {name: value for name, value in fields.items() if value not in (None, "")}
+
+
+def _written(value: Any) -> Any:
+    """A text as JSON can have it: a file's name may have bytes that are not UTF-8."""
+    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else value

@@ -19,14 +19,8 @@ class Remote:
         """Ask what is served. Raises PredictError, or UsageError when a choice is left open."""
         self.place = url
         self._concurrency = concurrency
-        try:
-            # Whether it is there at all should be known at once.
-            with Client(url, api_key=api_key, max_retries=0) as asked:
-                served = asked.models()
-            self._client = Client(url, api_key=api_key, max_retries=MAX_RETRIES)
-        except ClientError as error:
-            raise PredictError(error.detail, where=url, hint=error.hint) from None
-        model = _choose(url, served, options.get("model"))
+        model = served_model(url, options.get("model"), api_key)
+        self._client = Client(url, api_key=api_key, max_retries=MAX_RETRIES)
         self.task = model.task
         self._options: Options = {**options, "model": model.name, "priority": "bulk"}
 
@@ -42,6 +36,17 @@ class Remote:
     def close(self) -> None:
         """Close the connections."""
         self._client.close()
+
+
+def served_model(url: str, name: str | None, api_key: str | None) -> Model:
+    """The model that is meant. Raises PredictError, or UsageError when a choice is left open."""
+    try:
+        # Whether it is there at all should be known at once.
+        with Client(url, api_key=api_key, max_retries=0) as asked:
+            served = asked.models()
+    except ClientError as error:
+        raise PredictError(error.detail, where=url, hint=error.hint) from None
+    return _choose(url, served, name)
 
 
 def _choose(url: str, served: Sequence[Model], name: str | None) -> Model:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -64,7 +64,11 @@ def predict_all(plan: Plan, on_done: OnDone = lambda done, total: None) -> Summa
     PredictError when it ends early: then what is done is in the partial file.
     """
     with closing(_source(plan)) as source:
-        _check_options(plan, source.task)
+        check_options(plan.options, source.task)
+        if plan.draw is not None and source.task != "image-detection":
+            raise UsageError(
+                f"the model's task, {source.task}, finds no boxes to draw", where="--draw"
+            )
         inputs = Inputs(plan.inputs, source.task)
         gallery = None if plan.draw is None else Gallery(plan.draw)
         total, summary = inputs.total(), Summary()
@@ -115,9 +119,8 @@ def _source(plan: Plan) -> Source:
     return Local(path, plan.options)
 
 
-def _check_options(plan: Plan, task: str) -> None:
+def check_options(options: Mapping[str, object], task: str) -> None:
+    """Raises UsageError for one that the task does not know."""
     for name, (flag, of_task) in OPTION_OF.items():
-        if plan.options.get(name) is not None and task != of_task:
+        if options.get(name) is not None and task != of_task:
             raise UsageError(f"the model's task, {task}, does not know this", where=flag)
-    if plan.draw is not None and task != "image-detection":
-        raise UsageError(f"the model's task, {task}, finds no boxes to draw", where="--draw")

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
+from pathlib import Path
 from statistics import median
 
 from rich.table import Table
 from rich.text import Text
 
 from inferctl.client import Classification, ClientError, Detections, Outcome, TextLabel
+from inferctl.errors import PredictError
 
 # A thousand classes are no summary.
 MOST_LABELS = 20
@@ -34,6 +36,15 @@ class Summary:
             self.labels.update(detection.label for detection in outcome)
         elif isinstance(outcome, Classification | TextLabel):
             self.labels[outcome.label] += 1
+
+    def check(self, written_to: Path | None) -> None:
+        """Raises PredictError if one failed."""
+        if self.failed:
+            raise PredictError(
+                f"{self.failed} of {self.items} items failed",
+                where=str(written_to or "standard output"),
+                hint='their lines have an "error"',
+            )
 
     def table(self, took_s: float) -> Table:
         """The figures for people."""

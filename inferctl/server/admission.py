@@ -12,14 +12,13 @@ import asyncio
 import random
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Literal
 
-from inferctl.arena.cells import Cell
 from inferctl.arena.ledger import Block, Ledger
 from inferctl.arena.metric import SHED_REASONS
 from inferctl.arena.slots import FreeSlots
-from inferctl.refusals import Overloaded, TooLarge
+from inferctl.refusals import RETRY_HINT, Overloaded, TooLarge
 from inferctl.settings import LimitsSettings
 
 Reason = Literal["queue", "deadline", "memory", "fair_share"]
@@ -45,7 +44,6 @@ JITTER = 0.25
 TELL_EVERY_S = 0.005
 TOLD_PER_S, MOST_TOLD = 1000, 200
 
-HINT = "retry after the seconds in Retry-After"
 WHY: dict[Reason, str] = {
     "queue": "the queue is full",
     "deadline": "the queue is too long for the deadline",
@@ -87,7 +85,7 @@ class Shed:
         if reason != "fair_share":
             self._last_turn_s = turn_s
         after_s = max(turn_s - now_s, SHORTEST_RETRY_S) * random.uniform(1 - JITTER, 1 + JITTER)
-        return Overloaded(WHY[reason], hint=HINT, reason=reason, retry_after_s=after_s)
+        return Overloaded(WHY[reason], hint=RETRY_HINT, reason=reason, retry_after_s=after_s)
 
     def tell(self, hear: Callable[[], bool]) -> None:
         """Call `hear`, which answers a refused request, soon and in its turn.
@@ -136,10 +134,9 @@ class Admission:
         self._short_until_s = 0.0
         own = ledger.blocks[Ledger.FIRST_WORKER + worker]
         self.shed = Shed(own, place, workers)
-        self._in_flight: Sequence[Cell] = [
-            block.cell("inferctl_in_flight", place)
-            for block in ledger.blocks[Ledger.FIRST_WORKER :]
-        ]
+        blocks = ledger.blocks[Ledger.FIRST_WORKER :]
+        self._in_flight = [block.cell("inferctl_in_flight", place) for block in blocks]
+        self._bulk_in_flight = [block.cell("inferctl_bulk_in_flight", place) for block in blocks]
         # Its part of what all workers let in together.
         own.cell("inferctl_slots", place).set(self._max_rows / workers)
         engine = ledger.blocks[Ledger.ENGINE]
@@ -148,36 +145,37 @@ class Admission:
         self._instances = engine.cell("inferctl_instances", place)
 
     def admit(
-        self, rows: int, deadline_s: float, now_s: float, held: int = 0, key_rows: int | None = None
-    ) -> None:
+        self, rows: int, deadline_s: float, now_s: float, held: int = 0,
+        key_rows: int | None = None, bulk: bool = False,
+    ) -> None:  # fmt: skip
         """Reserve places for new rows. Raises Overloaded when they do not fit in, or not in time.
 
         Raises TooLarge when they and those that their request `held` already are more than the
         queue can ever hold. `key_rows` are those that its API key has besides, where there are
-        several keys.
+        several keys. If they are not `bulk`, those that are give way to them.
         """
         if held + rows > self._max_rows:
             raise TooLarge(f"more than {self._max_rows} rows", hint="send them in parts")
         left_s = deadline_s - now_s
         if key_rows is not None:
-            self._share(rows, key_rows, left_s, now_s)
+            self._share(rows, key_rows, left_s, now_s, bulk)
         # Even a queue that is full would be run in time: no need to look how full it is.
         if self._row_seconds.get() * self._most_rows > left_s or now_s < self._short_until_s:
-            self._refuse_too_late(left_s, now_s, key_rows)
+            self._refuse_too_late(left_s, now_s, key_rows, bulk)
         if self._free.in_use + rows > self._fair_share:
             self._refuse_too_many(rows, now_s)
         self._free.reserve(rows)
 
     def expect(
         self, size: int, deadline_s: float, now_s: float,
-        key_rows: int | None = None, key_bytes: int | None = None,
+        key_rows: int | None = None, key_bytes: int | None = None, bulk: bool = False,
     ) -> None:  # fmt: skip
         """A body of so many bytes is to come. Raises Overloaded if there is no room for it now.
 
         It has no place yet, and takes no memory before it is here: whoever sends slowly, or
         nothing, would keep others out with it.
         """
-        self.admit(1, deadline_s, now_s, 0, key_rows)
+        self.admit(1, deadline_s, now_s, 0, key_rows, bulk)
         self._free.cancel(1)
         self._check_memory(size, now_s, 0, key_bytes)
 
@@ -211,20 +209,26 @@ class Admission:
             self._short_until_s = now_s + OVERLOAD_S
             raise self.refuse(self._full, now_s, waiting)
 
-    def _share(self, rows: int, key_rows: int, left_s: float, now_s: float) -> None:
+    def _share(
+        self, rows: int, key_rows: int, left_s: float, now_s: float, bulk: bool
+    ) -> None:  # fmt: skip
         """Whether a key that has rows here may have more: it is taken to have as many elsewhere."""
         if not key_rows:
             return
         row_s = CAUTION * self._row_seconds.get()
-        limit = left_s / row_s if self._max_rows * row_s > left_s else self._max_rows
-        room = limit - self._rows_in_flight()
+        waiting = self._rows_in_flight()
+        room: float = self._max_rows - waiting
+        if self._max_rows * row_s > left_s:
+            room = min(room, left_s / row_s - self._rows_before(waiting, bulk))
         if (key_rows + rows) * self._workers > KEY_SHARE * room:
             self._short_until_s = now_s + OVERLOAD_S
             raise self.refuse("fair_share", now_s)
 
-    def _refuse_too_late(self, left_s: float, now_s: float, key_rows: int | None) -> None:
+    def _refuse_too_late(
+        self, left_s: float, now_s: float, key_rows: int | None, bulk: bool
+    ) -> None:  # fmt: skip
         row_s, batch_rows = self._row_seconds.get(), self._batch_rows.get()
-        rows = self._rows_in_flight()
+        rows = self._rows_before(self._rows_in_flight(), bulk)
         few_rows = SHORT_QUEUE_BATCHES * self._instances.get() * batch_rows
         # Those before it, and those that are run with it.
         is_late = CAUTION * row_s * (rows + min(rows, batch_rows)) > left_s
@@ -240,3 +244,13 @@ class Admission:
     def _rows_in_flight(self) -> int:
         """Of all workers."""
         return int(sum([cell.get() for cell in self._in_flight]))
+
+    def _rows_before(self, waiting: int, bulk: bool) -> int:
+        """How many of those that are `waiting` are run before one that comes now.
+
+        Others do not wait for bulk rows, but for a batch of them: its run may not be ended.
+        """
+        if bulk:
+            return waiting
+        bulk_rows = int(sum([cell.get() for cell in self._bulk_in_flight]))
+        return waiting - max(0, bulk_rows - int(self._batch_rows.get()))

@@ -54,6 +54,9 @@ class AsgiProtocol(Guarded):
             self._in_work.message_event.set()
             self._in_work = None
         super().connection_lost(exc)
+        # A request knows its connection: together they would stay until the next look for cycles.
+        self.pipeline.clear()
+        self.cycle = None  # type: ignore[assignment] # as before the first one
 
     def _is_free(self) -> bool:
         """Whether nothing is in work here, and the client takes its answers."""

@@ -17,6 +17,7 @@ import orjson
 from inferctl.arena.routes import PREDICT
 from inferctl.errors import InferctlError
 from inferctl.refusals import (
+    Conflict,
     MethodNotAllowed,
     Overloaded,
     RequestError,
@@ -244,12 +245,19 @@ def problem(error: InferctlError, call: Call) -> Reply:
     return Reply(error.status, orjson.dumps(content), error.code, PROBLEM_JSON, advice(error))
 
 
+def retry_after(after_s: float) -> bytes:
+    """The header lines of an answer that will be another one later."""
+    after_ms = max(1, round(after_s * 1000))
+    # The first is in seconds, and whole ones; clients that know the second prefer it.
+    return b"retry-after: %d\r\nretry-after-ms: %d\r\n" % (-(-after_ms // 1000), after_ms)
+
+
 def advice(error: InferctlError) -> bytes:
     """The header line of an error that says what to do; most have none."""
     if isinstance(error, Overloaded | Unavailable):
-        after_ms = max(1, round(error.retry_after_s * 1000))
-        # The first is in seconds, and whole ones; clients that know the second prefer it.
-        return b"retry-after: %d\r\nretry-after-ms: %d\r\n" % (-(-after_ms // 1000), after_ms)
+        return retry_after(error.retry_after_s)
+    if isinstance(error, Conflict):
+        return retry_after(error.retry_after_s) if error.retry_after_s else b""
     if isinstance(error, MethodNotAllowed):
         return b"allow: %b\r\n" % error.allow.encode("ascii")
     if isinstance(error, Unauthorized):

@@ -7,10 +7,11 @@ They are for people who may not see the machine: whoever said them left folders 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from inferctl.arena.ledger import Ledger
-from inferctl.cautions import NO_GPU
+from inferctl.arena.placed import Placed
+from inferctl.cautions import of_fallback
 from inferctl.server.catalogue import Catalogue
 from inferctl.server.restarts import RECENT_S, caution_of, last_restart
 
@@ -24,11 +25,17 @@ def of_versions(catalogue: Catalogue) -> Iterator[str]:
             yield f"{model.name}: {warning}"
 
 
-def of_device(catalogue: Catalogue, *, on_cuda: bool) -> Iterator[str]:
-    """Of a CPU that nobody asked for."""
-    devices = {model.settings.runtime.device for model in catalogue.models.values()}
-    if "auto" in devices and not on_cuda:
-        yield str(NO_GPU)
+def of_devices(placed: Mapping[str, Placed]) -> Iterator[str]:
+    """Of places that nobody asked for, and of GPUs that do not do all; `placed` by model."""
+    yield from map(str, of_fallback(placed.items(), len(placed)))
+    for name, one in placed.items():
+        for device in one.left_out:
+            yield f"{name} is not on {device}: free it, or name the others in runtime.device"
+        if one.nodes_on_cpu:
+            yield (
+                f"{name} runs on the CPU in part: {', '.join(one.nodes_on_cpu)}: export it in "
+                "another precision or opset if that is slow"
+            )
 
 
 def of_memory(ledger: Ledger, catalogue: Catalogue) -> Iterator[str]:
@@ -41,8 +48,18 @@ def of_memory(ledger: Ledger, catalogue: Catalogue) -> Iterator[str]:
             )
 
 
+def of_jobs(ledger: Ledger) -> Iterator[str]:
+    """Of those that are lost."""
+    if ledger.total("inferctl_job_store_recreated"):
+        yield (
+            "the job store was damaged when the service started, and is a new one: jobs of before "
+            "are unknown now; the damaged files are beside it, in jobs.path"
+        )
+
+
 def of_the_past(ledger: Ledger) -> Iterator[str]:
     """Of what happened."""
+    yield from of_jobs(ledger)
     if lost := int(ledger.total("inferctl_log_dropped_total")):
         yield f"{lost} lines of the request log were lost: is the disk full that logs.path is on?"
     restart = last_restart(ledger)

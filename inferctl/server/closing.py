@@ -46,7 +46,7 @@ class Closing(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """The client is gone."""
         self._connections.forget(self, self._reason or "client")
-        self._reception = None  # a connection is a cycle, and may lie about for long
+        self._reception = None  # whoever knows the connection still needs no body
         super().connection_lost(exc)
 
     def leave(self, reason: str) -> None:

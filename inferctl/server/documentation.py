@@ -9,6 +9,7 @@ import orjson
 
 from inferctl.arena.spec import Roster
 from inferctl.server.catalogue import Catalogue
+from inferctl.server.jobs.document import add_deferral
 from inferctl.server.openapi import Document, add_predict_paths
 from inferctl.server.protocols import add_protocol_paths
 
@@ -34,6 +35,7 @@ class Documentation:
             _without_fastapis_errors(document)
             add_predict_paths(document, offers, catalogue.roster.default)
             add_protocol_paths(document, offers)
+            add_deferral(document, offers)
             self._written = orjson.dumps(document)
             self._roster = catalogue.roster
         return self._written
@@ -43,6 +45,7 @@ def _without_fastapis_errors(document: Document) -> None:
     """FastAPI documents a validation error of its own for every parameter; none is sent."""
     for operations in document["paths"].values():
         for operation in operations.values():
-            operation["responses"].pop("422", None)
+            if "HTTPValidationError" in str(operation["responses"].get("422")):
+                del operation["responses"]["422"]
     for name in ("HTTPValidationError", "ValidationError"):
         document["components"]["schemas"].pop(name, None)

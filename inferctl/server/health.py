@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain
 from typing import Literal, NamedTuple
 
 from pydantic import BaseModel
 
-from inferctl.arena.board import Gpu
 from inferctl.arena.ledger import BEAT_S, BORN_S, MEMORY_IS_SHORT, PID, Ledger
+from inferctl.arena.placed import Placed
 from inferctl.cautions import of_openness
 from inferctl.server import cautions
 from inferctl.server.catalogue import Catalogue
+from inferctl.server.devices import DeviceHealth, GpuHealth, device_health, gpus_of
 from inferctl.server.link import EngineLink
 from inferctl.server.restarts import Restart, last_restart
 from inferctl.server.served import ServedModel
@@ -47,24 +48,20 @@ class Check(NamedTuple):
 
 
 class ModelHealth(BaseModel):
-    """One model's state."""
+    """One model's state. `device` is "cpu", "cuda:0" or another number, "cuda:0,1" if it is on
+    several, null while it is not known. `nodes_on_cpu` are those of its graph that are not on the
+    GPU with it, and `device_bytes` is what it took of the GPUs' memory to load and to warm up, null
+    while that is not known."""
 
     version: int
     versions: list[int]
     task: str
     state: Literal["loading", "ready"]
-    device: Literal["cpu", "cuda"]
+    device: str | None
+    nodes_on_cpu: list[str]
+    device_bytes: int | None
     queue_rows: int
     max_batch_rows: int
-
-
-class DeviceHealth(BaseModel):
-    """The accelerator and its memory; a figure that was not measured is null."""
-
-    name: str
-    memory_used_bytes: int | None
-    memory_total_bytes: int | None
-    memory_limit_bytes: int | None
 
 
 class Health(BaseModel):
@@ -74,6 +71,7 @@ class Health(BaseModel):
     model_loaded: bool
     models: dict[str, ModelHealth]
     device: DeviceHealth | None
+    gpus: list[GpuHealth]
     engine: EngineState
     workers: int
     queue_rows: int
@@ -166,24 +164,26 @@ class State:
     def health(self) -> Health:
         """The state in full."""
         ready = self.engine_ready
-        on_cuda = self.ledger.total("inferctl_engine_on_cuda") == 1
-        places = self.ledger.places()
+        places, placed = self.ledger.places(), self._placed()
+        gpus = self.ledger.board.read(time.monotonic())
+        limit_bytes = max((runtime.memory_limit_bytes for runtime in self._runtimes()), default=0)
         born_s = self.ledger.blocks[Ledger.SUPERVISOR].state(BORN_S).get()
         return Health(
             status=self._status(ready),
             model_loaded=ready,
             models={
-                name: self._model(model, ready, on_cuda)
+                name: self._model(model, ready, placed.get(name))
                 for name, model in self.catalogue.models.items()
             },
-            device=self._device(on_cuda),
+            device=device_health(gpus, list(placed.values()), limit_bytes),
+            gpus=gpus_of(gpus, placed),
             engine=self.engine,
             workers=self._workers(),
             queue_rows=sum(int(self.ledger.total("inferctl_queue_rows", p)) for p in places),
             uptime_s=round(time.monotonic() - born_s, 3),
             engine_restarts=self.engine_restarts,
             last_restart=last_restart(self.ledger),
-            warnings=list(self._warnings(on_cuda)),
+            warnings=list(self._warnings(placed)),
         )
 
     def _status(self, ready: bool) -> Literal["ok", "degraded", "starting", "draining"]:
@@ -193,33 +193,33 @@ class State:
             return "ok"
         return "degraded" if self.is_loaded() else "starting"
 
-    def _model(self, model: ServedModel, ready: bool, on_cuda: bool) -> ModelHealth:
+    def _device_bytes(self, model: ServedModel, placed: Placed | None) -> int | None:
+        taken_bytes = int(self.ledger.total("inferctl_model_device_bytes", model.place))
+        return taken_bytes or (0 if placed and not placed.on_cuda else None)
+
+    def _model(self, model: ServedModel, ready: bool, placed: Placed | None) -> ModelHealth:
         return ModelHealth(
             version=model.manifest.version,
             versions=sorted(self.catalogue.roster.models[model.name].places),
             task=model.manifest.task,
             state="ready" if ready else "loading",
-            device="cuda" if on_cuda else "cpu",
+            device=placed and placed.device,
+            nodes_on_cpu=[*placed.nodes_on_cpu] if placed else [],
+            device_bytes=self._device_bytes(model, placed),
             queue_rows=int(self.ledger.total("inferctl_queue_rows", model.place)),
             max_batch_rows=int(self.ledger.total("inferctl_max_batch_rows", model.place)),
         )
 
-    def _device(self, on_cuda: bool) -> DeviceHealth | None:
-        if not on_cuda:
-            return None
-        limit = max((runtime.memory_limit_bytes for runtime in self._runtimes()), default=0)
-        gpu = own_gpu(self.ledger.board.read(time.monotonic()))
-        return DeviceHealth(
-            name=gpu.name if gpu else "cuda:0",
-            memory_used_bytes=gpu and gpu.memory_used_bytes,
-            memory_total_bytes=gpu and gpu.memory_total_bytes,
-            memory_limit_bytes=limit or None,
-        )
+    def _placed(self) -> dict[str, Placed]:
+        """Where each model runs, of which that is known."""
+        placed = self.ledger.placed.read()
+        models = self.catalogue.models.items()
+        return {name: placed[model.place] for name, model in models if model.place in placed}
 
-    def _warnings(self, on_cuda: bool) -> Iterator[str]:
+    def _warnings(self, placed: Mapping[str, Placed]) -> Iterator[str]:
         return chain(
             cautions.of_versions(self.catalogue),
-            cautions.of_device(self.catalogue, on_cuda=on_cuda) if self.is_loaded() else (),
+            cautions.of_devices(placed),
             map(str, of_openness(self.server, is_keyed=self.is_keyed())),
             cautions.of_memory(self.ledger, self.catalogue),
             cautions.of_the_past(self.ledger),
@@ -228,9 +228,3 @@ class State:
 
     def _runtimes(self) -> list[RuntimeSettings]:
         return [model.settings.runtime for model in self.catalogue.models.values()]
-
-
-def own_gpu(gpus: Sequence[Gpu]) -> Gpu | None:
-    """The one that the engine is on; a driver may not tell, and there may be only one."""
-    own = [gpu for gpu in gpus if gpu.is_own] or gpus
-    return own[0] if len(own) == 1 else None

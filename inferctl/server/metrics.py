@@ -57,6 +57,7 @@ GPUS = {
 SCRAPED = (CPU, MEMORY, MODEL_INFO, BUILD_INFO, *GPUS.values())
 
 REQUESTS, OF_MODELS = metric_of("inferctl_requests_total"), metric_of("inference_requests_total")
+OF_JOBS = metric_of("inferctl_job_items_total")
 LATENCY = metric_of("inference_latency_seconds")
 # What only texts have.
 OF_TEXTS = ("inferctl_tokens_total", "inferctl_padding_tokens_total")
@@ -128,12 +129,13 @@ class Exposition:
             for role, used in usage.items():
                 text.add(metric.name, labels_of(role=role), used[column])
         text.begin(MODEL_INFO)
-        device = "cuda" if self._ledger.total("inferctl_engine_on_cuda") else "cpu"
+        placed = self._ledger.placed.read()
         for model in self._catalogue.served():
             manifest = model.manifest
             labels = labels_of(
                 model=model.name, version=str(model.version), task=manifest.task,
-                precision=manifest.precision, device=device,
+                precision=manifest.precision,
+                device=placed[model.place].device if model.place in placed else "",
             )  # fmt: skip
             text.add(MODEL_INFO.name, labels, 1)
         text.begin(BUILD_INFO)
@@ -172,8 +174,9 @@ def _write(
 def _write_requests(text: Text, versions: Sequence[OfVersion], service: Sums) -> None:
     """What models count and what no model does; of so many series only those that count."""
     for one in versions:
-        for outcome, count in zip(OF_MODELS.values, one.sums.of(OF_MODELS), strict=True):
-            if count:
+        counts = zip(one.sums.of(OF_MODELS), one.sums.of(OF_JOBS), strict=True)
+        for outcome, (answered, of_jobs) in zip(OF_MODELS.values, counts, strict=True):
+            if count := answered - of_jobs:
                 labels = labels_of(
                     model=one.model, version=one.label, route=PREDICT, outcome=outcome
                 )

@@ -13,13 +13,14 @@ from inferctl.errors import InferctlError
 from inferctl.refusals import MethodNotAllowed, NotFound
 from inferctl.server.access import Access, Key
 from inferctl.server.asgi import Receive
-from inferctl.server.call import Call, Fields, Reply, announced_bytes, query_of
+from inferctl.server.call import Call, Fields, Headers, Reply, announced_bytes, query_of
 from inferctl.server.catalogue import Catalogue
 from inferctl.server.dialects.dialect import Dialect, Form
 from inferctl.server.dialects.native import Native
 from inferctl.server.dialects.plain import problem_of
 from inferctl.server.dialects.v1 import V1
 from inferctl.server.dialects.v2.dialect import V2
+from inferctl.server.jobs.asked import prefers_async
 from inferctl.server.prediction import Prediction
 from inferctl.server.served import ServedModel
 from inferctl.server.terms import Terms, terms_of
@@ -72,6 +73,8 @@ class Predict:
         self.known_heads: dict[bytes, Head] = {}
         # Whether each answer is the last one of its connection.
         self.is_ending = False
+        # Whether there are jobs.
+        self.defers = False
         self.renew()
 
     def renew(self) -> None:
@@ -107,11 +110,14 @@ class Predict:
 
     def refuse(self, error: InferctlError, call: Call) -> Reply:
         """The answer to a request that goes no further, counted and logged."""
-        reply = problem_of(error, call)
-        call.end(time.monotonic())
-        work = self.work
         if not self.is_predict(call.path):
             call.route = UNMATCHED
+        return self.account(problem_of(error, call), call)
+
+    def account(self, reply: Reply, call: Call) -> Reply:
+        """Count and log an answer that no model gave."""
+        call.end(time.monotonic())
+        work = self.work
         work.tally.count(call.route, reply.outcome)
         if work.traces is not None:
             work.traces.record(call, reply)
@@ -132,18 +138,19 @@ class Predict:
                 raise NotFound("the path names another model", hint="use /predict?model=")
         else:
             return route
-        return Route(self._catalogue.find(name, choice.get("version", "")), self._native)
+        return self.native(name, choice.get("version", ""))
+
+    def native(self, model: str, version: str) -> Route:
+        """Where our own dialect leads. Raises NotFound."""
+        return Route(self._catalogue.find(model, version), self._native)
 
     @classmethod
     def is_predict(cls, path: str) -> bool:
         """Whether a path predicts, should its model exist."""
         return any(dialect.pattern.fullmatch(path) for dialect in cls.dialects)
 
-    async def over_asgi(self, call: Call, receive: Receive, fault: Fault | None = None) -> Reply:
-        """Answer a request with the messages of ASGI. Raises RequestError.
-
-        `fault` is why its body will never be whole, once that is known.
-        """
+    def lead(self, call: Call) -> Route:
+        """Where a request for a prediction goes. Raises MethodNotAllowed or NotFound."""
         if call.method != "POST":
             raise MethodNotAllowed("predict takes POST only", allow="POST")
         route = self.route(call.path.encode(), call.query_string)
@@ -151,6 +158,18 @@ class Predict:
             raise NotFound("no model is marked as default", hint="name one by /predict?model=")
         if route is None:
             raise NotFound("no such model or version", hint="GET /models lists them")
+        return route
+
+    def is_deferred(self, path: str, headers: Headers) -> bool:
+        """Whether a request for a prediction is to be a job: it prefers that, and may."""
+        return self.defers and bool(Native.pattern.fullmatch(path)) and prefers_async(headers)
+
+    async def over_asgi(self, call: Call, receive: Receive, fault: Fault | None = None) -> Reply:
+        """Answer a request with the messages of ASGI. Raises RequestError.
+
+        `fault` is why its body will never be whole, once that is known.
+        """
+        route = self.lead(call)
         answered: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
         terms = terms_of(call.fields)
         request = Prediction(call, *route, self.work, answered.set_result, terms)

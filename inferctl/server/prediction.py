@@ -116,7 +116,7 @@ class Prediction(Run):
                 self._enter(key, now_s)
                 key_rows = key.rows_beside(self.model.place, 0)
                 key_bytes = key.bytes_beside(self.model.place, 0)
-            admission.expect(size, self.deadline_s, now_s, key_rows, key_bytes)
+            admission.expect(size, self.deadline_s, now_s, key_rows, key_bytes, self.bulk)
         except InferctlError as error:
             self._refuse(error)
 

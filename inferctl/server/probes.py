@@ -8,6 +8,7 @@ from typing import Annotated, Any, NamedTuple
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import PlainTextResponse
 
+from inferctl.server import cautions
 from inferctl.server.health import Check, Live, Ready, State
 from inferctl.server.v2 import state_of
 
@@ -30,11 +31,12 @@ Exclude = Annotated[
 
 
 class Probe(NamedTuple):
-    """A question with its answer."""
+    """A question with its answer, and what does not change that, and is to be known."""
 
     name: str
     checks: Sequence[Check]
     excluded: Collection[str]
+    notes: Sequence[str] = ()
 
     @property
     def passed(self) -> bool:
@@ -46,6 +48,8 @@ class Probe(NamedTuple):
         lines = [self._line(one, tells_why=tells_why) for one in self.checks]
         if set(self.excluded) - {one.name for one in self.checks}:
             lines.append("warn: not every name to exclude is that of a check")
+        if tells_why:
+            lines += [f"warn: {note}" for note in self.notes]
         lines.append(f"{self.name} check {'passed' if self.passed else 'failed'}")
         return "\n".join(lines) + "\n"
 
@@ -88,7 +92,8 @@ def probe_routes() -> APIRouter:
         exclude: Exclude = (),
     ) -> Ready | Response:
         state = state_of(request)
-        probe = Probe("readyz", state.checks(), exclude)
+        notes = [*cautions.of_jobs(state.ledger)]
+        probe = Probe("readyz", state.checks(), exclude, notes)
         if verbose is not None:
             return _told(probe, state)
         response.status_code = _status(probe)

@@ -6,7 +6,7 @@ from collections import defaultdict
 from pathlib import Path
 
 from inferctl.arena.ledger import CPU_BASE_S, PID, Ledger
-from inferctl.proc import PROC, read_stat
+from inferctl.proc import PROC, folder_of, read_stat
 
 
 class Processes:
@@ -25,7 +25,7 @@ class Processes:
         for number, block in enumerate(self._ledger.blocks):
             role = self._ledger.role(number)
             cpu_s[role] += block.state(CPU_BASE_S).get()
-            if stat := read_stat(self._proc / str(int(block.state(PID).get()))):
+            if stat := read_stat(folder_of(int(block.state(PID).get()), self._proc)):
                 cpu_s[role] += stat.cpu_s
                 resident[role] += stat.resident_bytes
         for role, seconds in cpu_s.items():

@@ -3,7 +3,7 @@
 uvicorn's protocol builds a scope, a task and messages for each request, and its parser calls back
 into it. A predict request takes the same callbacks and nothing else. Whatever is out of the
 ordinary, a pipelined request, HTTP/1.0, `Expect: 100-continue`, goes uvicorn's way, where
-`Predict.over_asgi` answers it the same.
+`Predict.over_asgi` answers it the same; and so does what is to become a job.
 
 A client on a kept connection sends the same head again and again. What the parser said of a head
 is remembered, by its bytes; a request with a head that is known needs no parser. Nor does a body
@@ -170,6 +170,8 @@ class Protocol(AsgiProtocol):
         fields = dict(self.headers)
         name = path.decode("ascii")
         key = self._access.check("POST", name, self.headers)
+        if b"prefer" in fields and self._predict.is_deferred(name, self.headers):
+            return None
         try:
             self._access.permit(key, name, predicts=True)
             terms = terms_of(fields)

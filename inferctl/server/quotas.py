@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from inferctl.arena.ledger import Ledger
 from inferctl.arena.spec import KeySpec
-from inferctl.refusals import Overloaded
+from inferctl.refusals import RETRY_HINT, Overloaded
 
 # A second's requests may come at once.
 BURST_S = 1.0
@@ -54,7 +54,7 @@ class Quota:
             if due_s - now_s > self._lead_s:
                 raise Overloaded(
                     f"this key may ask {1 / self._interval_s:g} times a second",
-                    hint="retry after the seconds in Retry-After",
+                    hint=RETRY_HINT,
                     reason="quota",
                     retry_after_s=due_s - now_s - self._lead_s,
                 )

@@ -16,18 +16,21 @@ from starlette.exceptions import HTTPException
 from inferctl import __version__
 from inferctl.errors import InferctlError
 from inferctl.refusals import MethodNotAllowed, NotFound
-from inferctl.server.call import BUG, as_headers
+from inferctl.server.call import BUG
 from inferctl.server.catalogue import Catalogue
 from inferctl.server.dialects.plain import problem_of
 from inferctl.server.docs import add_docs
 from inferctl.server.documentation import Documentation
 from inferctl.server.health import Health, State
+from inferctl.server.jobs.parts import JobsParts
+from inferctl.server.jobs.routes import allowed_by_path, job_routes
 from inferctl.server.metrics import Exposition
 from inferctl.server.offer import ModelDescription
 from inferctl.server.openapi import PROBLEM
 from inferctl.server.page import add_page
 from inferctl.server.probes import probe_routes
 from inferctl.server.repository import Repository, repository_routes
+from inferctl.server.response import response_of
 from inferctl.server.text import CONTENT_TYPE, OPEN_METRICS_CONTENT_TYPE, OPEN_METRICS_TYPE
 from inferctl.server.v1 import v1_routes
 from inferctl.server.v2 import v2_routes
@@ -43,19 +46,20 @@ class Models(BaseModel):
 
 
 class Voice(NamedTuple):
-    """What a worker has to say of itself, and of the service."""
+    """What a worker has to say of itself, and of the service. `jobs` may be off."""
 
     state: State
     exposition: Exposition
     catalogue: Catalogue
     documentation: Documentation
     repository: Repository
+    jobs: JobsParts | None = None
 
 
-def build_rest(server: ServerSettings) -> FastAPI:
+def build_rest(server: ServerSettings, *, takes_jobs: bool = False) -> FastAPI:
     """FastAPI with every route but the hot ones.
 
-    Its requests need `call` and `voice` in their scope's state.
+    Its requests need `call` and `voice` in their scope's state, and `jobs` if it takes any.
     """
     rest = FastAPI(
         title="inferctl",
@@ -68,6 +72,9 @@ def build_rest(server: ServerSettings) -> FastAPI:
     rest.include_router(probe_routes())
     _add_state_routes(rest)
     _add_model_routes(rest)
+    if takes_jobs:
+        rest.include_router(jobs := job_routes())
+        rest.state.allowed = allowed_by_path(jobs)
     rest.include_router(v1_routes())
     rest.include_router(v2_routes())
     rest.include_router(repository_routes(admin=server.admin))
@@ -129,22 +136,18 @@ def _add_model_routes(rest: FastAPI) -> None:
 
 
 async def _answer_problem(request: Request, error: Exception) -> Response:
-    reply = problem_of(_as_ours(error), request.scope["state"]["call"])
-    return Response(
-        reply.body,
-        reply.status,
-        {key.decode(): value.decode() for key, value in as_headers(reply.extra)},
-        media_type=reply.content_type.decode("ascii"),
-    )
+    return response_of(problem_of(_as_ours(error, request), request.scope["state"]["call"]))
 
 
-def _as_ours(error: Exception) -> InferctlError:
+def _as_ours(error: Exception, request: Request) -> InferctlError:
     """FastAPI has two errors of its own here: no such path, and not this method."""
     if isinstance(error, InferctlError):
         return error
     if not isinstance(error, HTTPException):
         return InferctlError(BUG)
     if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
-        allow = (error.headers or {}).get("Allow", "GET")
+        template = getattr(request.scope.get("route"), "path", "")
+        allowed: dict[str, str] = getattr(request.app.state, "allowed", {})
+        allow = allowed.get(template) or (error.headers or {}).get("Allow", "GET")
         return MethodNotAllowed("this path does not take this method", allow=allow)
     return NotFound("no such path")

@@ -100,9 +100,10 @@ class Run(ABC):
         """Places in the queue for more rows than it `held`. Raises Overloaded or TooLarge."""
         model, key = self.model, self.call.key
         if key is None:
-            model.admit(rows, self.deadline_s, now_s, held)
+            model.admit(rows, self.deadline_s, now_s, held, None, self.bulk)
             return
-        model.admit(rows, self.deadline_s, now_s, held, key.rows_beside(model.place, held))
+        key_rows = key.rows_beside(model.place, held)
+        model.admit(rows, self.deadline_s, now_s, held, key_rows, self.bulk)
         key.rows[model.place] += rows
         self._key_rows += rows
 
@@ -126,6 +127,11 @@ class Run(ABC):
     @step
     def _go_on(self) -> None:
         self._prepare()
+
+    @property
+    def is_decoding(self) -> bool:
+        """Whether a decoder has its input, or will have it next."""
+        return self._decoding is not None
 
     def _prepare(self) -> None:
         """Decode or tokenise; long work leaves the event loop."""
@@ -199,6 +205,11 @@ class Run(ABC):
         self._finish(form.reply(answer, call, run_s, now_s), now_s)
 
     # It ends without an answer.
+
+    def has_begun(self) -> bool:
+        """Whether the engine has begun to run one of its rows, while it holds them."""
+        started_s, submitted_s = self.model.arena.started_s, self.model.submitted_s
+        return any(started_s[slot] >= submitted_s[slot] for slot in self._slots)
 
     def fail(self, error: InferctlError) -> None:
         """End it with a problem, unless it is over."""

@@ -46,14 +46,15 @@ class ServedModel:
         self._started_s, self._finished_s = _seconds(arena.started_s), _seconds(arena.finished_s)
         self._batch_rows = arena.batch_rows.data
         block = ledger.blocks[Ledger.FIRST_WORKER + worker]
-        self._free = FreeSlots(arena.slots_of(worker), block.cell("inferctl_in_flight", place))
+        in_flight = block.cell("inferctl_in_flight", place)
+        bulk_in_flight = block.cell("inferctl_bulk_in_flight", place)
+        self._free = free = FreeSlots(arena.slots_of(worker), in_flight, bulk_in_flight)
         self.admission = Admission(
-            self._free, ledger, worker, place, arena.workers, self.settings.limits, arena.row_bytes
+            free, ledger, worker, place, arena.workers, self.settings.limits, arena.row_bytes
         )
         self.admit = self.admission.admit
         # Slots of rows that were admitted; their ways back, with and without a slot.
-        self.take, self.give_back = self._free.take, self._free.give_back
-        self.cancel = self._free.cancel
+        self.take, self.give_back, self.cancel = free.take, free.give_back, free.cancel
         self.name = manifest.name
         self.version = manifest.version
         self.queue_seconds = block.histogram("inferctl_queue_seconds", place)
@@ -96,6 +97,8 @@ class ServedModel:
             self.deadline_s[slot] = deadline_s
             self._cancelled[slot] = 0
             self._bulk[slot] = bulk
+        if bulk:
+            self._free.mark_bulk(slots)
 
     def _padding(self, name: str) -> int:
         text = self.manifest.text

@@ -26,7 +26,6 @@ import uvicorn
 from inferctl.server.app import App
 from inferctl.server.connection import Connection
 from inferctl.server.connections import Connections
-from inferctl.server.pulse import Pulse
 from inferctl.settings import ServerSettings
 from inferctl.tls import HANDSHAKE_TIMEOUT_S
 
@@ -42,19 +41,10 @@ _DROP_SYN = struct.pack(
 class SupervisedServer(uvicorn.Server):
     """Obeys the supervisor alone: a signal to the whole group must not cut a drain short."""
 
-    def __init__(self, config: uvicorn.Config, pulse: Pulse) -> None:
-        super().__init__(config)
-        self._pulse = pulse
-
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         """Leave the signals alone: they are ignored."""
         yield
-
-    async def on_tick(self, counter: int) -> bool:
-        """Now and then; whether it is the end."""
-        self._pulse.beat()
-        return await super().on_tick(counter)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Listen, as uvicorn does, but with an end to handshakes that do not come to theirs."""
@@ -72,7 +62,6 @@ class SupervisedServer(uvicorn.Server):
 
     async def shutdown(self, sockets: Sequence[socket.socket] | None = None) -> None:
         """Take in who has connected, answer what they ask, and end."""
-        self._pulse.end()
         app: App = self.config.loaded_app
         for sock in sockets or ():
             refuse_handshakes(sock)
@@ -99,9 +88,8 @@ class SupervisedServer(uvicorn.Server):
 
 
 def make_server(
-    app: App, settings: ServerSettings, connections: Connections, pulse: Pulse,
-    tls: SSLContext | None,
-) -> SupervisedServer:  # fmt: skip
+    app: App, settings: ServerSettings, connections: Connections, tls: SSLContext | None
+) -> SupervisedServer:
     """With our protocol, and nothing that uvicorn would do by itself."""
     config = uvicorn.Config(
         app,
@@ -117,7 +105,7 @@ def make_server(
     )
     config.load()
     config.ssl = tls
-    return SupervisedServer(config, pulse)
+    return SupervisedServer(config)
 
 
 def refuse_handshakes(listening: socket.socket) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from inferctl.errors import InferctlError
+from inferctl.refusals import DeadlineExceeded
 from inferctl.server.call import Reply
 from inferctl.server.run import Run, step
 from inferctl.tasks.base import Many
@@ -14,12 +15,16 @@ if TYPE_CHECKING:
 
 
 class Shares:
-    """The items of a request on their way. Tells it when the last one is answered."""
+    """The items of a request on their way. Tells it when the last one is answered.
+
+    `was_late` is whether the deadline of one passed when its run had begun.
+    """
 
     def __init__(self, request: Prediction, items: Many, now_s: float) -> None:
         self._request = request
         self._replies: list[Reply | None] = [None] * len(items)
         self._unanswered = len(items)
+        self.was_late = False
         self._shares = [Share(request, self, place) for place in range(len(items))]
         for share, item in zip(self._shares, items, strict=True):
             share.start(item, now_s)
@@ -28,6 +33,10 @@ class Shares:
         """End those that are not over."""
         for share in self._shares:
             share.fail(error)
+
+    def decoding(self) -> int:
+        """How many of them a decoder has."""
+        return sum(share.is_decoding for share in self._shares)
 
     def gather(self) -> None:
         """Let their request say what became of them so far."""
@@ -57,6 +66,12 @@ class Share(Run):
     def start(self, item: Any, now_s: float) -> None:
         """Let it go on; whatever happens to it is its own answer."""
         self._start(item, now_s)
+
+    def fail(self, error: InferctlError) -> None:
+        """End it with a problem, unless it is over."""
+        if not self.over and isinstance(error, DeadlineExceeded) and self.has_begun():
+            self._shares.was_late = True
+        super().fail(error)
 
     def _answer(self, reply: Reply) -> None:
         self._shares.answered(self._place, reply)

@@ -17,11 +17,11 @@ class Tally:
     """One worker's counts, by route (see arena/routes.py) and outcome."""
 
     def __init__(self, block: Block) -> None:
-        self._block = block
+        self.block = block
 
     def count(self, route: str, outcome: str) -> None:
         """A request was answered, or its client has left."""
-        self._block.cell("inferctl_requests_total", value=f"{route} {outcome}").add()
+        self.block.cell("inferctl_requests_total", value=f"{route} {outcome}").add()
 
 
 def outcome_of(status: int, said: str) -> str:

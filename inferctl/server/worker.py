@@ -31,6 +31,7 @@ from inferctl.server.catalogue import Catalogue
 from inferctl.server.connections import Connections
 from inferctl.server.documentation import Documentation
 from inferctl.server.health import State
+from inferctl.server.jobs.workshop import make_workshop
 from inferctl.server.link import EngineLink
 from inferctl.server.logs import RequestLog
 from inferctl.server.metrics import Exposition
@@ -60,14 +61,14 @@ class Prototype:
 
     def __init__(
         self, models: Sequence[ModelSpec], server: ServerSettings, tracing: Tracing | None,
-        tls: SSLContext | None = None,
+        tls: SSLContext | None = None, *, takes_jobs: bool = False,
     ) -> None:  # fmt: skip
         """Load what the tasks need. Raises BundleError."""
         self.tls = tls
         self._offers: dict[int, Offer] = {}
         for model in models:
             self.add(model)
-        self.rest = build_rest(server)
+        self.rest = build_rest(server, takes_jobs=takes_jobs)
         if server.serves_docs:
             self.rest.openapi()  # what depends on no model no worker need make
         self._tracing = tracing
@@ -95,6 +96,7 @@ class Prototype:
 
     def serve(self, spec: WorkerSpec, control: Control) -> None:
         """Be a worker until the supervisor says drain or hangs up."""
+        heap.share()  # a worker has its threads from the beginning
         try:
             worker = Worker(self, spec, control)
         except InferctlError as error:
@@ -104,7 +106,6 @@ class Prototype:
         # goes with its last reference: cycles are few, and a wave of requests is none.
         gc.freeze()
         gc.set_threshold(COLLECT_EVERY)
-        heap.share()
         uvloop.run(worker.serve())
         give_up_s = time.monotonic() + CLOSE_TIMEOUT_S
         worker.log.close()
@@ -143,22 +144,31 @@ class Worker:
         documentation = Documentation(prototype.rest.openapi, catalogue)
         self._repository = Repository(control.send)
         exposition = Exposition(ledger, catalogue, spec.metrics)
-        voice = Voice(self.state, exposition, catalogue, documentation, self._repository)
+        self._workshop = make_workshop(spec, ledger, catalogue, self.state, predict)
+        jobs = self._workshop.parts if self._workshop else None
+        voice = Voice(self.state, exposition, catalogue, documentation, self._repository, jobs)
         connections = Connections(spec.server, ledger, spec.process, _tell_full)
         self._socket = socket.socket(fileno=spec.listen_fd)
         # Among those that have the port already nobody may be sent to models that are still loaded.
         self._joins, self._is_joined = spec.server.share_port, asyncio.Event()
         app = App(predict, prototype.rest, voice, self.log)
-        self._server = make_server(app, spec.server, connections, Pulse(block), prototype.tls)
+        self._server = make_server(app, spec.server, connections, prototype.tls)
+        self._pulse = Pulse(block)
 
     async def serve(self) -> None:
         """Listen, and obey the supervisor."""
         asyncio.get_running_loop().add_reader(self._control.fileno(), self._obey)
+        self._pulse.begin()
         self._control.send({"event": "ready"})
         if self._joins:
             await self._is_joined.wait()
         if not self._server.should_exit:
+            if self._workshop is not None:
+                self._workshop.open()
             await self._server.serve([self._socket])
+        if self._workshop is not None:
+            await self._workshop.close()
+        self._pulse.end()
 
     def _obey(self) -> None:
         while True:
@@ -211,6 +221,8 @@ class Worker:
         self._block.cell("inferctl_draining").set(1)
         self._server.should_exit = True
         self._is_joined.set()
+        if self._workshop is not None:
+            self._workshop.drain()
 
 
 def _find_exporter() -> Callable[[], Exporter] | None:

@@ -44,6 +44,7 @@ class Workplace:
             self.timeout_s, lambda request: request.expire()
         )
         self.intake = Intake(settings.max_waiting_body_bytes // workers)
+        self.decode_threads = decode_threads
         self.decoders = _all_started(decode_threads)
 
     def too_large(self) -> TooLarge:

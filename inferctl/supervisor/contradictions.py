@@ -81,6 +81,8 @@ def _of_model(own: ModelSettings, server: ServerSettings, cores: int) -> Iterato
             f"server.request_timeout_ms = {server.request_timeout_ms}; "
             "a held batch would miss every deadline"
         )
+    if runtime.tensorrt and runtime.device == "cpu":
+        yield "runtime.tensorrt = true needs a GPU, and runtime.device = cpu; change one of them"
     threads = [1 if n == "auto" else n for n in (runtime.instances, runtime.intra_op_threads)]
     if threads[0] * threads[1] > cores * MAX_PER_CORE:
         yield (

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from inferctl.arena.ledger import MEMORY_IS_SHORT, PID, Ledger
 from inferctl.container import container_limit_bytes
-from inferctl.proc import PROC, read_stat
+from inferctl.proc import PROC, folder_of, read_stat, text_of
 
 LOOK_EVERY_S = 0.25
 # The share of the limit from which on memory is short.
@@ -50,14 +50,11 @@ class MemoryWatch:
         self._is_short.set(is_short)
 
     def _resident_bytes(self, pid: int) -> int:
-        stat = read_stat(self._proc / str(pid))
+        stat = read_stat(folder_of(pid, self._proc))
         return stat.resident_bytes if stat else 0
 
     def _own_bytes(self, pid: int) -> int:
         """Of pages that it shares with others it has its share."""
-        try:
-            rollup = (self._proc / str(pid) / "smaps_rollup").read_text(encoding="ascii")
-        except OSError:  # it is gone
-            return 0
-        shares = (line for line in rollup.splitlines() if line.startswith("Pss:"))
+        rollup = text_of(folder_of(pid, self._proc) / "smaps_rollup").splitlines()
+        shares = (line for line in rollup if line.startswith("Pss:"))
         return sum(int(share.split()[1]) * 1024 for share in shares)

@@ -18,6 +18,7 @@ from inferctl.arena.ledger import Ledger
 from inferctl.arena.spec import ModelSpec, Roster, ServedVersions
 from inferctl.bundles.manifest import DATA_FILE, GRAPH_FILE, Manifest
 from inferctl.bundles.repository import Bundle, check_file, check_files, read_bundle
+from inferctl.bundles.wanted import choose, default_model, survey
 from inferctl.errors import BundleError, InferctlError, StartError
 from inferctl.reasons import without_folders
 from inferctl.settings import ModelSettings, ServerSettings, Settings
@@ -26,9 +27,9 @@ from inferctl.supervisor.errands import Errands, Outcome
 from inferctl.supervisor.exposure import what_may_change
 from inferctl.supervisor.keyring import Keyring
 from inferctl.supervisor.listing import list_versions
+from inferctl.supervisor.placing import log_placed
 from inferctl.supervisor.specs import check_takes_over, own_settings
 from inferctl.supervisor.stock import Stock
-from inferctl.supervisor.wanted import choose, default_model, survey
 from inferctl.supervisor.worker import Nursery
 
 log = structlog.get_logger()
@@ -49,7 +50,7 @@ class Reloader:
     ) -> None:  # fmt: skip
         self._settings = settings
         self._reread = reread
-        self._block = ledger.blocks[Ledger.SUPERVISOR]
+        self._ledger, self._block = ledger, ledger.blocks[Ledger.SUPERVISOR]
         self._nursery = nursery
         self._one_at_a_time = asyncio.Lock()
         self._leaving: set[asyncio.Task[None]] = set()
@@ -201,6 +202,7 @@ class Reloader:
         finally:
             self.loading = None
         self._block.cell("inferctl_reloads_total", value="ok").add()
+        log_placed({spec.place: spec}, self._ledger.placed.read())
         return spec.place
 
     async def _load(self, spec: ModelSpec) -> None:

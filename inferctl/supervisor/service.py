@@ -15,7 +15,6 @@ import structlog
 from inferctl.arena.ledger import BORN_S, PID, Ledger, ledger_bytes
 from inferctl.arena.memory import create_memory, map_memory
 from inferctl.arena.spec import EngineSpec, ModelSpec, WorkerSpec
-from inferctl.cautions import NO_GPU
 from inferctl.errors import StartError
 from inferctl.settings import Settings
 from inferctl.supervisor.child import Child, Fork, Interpreter, all_ready, describe_exit
@@ -27,7 +26,9 @@ from inferctl.supervisor.listen import listen, url_of
 from inferctl.supervisor.loops import LoopWatch
 from inferctl.supervisor.memory import MemoryWatch
 from inferctl.supervisor.past import EnginePast, Past
+from inferctl.supervisor.placing import log_placed
 from inferctl.supervisor.reloader import Reloader
+from inferctl.supervisor.storekeeper import StoreKeeper
 from inferctl.supervisor.terminal import is_hung_up
 from inferctl.supervisor.watch import Watch
 from inferctl.supervisor.worker import Nursery
@@ -48,17 +49,17 @@ class Service:
 
         Nothing runs yet.
         """
-        settings = read_settings()
+        self._settings = settings = read_settings()
         raise_limit()
         server = settings.server
         workers = planned_workers(settings)
-        self._nursery = Nursery(server, tracing, tls_context(server))
+        tls, takes_jobs = tls_context(server), settings.jobs.backend != "off"
+        self._nursery = Nursery(server, tracing, tls, takes_jobs=takes_jobs)
         self._sockets = listen(server.host, server.port, workers, joins=server.share_port)
         self.url = url_of(self._sockets[0], "https" if server.tls_cert else "http")
         self._ledger_fd = create_memory("ledger", ledger_bytes(Ledger.FIRST_WORKER + workers))
         self._ledger = Ledger(map_memory(self._ledger_fd), workers)
         self._supervisor_block = self._ledger.blocks[Ledger.SUPERVISOR]
-        self._settings = settings
         self._reloader = Reloader(settings, read_settings, self._ledger, workers, self._nursery)
         self._reloader.begin()
         engine_block = self._ledger.blocks[Ledger.ENGINE]
@@ -79,7 +80,8 @@ class Service:
         self._reloader.serve_with(self._engine, self._workers)
         self._desk, self._loops = Desk(self._reloader), LoopWatch(self._workers, self._ledger)
         memory = MemoryWatch(server.memory_limit_bytes, self._ledger)
-        self._watches = self._watch, self._loops, memory
+        jobs = StoreKeeper(settings.jobs, self._ledger, joins=server.share_port)
+        self._watches = self._watch, self._loops, memory, jobs
         self._stopping = asyncio.Event()
         self._ending = False  # whether processes that end are wanted to
         self._exit_code, self._joinable = 0, False
@@ -100,6 +102,7 @@ class Service:
             process=Ledger.FIRST_WORKER + index, roster=self._reloader.roster,
             keys=self._reloader.keyring.keys, index=index, listen_fd=self._sockets[index].fileno(),
             server=self._settings.server, logs=self._settings.logs, metrics=self._settings.metrics,
+            jobs=self._settings.jobs,
         )  # fmt: skip
 
     def _shared(self, models: Mapping[int, ModelSpec]) -> list[int]:
@@ -132,8 +135,7 @@ class Service:
             self._engine_is_ready()
             log.info("ready", url=self.url, took_s=round(time.monotonic() - begun_s, 2))
             warn(self._settings.server)
-            if self._reloader.stock.would_rather_have_a_gpu():
-                log.warning(str(NO_GPU))
+            log_placed(self._reloader.stock.of_engine, self._ledger.placed.read())
             tasks = [asyncio.create_task(self._keep_engine())]
             tasks += [asyncio.create_task(self._keep_worker(i)) for i in range(len(self._workers))]
             self._desk.open()
@@ -264,6 +266,8 @@ class Service:
                     on_ready()
                     self._desk.lose(message.get("lost", ()))
                     log.info("ready again", process=child.name, pid=child.pid)
+                    if child is self._engine:
+                        log_placed(self._reloader.stock.of_engine, self._ledger.placed.read())
         self._reloader.errands.lost(child)
         code = await child.death()
         if self._ending:

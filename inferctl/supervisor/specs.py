@@ -11,6 +11,8 @@ from inferctl.bundles.access import check_access
 from inferctl.bundles.manifest import Manifest
 from inferctl.bundles.repository import Bundle
 from inferctl.cores import available_cores
+from inferctl.cuda.driver import lack_of_library
+from inferctl.device import is_strict
 from inferctl.errors import BundleError
 from inferctl.settings import ModelSettings, Settings
 from inferctl.supervisor.contradictions import check_model
@@ -19,13 +21,18 @@ log = structlog.get_logger()
 
 
 def own_settings(name: str, settings: Settings) -> ModelSettings:
-    """What all versions of a model are served with. Raises SettingsError for contradictions.
+    """What all versions of a model are served with. Raises SettingsError for contradictions, and
+    StartError where there is no driver for what must have a GPU: the engine would take longer to
+    say so.
 
     Which versions those are, and which model is the default one, is said by the roster.
     """
     whole = settings.for_model(name)
     own = ModelSettings(batching=whole.batching, limits=whole.limits, runtime=whole.runtime)
     check_model(name, own, settings.server, available_cores())
+    device = own.runtime.device
+    if is_strict(device) and (lack := lack_of_library()):
+        raise lack.refusal(device)
     return own
 
 

@@ -106,8 +106,3 @@ class Stock:
             if spec.manifest == bundle.manifest and spec.settings == own:
                 return spec
         return None
-
-    def would_rather_have_a_gpu(self) -> bool:
-        """Whether a model runs on the CPU though its settings do not say so; once it runs."""
-        asked = {spec.settings.runtime.device for spec in self.of_engine.values()}
-        return "auto" in asked and not self._ledger.total("inferctl_engine_on_cuda")

@@ -31,16 +31,20 @@ class Nursery:
     _prototype: Prototype
 
     def __init__(
-        self, server: ServerSettings, tracing: Tracing | None = None, tls: SSLContext | None = None
-    ) -> None:
+        self, server: ServerSettings, tracing: Tracing | None = None, tls: SSLContext | None = None,
+        *, takes_jobs: bool = False,
+    ) -> None:  # fmt: skip
         self._server, self._tracing, self._tls = server, tracing, tls
+        self._takes_jobs = takes_jobs
 
     def prepare(self, models: Sequence[ModelSpec]) -> None:
         """Make it; before the first fork. Raises BundleError."""
         # Not at the top: it takes as long as the engine takes to start, beside which it is done.
         from inferctl.server.worker import Prototype  # noqa: PLC0415
 
-        self._prototype = Prototype(models, self._server, self._tracing, self._tls)
+        self._prototype = Prototype(
+            models, self._server, self._tracing, self._tls, takes_jobs=self._takes_jobs
+        )
         freeze()
 
     def add(self, model: ModelSpec) -> None:

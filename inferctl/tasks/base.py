@@ -27,7 +27,7 @@ from inferctl.refusals import (
     Unprocessable,
     UnsupportedMedia,
 )
-from inferctl.tasks.bounds import Bounds
+from inferctl.tasks.bounds import VALUES, Bounds
 
 Array = npt.NDArray[Any]
 Answer = dict[str, Any]
@@ -116,15 +116,19 @@ class Task(ABC):
     labels: tuple[str, ...]
     schema_name: str
     bounds: Bounds
+    # What is counted of JSON before it is parsed.
+    counted: ClassVar[bytes] = VALUES
+
+    def guard(self, body: Body) -> None:
+        """Refuse JSON that is more than any request needs. Raises TooLarge or Unprocessable."""
+        self.bounds.check(body, self.counted)
 
     @abstractmethod
     def read_json(self, body: Body) -> Any:
         """The item of a JSON body, or Many. Raises RequestError, Unprocessable or TooLarge."""
 
-    def _read_other(self, body: Body, refusal: RequestError) -> Many:
-        """A body that is no single request: the items in it. Raises `refusal` if it has none."""
-        if ITEMS not in body:
-            raise refusal
+    def _read_items(self, body: Body) -> Many:
+        """The items of a body that is no single request. Raises as `read_json`."""
         request: Any = parse_json(self.items_request, body)
         return Many(map(self.item, request.items))
 

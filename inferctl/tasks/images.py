@@ -13,6 +13,7 @@ from inferctl.bundles.manifest import Manifest
 from inferctl.refusals import RequestError
 from inferctl.settings import LimitsSettings, RuntimeSettings
 from inferctl.tasks.base import (
+    ITEMS,
     Body,
     Many,
     Prepared,
@@ -23,7 +24,7 @@ from inferctl.tasks.base import (
     parse_query,
     schema_name,
 )
-from inferctl.tasks.bounds import FEW_BYTES, SLACK_NAMES, VALUES, Bounds
+from inferctl.tasks.bounds import FEW_BYTES, SLACK_NAMES, Bounds
 from inferctl.tasks.decode import Pixels, decode_base64, decode_image, too_many_bytes
 
 # A 1x1 grey PNG: the smallest request that is valid for every image model.
@@ -85,11 +86,13 @@ class ImageTask(Task):
     def read_json(self, body: Body) -> ImageItem | Many:
         """Parse `{"image_b64": …, options…}`."""
         if len(body) > FEW_BYTES:
-            self.bounds.check(body, VALUES)
+            self.guard(body)
         try:
             return self.item(parse_json(self.request, body))
-        except RequestError as error:
-            return self._read_other(body, error)
+        except RequestError:
+            if ITEMS not in body:
+                raise
+            return self._read_items(body)
 
     def item(self, request: Any) -> ImageItem:
         """The image and the options."""

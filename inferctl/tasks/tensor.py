@@ -20,6 +20,7 @@ from inferctl.refusals import (
 )
 from inferctl.settings import LimitsSettings
 from inferctl.tasks.base import (
+    ITEMS,
     JSON,
     Answer,
     Array,
@@ -50,6 +51,8 @@ class TensorTask(Task):
     media_types: ClassVar[tuple[str, ...]] = ()
     # Two microseconds for four numbers: less than a thread costs.
     decodes_off_loop: ClassVar[bool] = False
+    # Of numbers there are as many as there are.
+    counted: ClassVar[bytes] = NAMES
 
     def __init__(self, manifest: Manifest, limits: LimitsSettings) -> None:
         if manifest.task != "tensor":
@@ -106,11 +109,13 @@ class TensorTask(Task):
         Raises RequestError, Unprocessable, or TooLarge for more than `limits.max_rows`.
         """
         if len(body) > FEW_BYTES:
-            self.bounds.check(body, NAMES)
+            self.guard(body)
         try:
             request: Any = self._validate_json(body)
         except ValidationError as error:
-            return self._read_other(body, self._refusal(error))
+            if ITEMS not in body:
+                raise self._refusal(error) from None
+            return self._read_items(body)
         return request.inputs
 
     def item(self, request: Any) -> Any:

@@ -30,7 +30,7 @@ from inferctl.tasks.base import (
     rounded,
     schema_name,
 )
-from inferctl.tasks.bounds import ESCAPED_CHARS, FEW_BYTES, SLACK_BYTES, SLACK_NAMES, VALUES, Bounds
+from inferctl.tasks.bounds import ESCAPED_CHARS, FEW_BYTES, SLACK_BYTES, SLACK_NAMES, Bounds
 
 BYTE_ORDER_MARK = "\ufeff"
 MAX_CHAR_BYTES = 4  # of UTF-8
@@ -83,14 +83,17 @@ class TextTask(Task):
     def read_json(self, body: Body) -> str | Many:
         """Parse `{"text": …}`."""
         if len(body) > FEW_BYTES:
-            self._check(body)
+            self.guard(body)
         try:
             return self.item(parse_json(self.request, body))
-        except RequestError as error:
-            return self._read_other(body, error)
+        except RequestError:
+            if ITEMS not in body:
+                raise
+            return self._read_items(body)
 
-    def _check(self, body: Body) -> None:
-        self.bounds.check(body, VALUES)
+    def guard(self, body: Body) -> None:
+        """Refuse JSON that is more than any request needs, or one text may take."""
+        super().guard(body)
         most = SLACK_BYTES + self._max_chars * ESCAPED_CHARS
         if len(body) > most and ITEMS not in body:
             raise TooLarge(f"the JSON of one text is larger than {most} bytes", hint=SEND_LESS)

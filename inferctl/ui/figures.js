@@ -18,7 +18,7 @@ const TILES = [
 ];
 // Of the table, behind the model's name; `of` is the model's state from /health.
 const COLUMNS = [
-  (values, of) => (of ? `${of.state}, ${of.device}` : NONE),
+  (values, of) => (of ? [of.state, of.device].filter(Boolean).join(", ") : NONE),
   (values) => shown(values.requests, 1),
   (values) => shown(values.errors, 1),
   (values) => shown(values.p50, 1, " ms"),

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from inferctl.arena.board import BOARD_BYTES, HEAD, STALE_S, Board, Gpu
+from inferctl.arena.board import BOARD_BYTES, STALE_S, Board, Gpu
+from inferctl.arena.sheet import HEAD
 
 ONE = Gpu(0, "GPU-1", "NVIDIA H100", memory_used_bytes=3, utilization=0.5, is_own=True)
 NOW_S = 100.0

@@ -106,7 +106,7 @@ def gauge() -> Cell:
 
 
 def test_the_last_slot_freed_is_the_next_one_used() -> None:
-    free = FreeSlots(range(4, 8), gauge())
+    free = FreeSlots(range(4, 8), gauge(), gauge())
     assert hold(free, 3) == [4, 5, 6]
     free.give_back(5)
     free.give_back(4)
@@ -121,7 +121,7 @@ def hold(free: FreeSlots, rows: int) -> list[int]:
 
 def test_places_are_held_from_their_reservation_on() -> None:
     in_use = gauge()
-    free = FreeSlots(range(3), in_use)
+    free = FreeSlots(range(3), in_use, gauge())
     free.reserve(2)
     assert (free.left, free.in_use, in_use.get()) == (1, 2, 2)
     (slot,) = free.take(1)
@@ -133,7 +133,7 @@ def test_places_are_held_from_their_reservation_on() -> None:
 
 
 def test_however_many_wait_few_slots_are_touched() -> None:
-    free = FreeSlots(range(100), gauge())
+    free = FreeSlots(range(100), gauge(), gauge())
     free.reserve(100)
     for _ in range(100):
         (slot,) = free.take(1)

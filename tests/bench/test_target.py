@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+import ssl
 from collections.abc import Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from threading import Thread
 
 import pytest
 
-from inferctl.bench.target import find_target, scrape
+from inferctl.bench.report import read_service
+from inferctl.bench.target import Target, find_target, metadata, scrape
 from inferctl.errors import BenchError, InferctlError, UsageError
+from tests.certificate import write_certificate
 
 Answers = dict[str, tuple[int, object]]
 
@@ -113,9 +118,45 @@ def test_what_is_no_server_s_url(url: str) -> None:
 
 def test_metrics_are_optional(canned: Canned) -> None:
     """Absent, unreadable and unreachable are all the same to a report."""
-    assert scrape(canned.url) is None
+    target = find_target(canned.url, "one")
+    assert scrape(target) is None
     canned.answers["/metrics"] = (200, 'a_total{b="c"} 1\n')
-    assert scrape(canned.url) == {("a_total", (("b", "c"),)): 1.0}
+    assert scrape(target) == {("a_total", (("b", "c"),)): 1.0}
     canned.answers["/metrics"] = (200, "<html> not metrics")
-    assert scrape(canned.url) is None
-    assert scrape("http://127.0.0.1:1") is None
+    assert scrape(target) is None
+    assert scrape(replace(target, url="http://127.0.0.1:1")) is None
+
+
+def test_a_certificate_is_checked(canned: Canned, tmp_path: Path) -> None:
+    """Against a file, for nobody else knows who signed it; a file without any is a mistake."""
+    certificate, key = write_certificate(tmp_path)
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(certificate, key)
+    canned.socket = context.wrap_socket(canned.socket, server_side=True)
+    url = canned.url.replace("http:", "https:")
+    target = find_target(url, "one", ca=certificate)
+    assert (target.url, target.ca) == (url, certificate)
+    with pytest.raises(BenchError, match=r"(?i)certificate.verify.failed"):
+        find_target(url, "one")
+    canned.answers |= {
+        "/health": (200, {"workers": 3}), "/metrics": (200, 'inferctl_slots{model="one"} 64\n'),
+    }  # fmt: skip
+    service = read_service(target)
+    assert (service.workers, service.slots) == (3, 64), "the server's own word is asked so too"
+    for bad in (key, tmp_path / "absent"):
+        with pytest.raises(UsageError, match="no certificates in this file"):
+            find_target(url, "one", ca=bad)
+
+
+def test_tensors_are_asked_for(canned: Canned) -> None:
+    """By the Open Inference Protocol, which a server may not speak."""
+    target = find_target(canned.url, "one")
+    with pytest.raises(BenchError, match="/v2/models/one answered 404"):
+        metadata(target)
+    canned.answers["/v2/models/one"] = (200, {"inputs": [{"name": "x"}]})
+    with pytest.raises(BenchError, match="does not describe a model"):
+        metadata(target)
+    tensor = {"name": "x", "datatype": "FP32", "shape": [-1, 3]}
+    canned.answers["/v2/models/one"] = (200, {"inputs": [tensor], "name": "one"})
+    assert metadata(target).inputs[0].shape == [-1, 3]
+    assert Target(canned.url, target.model).v2_path == "/v2/models/one"

@@ -7,8 +7,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from inferctl.export import ExportResult
 
+from ..graphs import image_fields, image_graph, write_bundle
 from . import damage
 from .damage import damaged
 
@@ -62,12 +65,24 @@ def test_a_damaged_bundle_is_exit_code_3(tmp_path: Path) -> None:
     assert "not a bundle" in done.stderr
 
 
+@pytest.mark.parametrize(("device", "code"), [("gpu", 2), ("cuda:0,1", 2), ("cuda", 3)])
+def test_a_device_that_is_none_or_not_there_is_one_line(
+    device: str, code: int, tmp_path: Path
+) -> None:
+    write_bundle(tmp_path / "1", image_graph(), image_fields())
+    done = inferctl(tmp_path / "1", "--device", device)
+    assert done.returncode == code
+    assert done.stderr.startswith("inferctl: ")
+    assert done.stderr.count("\n") == 1
+    assert done.stdout == ""
+
+
 def test_a_report_that_cannot_be_written_is_exit_code_5(
     published: Published, tmp_path: Path
 ) -> None:
     done = inferctl(published["image-classification"].path, "--json", tmp_path / "no" / "file")
     assert done.returncode == 5
-    assert "cannot write the report" in done.stderr
+    assert "cannot write the file" in done.stderr
 
 
 def test_a_check_needs_neither_torch_nor_onnx(published: Published) -> None:

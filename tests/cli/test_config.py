@@ -66,6 +66,22 @@ def test_a_secret_is_masked(form: tuple[str, ...]) -> None:
     assert HASH.removeprefix("sha256:") not in shown
 
 
+@pytest.mark.parametrize("form", [(), ("--json",)])
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("redis://ann:hunter2@host:1/0", "redis://***@host:1/0"),
+        ("redis://host?db=1&password=hunter2&x=2", "redis://host?db=1&password=***&x=2"),
+    ],
+)
+def test_the_password_of_redis_is_masked(form: tuple[str, ...], url: str, shown: str) -> None:
+    told = run("show", *form, "--set", f"jobs.redis_url={url}")
+    assert shown in told
+    assert "hunter2" not in told
+    assert "hunter2" not in str(refusal("show", "--set", f"jobs.redis_url=x{url}"))
+    assert "hunter2" not in repr(load_settings({"jobs": {"redis_url": url}}))
+
+
 def test_brackets_in_a_value_are_shown() -> None:
     assert "[red]x" in run("--set", "models_dir=[red]x")
 

@@ -30,7 +30,5 @@ def service(bundles: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     """One service of all of them; `mood` answers when no model is named."""
     arguments = [str(bundles), "--port", "0", "--workers", "1"]
     folder = tmp_path_factory.mktemp("tiny-service")
-    running = Service([*arguments, "--set", "models.mood.default=true"], folder)
-    running.wait_until_ready()
-    yield running
-    assert running.stop() == 0
+    with Service([*arguments, "--set", "models.mood.default=true"], folder) as running:
+        yield running

@@ -85,6 +85,8 @@ def test_what_cannot_be_sent_is_refused(x: Any) -> None:
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match=r"no\.jpg: No such file"):
         picture(tmp_path / "no.jpg")
+    with pytest.raises(InvalidInput, match=r"cannot read 'a.x00b': embedded null"):
+        picture(Path("a\0b"))
 
 
 def test_an_image_without_pixels_is_refused() -> None:

@@ -102,12 +102,15 @@ CASES = {
         at="1h",
     ),
     "InferctlFellBackToCpu": Case(
-        of("inferctl_engine_on_cuda", INSTANCE, "1x10 0x60")
-        | of("inferctl_engine_ready", INSTANCE, "1x60"),
-        of("inferctl_engine_on_cuda", INSTANCE, "0x60")
-        | of("inferctl_engine_ready", INSTANCE, "1x60"),
-        BY_INSTANCE,
-        "a:8000 runs models on the CPU that may have a GPU; its job had one within the last day",
+        of("inferctl_model_on_cuda", SHAPES, "1x10 0x60")
+        | of("inferctl_model_fell_back", SHAPES, "0x10 1x60"),
+        # Unloaded from its GPU; and on a CPU where there never was one.
+        of("inferctl_model_on_cuda", SHAPES, "1x10 _x60")
+        | of("inferctl_model_fell_back", SHAPES, "0x10 _x60")
+        | of("inferctl_model_on_cuda", SHAPES.replace(JOB, 'job="others"'), "0x60")
+        | of("inferctl_model_fell_back", SHAPES.replace(JOB, 'job="others"'), "1x60"),
+        BY_BOTH | {"version": "1"},
+        "shapes runs on the CPU of a:8000 and may have a GPU; its job had one within the last day",
     ),
     "InferctlErrorsFast": Case(
         requests(ok="0+80x120", internal_error="0+20x120"),

@@ -15,8 +15,10 @@ import numpy as np
 import onnxruntime as ort
 import pytest
 
-from inferctl.doctor.elf import needed_libraries
-from inferctl.doctor.probe import DRIVER, GRAPH, PROVIDER
+from inferctl.cuda.driver import LIBRARY
+from inferctl.cuda.elf import needed_libraries
+from inferctl.cuda.libraries import PROVIDER
+from inferctl.doctor.probe import GRAPH
 from inferctl.doctor.probing import COMMAND, CUDA, Probe
 from inferctl.engine.session import Session
 from inferctl.settings import RuntimeSettings
@@ -52,7 +54,7 @@ def test_of_the_libraries_those_that_are_not_found_are_named(tmp_path: Path) -> 
     assert found["version"] == ort.__version__
     assert found["providers"] == ort.get_available_providers()
     assert "libcudnn.so.9" in found["missing"]
-    assert not {"libcublas.so.13", "libcublasLt.so.13", "libcufft.so.12", DRIVER} & set(
+    assert not {"libcublas.so.13", "libcublasLt.so.13", "libcufft.so.12", LIBRARY} & set(
         found["missing"]
     )
     # The stub is no driver, which is said and does no harm.

@@ -64,7 +64,5 @@ def start(models: Path, tmp_path: Path) -> Iterator[Start]:
 @pytest.fixture(scope="module")
 def service(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """One service for the tests that leave it as they found it."""
-    running = Service([str(models), "--port", "0"], tmp_path_factory.mktemp("service"))
-    running.wait_until_ready()
-    yield running
-    assert running.stop() == 0
+    with Service([str(models), "--port", "0"], tmp_path_factory.mktemp("service")) as running:
+        yield running

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import select
 import signal
 import subprocess
 import sys
@@ -11,10 +13,11 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Self
 
 SERVE = (sys.executable, "-m", "inferctl", "serve")
 START_TIMEOUT_S = 60
@@ -35,7 +38,10 @@ class Answer:
 
 
 class Service:
-    """Starts on a free port; `url` is known once it says that it is ready."""
+    """Starts on a free port; `url` is known once it says that it is ready.
+
+    As a context it is ready, and is stopped whatever happens: well, where nothing else went wrong.
+    """
 
     def __init__(
         self,
@@ -64,6 +70,17 @@ class Service:
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
         self.url = ""
+
+    def __enter__(self) -> Self:
+        with ExitStack() as stack:
+            stack.callback(self.stop)
+            self.wait_until_ready()
+            stack.pop_all()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        code = self.stop()
+        assert kind or code == 0, "".join(self.lines)
 
     def _read(self) -> None:
         assert self.process.stderr is not None
@@ -101,10 +118,11 @@ class Service:
         return sorted(pid for pid in _descendants(self.process.pid) if _name(pid) == name)
 
     def request(
-        self, path: str, body: bytes | None = None, headers: dict[str, str] | None = None
-    ) -> Answer:
-        """GET, or POST with a body. An HTTP error is an answer too."""
-        request = urllib.request.Request(self.url + path, data=body, headers=headers or {})
+        self, path: str, body: bytes | None = None, headers: dict[str, str] | None = None,
+        method: str | None = None,
+    ) -> Answer:  # fmt: skip
+        """GET, or POST with a body, or another method. An HTTP error is an answer too."""
+        request = urllib.request.Request(self.url + path, body, headers or {}, method=method)
         try:
             with urllib.request.urlopen(request, timeout=30) as reply:
                 return Answer(reply.status, dict(reply.headers.items()), reply.read())
@@ -142,6 +160,29 @@ class Service:
         code = self.process.wait(STOP_TIMEOUT_S)
         self._reader.join(STOP_TIMEOUT_S)
         return code
+
+    def kill(self) -> None:
+        """SIGKILL to all of its processes at once, as when its machine loses its power."""
+        pids = [self.process.pid, *_descendants(self.process.pid)]
+        for pid in pids:
+            with suppress(ProcessLookupError):  # its parent took it along
+                os.kill(pid, signal.SIGKILL)
+        self.process.wait(STOP_TIMEOUT_S)
+        wait_for_end(pids)
+
+
+def wait_for_end(pids: Iterable[int]) -> None:
+    """Until these processes ended, whoever is to ask how."""
+    for pid in pids:
+        try:
+            end = os.pidfd_open(pid)
+        except ProcessLookupError:
+            continue
+        poll = select.poll()
+        poll.register(end, select.POLLIN)
+        ended = poll.poll(1000 * STOP_TIMEOUT_S)
+        os.close(end)
+        assert ended, f"process {pid} is still there"
 
 
 def _descendants(pid: int) -> Iterator[int]:

@@ -19,18 +19,21 @@ from tests.e2e.test_predict import jpeg
 pytestmark = pytest.mark.e2e
 
 PAGE = (DOCS / "api.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
 COMMANDS = {"sh": ["bash", "-euo", "pipefail", "-c"], "python": [sys.executable, "-c"]}
 
 
-def examples() -> list[tuple[str, str, str]]:
+def examples_of(page: str) -> list[tuple[str, str, str]]:
     """Language, text, and the answer that stands behind it, if one does."""
-    following = [*BLOCKS[1:], ("", "")]
+    blocks = re.findall(r"^```(\w+)\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    following = [*blocks[1:], ("", "")]
     return [
         (language, text, answer if kind == "json" else "")
-        for (language, text), (kind, answer) in zip(BLOCKS, following, strict=True)
+        for (language, text), (kind, answer) in zip(blocks, following, strict=True)
         if language in COMMANDS
     ]
+
+
+EXAMPLES = examples_of(PAGE)
 
 
 def form(content: Any) -> Any:
@@ -42,7 +45,7 @@ def form(content: Any) -> Any:
     return float if type(content) is int else type(content)
 
 
-@pytest.mark.parametrize(("language", "text", "answer"), examples())
+@pytest.mark.parametrize(("language", "text", "answer"), EXAMPLES)
 def test_an_example_is_answered_as_the_page_shows(
     service: Service, tmp_path: Path, language: str, text: str, answer: str
 ) -> None:
@@ -68,6 +71,6 @@ def test_an_example_is_answered_as_the_page_shows(
 
 
 def test_there_are_examples_of_each_dialect() -> None:
-    texts = " ".join(text for _, text, _ in examples())
+    texts = " ".join(text for _, text, _ in EXAMPLES)
     for path in ("/predict", "/infer", ":predict", "triton"):
         assert path in texts

@@ -27,16 +27,12 @@ PICTURES = {
 def test_boxes_of_letterboxed_pictures_are_those_of_the_pictures_as_sent(tmp_path: Path) -> None:
     path = graphs.save(graphs.yolov8(), tmp_path / "shapes.onnx")
     import_bundle(ImportRequest(path, output=tmp_path / "models"))
-    service = Service([str(tmp_path / "models"), "--port", "0"], tmp_path)
     answers = {}
-    try:
-        service.wait_until_ready()
+    with Service([str(tmp_path / "models"), "--port", "0"], tmp_path) as service:
         for name, (width, height, *objects) in PICTURES.items():
             data = encoded(Image.fromarray(graphs.picture(width, height, *objects)), "PNG")
             headers = {"Content-Type": "image/png"}
             answers[name] = service.request("/predict", data, headers).json["detections"]
-    finally:
-        service.stop()
 
     for name, (_, _, *objects) in PICTURES.items():
         found = {(one["label"], tuple(one["bbox"])) for one in answers[name]}

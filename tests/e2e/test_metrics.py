@@ -31,10 +31,8 @@ def shelf(tmp_path: Path) -> Shelf:
 
 @pytest.fixture
 def service(shelf: Shelf, tmp_path: Path) -> Iterator[Service]:
-    service = Service([str(shelf.models), "--port", "0", "--workers", "2"], tmp_path)
-    service.wait_until_ready()
-    yield service
-    assert service.stop() == 0, "".join(service.lines)
+    with Service([str(shelf.models), "--port", "0", "--workers", "2"], tmp_path) as service:
+        yield service
 
 
 def ask(service: Service, times: int) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import re
 import shlex
 import shutil
 from collections.abc import Iterator
@@ -37,10 +36,10 @@ def service(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     folder = tmp_path_factory.mktemp("page")
     shutil.copytree(models, folder / "models")
     write_formulas(folder / "models")
-    running = Service([str(folder / "models"), "--port", "0", "--set", "server.workers=1"], folder)
-    running.wait_until_ready()
-    yield running
-    assert running.stop() == 0
+    with Service(
+        [str(folder / "models"), "--port", "0", "--set", "server.workers=1"], folder
+    ) as running:
+        yield running
 
 
 @pytest.fixture(scope="module")
@@ -237,13 +236,6 @@ def test_the_keyboard_is_enough(page: Page) -> None:
     page.browser.wait_for_text("#verdict", "negative")
 
 
-def answered(service: Service, model: str) -> int:
-    """Requests that the model's counters tell of."""
-    series = rf'^inference_requests_total{{model="{model}",.*}} (\S+)$'
-    text = service.request("/metrics").body.decode()
-    return int(sum(map(float, re.findall(series, text, re.MULTILINE))))
-
-
 def test_the_figures_are_those_of_the_service(page: Page) -> None:
     page.open("sentiment")
     page.ask("text", POSITIVE)
@@ -254,7 +246,7 @@ def test_the_figures_are_those_of_the_service(page: Page) -> None:
         return next((row for row in texts if row[0] == "sentiment"), [])
 
     page.browser.wait_for_text("#verdict", "positive")
-    asked = answered(page.service, "sentiment")
+    asked = int(page.service.metric('inference_requests_total{model="sentiment"}'))
     page.browser.wait(lambda: cells() and cells()[-1] == f"{asked}" and " ms" in cells()[4])
     assert cells()[1] == "ready, cpu"
     assert float(page.browser.one("[data-key=requests] .value").text) > 0

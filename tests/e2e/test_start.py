@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import json
+import os
 import shutil
 import socket
 import subprocess
@@ -86,11 +88,51 @@ def test_a_port_in_use_is_named_before_anything_loads(models: Path, tmp_path: Pa
 
 
 @pytest.mark.row(113)
-def test_cuda_asked_for_and_not_there(models: Path, tmp_path: Path) -> None:
-    result = inferctl("serve", str(models), "--port", "0", "--device", "cuda", folder=tmp_path)
+@pytest.mark.parametrize("device", ["cuda", "cuda:0,1"])
+def test_cuda_asked_for_and_not_there(models: Path, tmp_path: Path, device: str) -> None:
+    result = inferctl("serve", str(models), "--port", "0", "--device", device, folder=tmp_path)
 
     assert result.returncode == 3
-    assert "--device auto" in the_one_line(result)
+    assert result.stderr == (
+        f"inferctl: libcuda.so.1, the CUDA driver, is not found (runtime.device = {device}); "
+        "apt install nvidia-driver; in a container: docker run --gpus all; or use --device auto\n"
+    ), "nothing was started"
+
+
+@pytest.mark.row(122)
+def test_auto_without_a_gpu_says_that_it_is_on_the_cpu_and_why(
+    models: Path, tmp_path: Path
+) -> None:
+    """In the log, in /health and in the metrics; of models that ask for the CPU it is no fault."""
+    settings = {"MODELS__SHAPES__RUNTIME__DEVICE": "cpu", "SERVER__WORKERS": "1"}
+    log = tmp_path / "log"
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "inferctl", "serve", str(models), "--port", str(port)]
+    with log.open("w") as stderr:
+        service = subprocess.Popen(
+            command, cwd=tmp_path, stderr=stderr,
+            env=os.environ | {f"INFERCTL_{name}": value for name, value in settings.items()},
+        )  # fmt: skip
+    try:
+        wait_until_ready(port)
+        health = json.loads(read(port, "/health"))
+        metrics = read(port, "/metrics")
+    finally:
+        service.terminate()
+        service.wait(60)
+    caution = "libcuda.so.1, the CUDA driver, is not found, so sentiment runs on the CPU: "
+    assert [line for line in health["warnings"] if line.startswith(caution)]
+    assert {model["device"] for model in health["models"].values()} == {"cpu"}
+    assert log.read_text().count(caution) == 1
+    for model, fell_back in (("sentiment", 1), ("shapes", 0)):
+        assert f'inferctl_model_fell_back{{model="{model}",version="1"}} {fell_back}\n' in metrics
+
+
+def read(port: int, path: str) -> str:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=30) as answer:
+        return str(answer.read(), "utf-8")
 
 
 @pytest.mark.row(104, 105)
@@ -123,7 +165,8 @@ def test_everything_that_is_wrong_with_the_settings_is_told_at_once_and_nothing_
     assert result.returncode == 2
     assert sorted(result.stderr.splitlines()) == [
         "inferctl: batchng: unknown setting; did you mean batching? (from serve.toml)",
-        "inferctl: runtime.device: should be 'auto', 'cpu' or 'cuda', not 'tpu' (from flag)",
+        "inferctl: runtime.device: should be 'auto', 'cpu', 'cuda', 'cuda:N', 'cuda:N,M' or "
+        "'cuda:all', not 'tpu' (from flag)",
         "inferctl: server.host: should have at least 1 character, not ''"
         " (from INFERCTL_SERVER__HOST in .env)",
         "inferctl: server.port: should be a valid integer, not 'http' (from flag)",

@@ -12,7 +12,6 @@ import termios
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from urllib.error import URLError
 from urllib.parse import urlsplit
@@ -94,17 +93,10 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_bundles(tmp_path_factory.mktemp("models"))
 
 
-@contextmanager
-def serving(models: Path, folder: Path, port: int = 0) -> Iterator[Service]:
+def serving(models: Path, folder: Path, port: int = 0) -> Service:
     """A service on a port, 0 for a free one."""
     flags = ["--workers", "1", "--set", "models.mood.default=true", "--port", str(port)]
-    service = Service([str(models), *flags], folder)
-    try:
-        service.wait_until_ready()
-        yield service
-    finally:
-        code = service.stop()
-    assert code == 0
+    return Service([str(models), *flags], folder)
 
 
 @pytest.fixture(scope="module")

@@ -37,10 +37,8 @@ def everything(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def service(everything: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    running = Service([str(everything), "--port", "0"], tmp_path_factory.mktemp("triton"))
-    running.wait_until_ready()
-    yield running
-    assert running.stop() == 0
+    with Service([str(everything), "--port", "0"], tmp_path_factory.mktemp("triton")) as running:
+        yield running
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Sequence
 from queue import SimpleQueue
-from typing import cast
+from typing import Any, cast
 
 from inferctl.arena.ledger import Block, Ledger, ledger_bytes
 from inferctl.arena.memory import create_memory, map_memory
@@ -14,10 +14,12 @@ from inferctl.arena.metrics import metric_of
 from inferctl.arena.slots import ModelArena
 from inferctl.arena.wire import Verdict
 from inferctl.engine.costs import CostCurve
+from inferctl.engine.crew import Crew
+from inferctl.engine.instance import Instance
 from inferctl.engine.model import Model
 from inferctl.engine.occupancy import Occupancy
 from inferctl.engine.runner import Runner
-from inferctl.engine.session import OutOfMemory, RunFailed
+from inferctl.engine.session import Ended, OutOfMemory, RunFailed
 from inferctl.engine.sizing import Sizing
 from inferctl.engine.warmup import Warm
 from inferctl.engine.watchdog import Watchdog
@@ -51,7 +53,7 @@ class FakeModel:
         self.on_cuda = False
         self.clock = time.monotonic
         self.wide: Wide | None = None
-        self.sessions: list[object | None] = []
+        self.instances: list[object | None] = []
         self.began: SimpleQueue[list[int]] = SimpleQueue()
         self.ran: list[list[int]] = []
         self.open = threading.Event()
@@ -61,18 +63,21 @@ class FakeModel:
         self,
         arena: ModelArena,
         slots: Sequence[int],
-        session: object | None = None,
-        options: object | None = None,
+        instance: object | None = None,
+        options: Any = None,
     ) -> int:
-        """Fail if one of the slots is poisoned, or if there are too many for the memory."""
+        """Fail if one of the slots is poisoned, if there are too many for the memory, or if the
+        options say so."""
         self.began.put(list(slots))
         assert self.open.wait(TIMEOUT_S)
         self.ran.append(list(slots))
-        self.sessions.append(session)
+        self.instances.append(instance)
         if self.poisoned.intersection(slots):
             raise RunFailed("poison")
         if len(slots) > self.memory_rows:
             raise OutOfMemory("Failed to allocate memory for requested buffer")
+        if options and options.terminate:
+            raise Ended("Exiting due to terminate flag being set to true.")
         longest = int(arena.tokens[list(slots)].max()) if self.has_tokens else 1
         return len(slots) * longest
 
@@ -135,6 +140,11 @@ class Bench:
     def _new_block(self) -> Block:
         memory = map_memory(create_memory("ledger", ledger_bytes(2)))
         return Ledger(memory, 0).blocks[Ledger.ENGINE]
+
+    def start(self, instances: int) -> None:
+        """Start the runner with as many threads."""
+        nothing = cast(Instance, None)  # a fake model runs on nothing
+        self.runner.start(Crew(self.model.manifest.name, [nothing] * instances))
 
     def count(self, name: str, value: str = "") -> float:
         """A counter or gauge of the model."""

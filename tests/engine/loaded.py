@@ -70,6 +70,19 @@ def short_graph() -> ModelProto:
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=10)
 
 
+def faint_graph() -> ModelProto:
+    """Like `image_graph`, with scores as small as those of a thousand labels."""
+    tiny = helper.make_tensor("tiny", TensorProto.FLOAT, [], [1e-5])
+    nodes = [
+        helper.make_node("Flatten", ["image"], ["flat"], axis=1),
+        helper.make_node("Cast", ["flat"], ["values"], to=TensorProto.FLOAT),
+        helper.make_node("Mul", ["values", "tiny"], ["scores"]),
+    ]
+    like = image_graph().graph
+    graph = helper.make_graph(nodes, "faint", like.input, like.output, [tiny])
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=10)
+
+
 def hungry_graph(memory_rows: int) -> ModelProto:
     """Like `image_graph`; a batch of more rows asks for more memory than there is."""
     zero, one, most, much = (
@@ -112,12 +125,12 @@ class Clock:
 def record_sizes(model: Model, on_run: Callable[[int], object] = lambda rows: None) -> list[int]:
     """The rows of every run to come."""
     sizes: list[int] = []
-    run = model.session.run
+    run = model.instances.session.run
 
     def recording(inputs: Any, outputs: Any = None, options: Any = None) -> Any:
         sizes.append(len(next(iter(inputs.values()))))
         on_run(sizes[-1])
         return run(inputs, outputs, options)
 
-    model.session.run = recording  # type: ignore[method-assign]
+    model.instances.session.run = recording  # type: ignore[method-assign]
     return sizes

@@ -6,7 +6,8 @@ from collections.abc import Iterable
 
 import pytest
 
-from inferctl.engine.batcher import WAKE_UP_S, Batcher, Row
+from inferctl.engine.batcher import WAKE_UP_S, Batcher
+from inferctl.engine.lane import Row
 
 NEVER_S = 1e9
 
@@ -47,6 +48,13 @@ def test_the_next_batch_is_what_waits_up_to_the_limit() -> None:
     assert len(batcher) == 2
     assert slots(batcher.take(0, nobody).rows) == [4, 5]
     assert len(batcher) == 0
+
+
+def test_rows_that_do_not_fit_a_size_wait_for_the_next_batch() -> None:
+    batcher = Batcher(8, fitting=lambda rows: 4 if 4 <= rows < 8 else rows)
+    filled(batcher, *(row(slot) for slot in range(15)))
+    taken = [slots(batcher.take(0, nobody).rows) for _ in range(3)]
+    assert taken == [list(range(8)), list(range(8, 12)), [12, 13, 14]]
 
 
 def test_rows_leave_in_the_order_of_their_arrival_not_of_their_slots() -> None:

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 import pytest
 
-from inferctl.engine.batcher import BULK_AGEING_S, TRIAL_EVERY, Batcher, Row
+from inferctl.engine.batcher import TRIAL_EVERY, Batcher
+from inferctl.engine.lane import Row
 
 NEVER_S = 1e9
 
@@ -83,22 +84,16 @@ def test_interactive_rows_go_before_older_bulk_rows() -> None:
     assert batches(Batcher(2), rows) == [[10, 11], [0, 1]]
 
 
-def test_bulk_rows_fill_a_batch_that_no_interactive_row_is_left_for() -> None:
+def test_bulk_rows_never_share_a_batch_with_interactive_ones() -> None:
+    """Which would wait for them."""
     rows = [*texts(4, 4, 9, bulk=True), *texts(4, first_slot=10)]
-    assert batches(Batcher(4), rows) == [[10, 0, 1], [2]]
+    assert batches(Batcher(4), rows) == [[10], [0, 1], [2]]
 
 
 def test_bulk_rows_wait_while_an_interactive_row_does() -> None:
     """Of another length though it be: a fuller batch would keep it waiting for longer."""
     rows = [*texts(4, bulk=True), *texts(4, 9, first_slot=10)]
     assert batches(Batcher(4), rows) == [[10], [11], [0]]
-
-
-def test_a_bulk_row_that_waited_long_counts_as_interactive() -> None:
-    rows = [*texts(1, 1, bulk=True), *texts(1, 1, first_slot=10, arrived_s=0.5)]
-    # The first bulk row arrived at 0, the second at 1.
-    assert batches(Batcher(2), rows, now_s=BULK_AGEING_S) == [[0, 10], [11, 1]]
-    assert batches(Batcher(1), rows, now_s=1 + BULK_AGEING_S) == [[0], [10], [1], [11]]
 
 
 def test_a_larger_size_is_tried_now_and_then_when_enough_rows_wait() -> None:
@@ -122,7 +117,7 @@ def test_a_lost_row_is_taken_out_of_every_length_and_priority() -> None:
     batcher.add([*texts(4, 9, 4), *texts(4, 4, bulk=True, first_slot=10)])
     assert [row.slot for row in batcher.remove(lambda slot: slot in (1, 2, 10))] == [10, 1, 2]
     assert len(batcher) == 2
-    assert batches(batcher, []) == [[0, 11]]
+    assert batches(batcher, []) == [[0], [11]]
 
 
 def test_taking_a_batch_is_quick_however_many_wait() -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from math import inf
 
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from inferctl.engine.batcher import BULK_AGEING_S, Batch, Batcher, Row
+from inferctl.engine.batcher import BULK_AGEING_S, BULK_SHARE, Batch, Batcher
+from inferctl.engine.lane import Row
 
 # Seconds until the deadline, length, bulk.
 Wish = tuple[float, int, bool]
@@ -21,6 +23,8 @@ class Life:
 
     batcher: Batcher
     now_s: float = 0.0
+    # When bulk rows last had their turn, whoever else waited.
+    turn_s: float = -inf
     arrived: list[Row] = field(default_factory=list)
     waiting: list[Row] = field(default_factory=list)
     cancelled: set[int] = field(default_factory=set)
@@ -51,11 +55,13 @@ class Life:
         self.waiting = [row for row in self.waiting if row not in expected]
 
     def take(self, _: int = 0) -> Batch:
-        self.check_leaving()
+        leaves_s = self.batcher.leaves_at(self.now_s)
         batch = self.batcher.take(self.now_s, self.cancelled.__contains__)
+        self.check_leaving(batch, leaves_s)
         self.check_drops(batch)
         self.check_rows(batch)
         self.check_priorities(batch)
+        self.check_share(batch)
         gone = [*batch.rows, *(row for row, _ in batch.dropped)]
         assert len(set(gone)) == len(gone)
         assert set(gone) <= set(self.waiting)
@@ -64,8 +70,15 @@ class Life:
         self.waiting = [row for row in self.waiting if row not in gone]
         return batch
 
-    def is_interactive(self, row: Row) -> bool:
-        return not row.bulk or row.arrived_s <= self.now_s - BULK_AGEING_S
+    def give_way(self, _: int = 0) -> None:
+        """The next batch is taken, and put back where it came from if it is one of bulk rows."""
+        waiting = [row for row in self.waiting if self.is_alive(row)]
+        batch = self.take()
+        if batch.bulk:
+            self.ran = [row for row in self.ran if row not in batch.rows]
+            self.waiting = [r for r in self.arrived if r in batch.rows or r in self.waiting]
+            self.batcher.put_back(batch.rows)
+            assert all(row in self.waiting for row in waiting)
 
     def is_late(self, row: Row) -> bool:
         run_s = self.batcher.run_s
@@ -75,16 +88,16 @@ class Life:
     def is_alive(self, row: Row) -> bool:
         return not self.is_late(row) and row.slot not in self.cancelled
 
-    def check_leaving(self) -> None:
-        leaves_s = self.batcher.leaves_at(self.now_s)
+    def check_leaving(self, batch: Batch, leaves_s: float | None) -> None:
         assert (leaves_s is None) == (not self.waiting)
         if leaves_s is None:
             return
-        most_urgent_s = min(row.deadline_s for row in self.waiting) - self.batcher.run_s
-        latest_s = min(self.waiting[0].arrived_s + self.batcher.max_wait_s, most_urgent_s)
+        next_ones = [row for row in self.waiting if row.bulk == batch.bulk]
+        most_urgent_s = min(row.deadline_s for row in next_ones) - self.batcher.run_s
+        latest_s = min(next_ones[0].arrived_s + self.batcher.max_wait_s, most_urgent_s)
         assert leaves_s <= max(self.now_s, latest_s)
         if leaves_s > self.now_s:  # held: there is room, and waiting was asked for
-            assert len(self.waiting) < self.batcher.max_batch_rows
+            assert len(next_ones) < self.batcher.max_batch_rows
             assert self.batcher.max_wait_s > 0
 
     def check_drops(self, batch: Batch) -> None:
@@ -118,20 +131,28 @@ class Life:
         assert taken == [r for r in self.waiting if alike(r) and self.is_alive(r)][: len(taken)]
 
     def check_priorities(self, batch: Batch) -> None:
-        interactive = [r for r in self.waiting if self.is_interactive(r) and self.is_alive(r)]
-        leaders = interactive or [row for row in self.waiting if self.is_alive(row)]
-        if leaders:  # the oldest, whatever its length
-            oldest_s = leaders[0].arrived_s
-            assert batch.rows[0].arrived_s == oldest_s
-            assert batch.rows[0] in leaders
-        if not all(map(self.is_interactive, batch.rows)):
-            assert set(interactive) <= set(batch.rows)
+        """All of one priority, led by the oldest of it, whatever its length."""
+        assert all(row.bulk == batch.bulk for row in batch.rows)
+        leaders = [r for r in self.waiting if r.bulk == batch.bulk and self.is_alive(r)]
+        if leaders:
+            assert batch.rows[0].arrived_s == leaders[0].arrived_s
         if len({row.tokens for row in self.waiting}) <= 1:  # all fit: as many as there is room for
-            alive = interactive if self.left_behind(batch) else leaders
-            assert len(batch.rows) >= min(self.batcher.max_batch_rows, len(alive))
+            assert len(batch.rows) == min(self.batcher.max_batch_rows, len(leaders))
 
-    def left_behind(self, batch: Batch) -> list[Row]:
-        return [r for r in self.waiting if self.is_interactive(r) and r not in batch.rows]
+    def check_share(self, batch: Batch) -> None:
+        """Beside interactive rows bulk ones have their turn once the oldest of them waited for so
+        long, and so long after the last one that a run is no more than their share of it; and not
+        before."""
+        bulk = [row for row in self.waiting if row.bulk]
+        if not bulk:
+            assert not batch.bulk
+            return
+        waited_s = self.now_s - max(self.turn_s, bulk[0].arrived_s)
+        is_share = self.batcher.run_s <= BULK_SHARE * waited_s
+        has_turn = waited_s >= BULK_AGEING_S and is_share
+        assert batch.bulk == (has_turn or bulk == self.waiting)
+        if has_turn:
+            self.turn_s = self.now_s
 
 
 def by_slot(rows: list[Row]) -> list[Row]:
@@ -149,6 +170,7 @@ EVENTS = st.lists(
         st.tuples(st.just(Life.cancel), st.integers(0, 30)),
         st.tuples(st.just(Life.pass_time), SECONDS),
         st.tuples(st.just(Life.take), st.just(0)),
+        st.tuples(st.just(Life.give_way), st.just(0)),
         st.tuples(st.just(Life.lose), st.integers(2, 5)),
     ),
     max_size=40,
@@ -182,14 +204,16 @@ def test_every_row_is_run_or_dropped_or_lost_once(
 def test_a_held_batch_leaves_while_its_rows_still_make_it(
     batcher: Batcher, wishes: list[Wish]
 ) -> None:
-    """Run when `leaves_at` says, only rows die that had no time for a run to begin with."""
+    """Run when `leaves_at` says, only rows die that had no time for a run to begin with, and bulk
+    rows that waited for interactive ones."""
     life = Life(batcher)
     life.arrive(wishes)
     leaves_s = batcher.leaves_at(0.0)
     assert leaves_s is not None
     life.pass_time(max(0.0, leaves_s))
     batch = life.take()
-    assert all(row.deadline_s <= batcher.run_s for row, _ in batch.dropped)
+    had_to_wait = batch.bulk and not all(row.bulk for row in life.arrived)
+    assert had_to_wait or all(row.deadline_s <= batcher.run_s for row, _ in batch.dropped)
 
 
 @hypothesis_settings(deadline=None)

@@ -8,6 +8,7 @@ from inferctl.engine.costs import (
     DISPATCH_S,
     CostCurve,
     costs_per_row,
+    fitting,
     knee,
     smoothed,
     still_falling,
@@ -120,3 +121,25 @@ def test_the_size_of_text_batches_is_chosen_by_small_gains() -> None:
             curve.measured(work, 0.001 * (6 + work))
     assert texts.next_knee(sizes, 30, 1) == 4
     assert images.next_knee(sizes, 30, 1) == 2
+
+
+@pytest.mark.parametrize(
+    ("rows", "taken"),
+    [
+        # 64 and 48, which are padded to 64, cost 12 + 12; the 112 padded to 128 cost 23.
+        (112, 64),
+        # 4 and 1 cost 2.2 + 1.5; the 5 padded to 8 cost 3.0.
+        (5, 5),
+        # A size as it is, fewer than the smallest, more than the largest: nothing is padded less.
+        (64, 64),
+        (1, 1),
+        (130, 130),
+    ],
+)
+def test_rows_that_would_mostly_be_padding_wait_for_the_next_batch(rows: int, taken: int) -> None:
+    run_s = {1: 1.5, 4: 2.2, 8: 3.0, 64: 12.0, 128: 23.0}
+    assert fitting(rows, [*run_s], lambda size: run_s[size]) == taken
+
+
+def test_below_the_smallest_size_there_is_nothing_to_leave() -> None:
+    assert fitting(3, [4, 8], lambda size: float(size)) == 3

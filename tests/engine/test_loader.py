@@ -9,6 +9,7 @@ import pytest
 
 from inferctl.arena.ledger import Block, Ledger, ledger_bytes
 from inferctl.engine.loader import Loader
+from inferctl.engine.session import DeviceLost
 from inferctl.errors import StartError
 
 PLACE = 3
@@ -63,6 +64,14 @@ def test_what_cannot_be_loaded_says_why_and_takes_its_gauges_back(
 
     assert Loader(block).attempt(load, PLACE) == said
     assert gauge.get() == 0
+
+
+def test_a_device_that_is_lost_is_no_fault_of_the_model(block: Block) -> None:
+    def load() -> None:
+        raise DeviceLost("CUDA failure 719")
+
+    with pytest.raises(DeviceLost):
+        Loader(block).attempt(load, PLACE)
 
 
 def test_what_is_loaded_keeps_its_gauges(block: Block) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import socket
@@ -10,7 +11,8 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -18,13 +20,17 @@ import pytest
 from inferctl.arena.layout import arena_bytes
 from inferctl.arena.ledger import Ledger, ledger_bytes
 from inferctl.arena.memory import create_memory, map_memory
+from inferctl.arena.placed import Placed
 from inferctl.arena.slots import ModelArena
 from inferctl.arena.spec import EngineSpec, ModelSpec
 from inferctl.arena.wire import RECORD, Control, Record, RecordStream, Verdict, encode_records
 from inferctl.bundles.manifest import GRAPH_FILE, Manifest
+from inferctl.cuda.lack import Lack
+from inferctl.cuda.tf32 import OVERRIDE
 from inferctl.engine import __main__ as module
-from inferctl.engine.__main__ import Engine, _parallelism
+from inferctl.engine.__main__ import Engine, _instances_of, _threads_of
 from inferctl.engine.model import Model
+from inferctl.engine.placement import CPU, Placement
 from inferctl.engine.watchdog import Watchdog
 from inferctl.settings import ModelSettings, RuntimeSettings
 from tests.graphs import (
@@ -36,6 +42,8 @@ from tests.graphs import (
     text_graph,
     write_bundle,
 )
+
+from .cudas import give_device
 
 TIMEOUT_S = 60.0
 DEADLINE_S = 5.0
@@ -60,7 +68,9 @@ def test_threads_and_runners_fill_the_cores(
     runtime: dict[str, Any], cores: int, threads: int, instances: int
 ) -> None:
     settings = RuntimeSettings.model_validate(runtime)
-    assert _parallelism(settings, cores) == (threads, instances)
+    model = cast(Model, SimpleNamespace(on_cuda=False))
+    assert _threads_of(settings, cores) == threads
+    assert _instances_of(settings, model, cores // threads) == instances
 
 
 class Child:
@@ -180,7 +190,7 @@ def test_rows_of_every_worker_and_model_are_answered(child: Child) -> None:
     assert ledger.total("inferctl_rows_total", IMAGES) == 2
     assert ledger.total("inferctl_dropped_total", TEXTS, "expired") == 1
     assert ledger.total("inferctl_max_batch_rows", IMAGES) in (1, 2, 4)
-    assert ledger.total("inferctl_engine_on_cuda") == 0
+    assert ledger.placed.read() == {IMAGES: Placed("cpu"), TEXTS: Placed("cpu")}
 
 
 def test_a_bundle_that_does_not_load_is_told_and_exits_3(child: Child, tmp_path: Path) -> None:
@@ -195,14 +205,17 @@ def test_a_bundle_that_does_not_load_is_told_and_exits_3(child: Child, tmp_path:
     assert child.ledger.total("inferctl_engine_ready") == 0
 
 
-def test_its_device_is_its_predecessors_until_it_is_ready(child: Child, tmp_path: Path) -> None:
+def test_where_models_run_is_its_predecessors_word_until_it_is_ready(
+    child: Child, tmp_path: Path
+) -> None:
     """Images are loaded before texts, and here there is no GPU."""
-    child.ledger.blocks[Ledger.ENGINE].cell("inferctl_engine_on_cuda").set(1)
+    before = {IMAGES: Placed("cuda:0"), TEXTS: Placed("cuda:0")}
+    child.ledger.placed.write(before)
     (tmp_path / "texts" / GRAPH_FILE).write_bytes(b"damaged")
     child.control.send(child.spec.model_dump(mode="json"))
     assert (child.control.receive() or {})["event"] == "failed"
     assert child.end()[0] == 3
-    assert child.ledger.total("inferctl_engine_on_cuda") == 1
+    assert child.ledger.placed.read() == before
 
 
 def test_what_the_system_refuses_a_model_is_told_and_exits_3(child: Child) -> None:
@@ -309,6 +322,26 @@ def test_a_thread_that_dies_of_a_bug_takes_the_engine_with_it() -> None:
     assert "KeyError: 'absent'" in ended.stderr
 
 
+def test_a_lost_device_ends_the_engine_in_a_line() -> None:
+    program = (
+        "import threading, time\n"
+        "from inferctl.engine.__main__ import _die\n"
+        "from inferctl.engine.session import DeviceLost\n"
+        "def lose(): raise DeviceLost('CUDA failure 719: unspecified launch failure')\n"
+        "threading.excepthook = _die\n"
+        "threading.Thread(target=lose).start()\n"
+        "time.sleep(60)\n"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=TIMEOUT_S
+    )
+    assert (ended.returncode, ended.stderr) == (
+        1,
+        "inferctl: a device is lost, and the engine ends: CUDA failure 719: unspecified launch "
+        "failure\n",
+    )
+
+
 def test_a_successor_leaves_out_what_it_cannot_load(child: Child, tmp_path: Path) -> None:
     """Its folder is gone; what others were served stays."""
     shutil.rmtree(tmp_path / "texts")
@@ -351,52 +384,127 @@ def test_a_successor_takes_over_the_measured_batch(child: Child) -> None:
     assert child.ledger.total("inferctl_max_batch_rows", IMAGES) == 2
 
 
-class ImagesOnCuda(Model):
-    """Says so; there is no GPU here."""
+def engine_here(
+    control: Control, models: tuple[ModelSpec, ...] = (), deadline_s: float = DEADLINE_S
+) -> tuple[Engine, Ledger]:
+    """In this process, and the ledger that it writes."""
+    ledger_fd = create_memory("ledger", ledger_bytes(Ledger.FIRST_WORKER + WORKERS))
+    ledger = Ledger(map_memory(ledger_fd), WORKERS)
+    spec = EngineSpec(
+        models=models, workers=WORKERS, ledger_fd=ledger_fd, process=Ledger.ENGINE,
+        is_successor=False, deadline_s=deadline_s,
+    )  # fmt: skip
+    engine = Engine(spec, control)
+    os.close(ledger_fd)
+    return engine, ledger
 
-    def __init__(self, bundle: Path, manifest: Manifest, *others: Any) -> None:
-        super().__init__(bundle, manifest, *others)
-        self.on_cuda = bundle.name == "images"
+
+@pytest.mark.parametrize(("second", "override"), [(False, (OVERRIDE, "0")), (True, None)])
+def test_one_model_without_tf32_rules_it_out_before_the_first_is_loaded(
+    second: bool, override: tuple[str, str] | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Watchdog, "start", lambda _: None)
+    done: list[Any] = []
+    monkeypatch.setattr(os, "putenv", lambda *variable: done.append(variable))
+    monkeypatch.setattr(Engine, "_load", lambda *_: done.append("loaded"))
+    manifest = write_bundle(tmp_path / "images", image_graph(), image_fields())
+    models = [
+        _model_spec(place, manifest, tmp_path / "images", 0).model_copy(
+            update={"settings": ModelSettings(runtime=RuntimeSettings(tf32=tf32))}
+        )
+        for place, tf32 in enumerate((True, second))
+    ]
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        engine_here(Control(theirs), tuple(models))[0].load()
+    assert done == [*([override] if override else []), "loaded", "loaded"]
 
 
-def test_the_engine_is_on_cuda_if_every_model_is_that_may_be(
+LOST = Lack("libcuda.so.1 is not found", "install it")
+NO_TENSORRT = Lack("libnvinfer.so.10 is not found", "install it")
+
+
+def placed_as(runtime: RuntimeSettings) -> Placement:
+    """Of a machine whose first GPU is gone, and whose second is there, as its driver would say."""
+    if runtime.device == "cuda:1":
+        return Placement("cuda:1", (CPU,), "GPU-2", NO_TENSORRT, ("Cos", "Sin"))
+    return Placement("cpu", (CPU,), lack=LOST if runtime.device == "auto" else None)
+
+
+class Placing(Model):
+    """A model on the CPU, which is what is said of it."""
+
+    def __init__(
+        self, bundle: Path, manifest: Manifest, runtime: RuntimeSettings, *others: Any, **named: Any
+    ) -> None:
+        cpu = RuntimeSettings(device="cpu")
+        super().__init__(bundle, manifest, cpu, *others, **named)
+        self.instances.session.placement = placed_as(runtime)
+
+
+def test_each_model_has_a_place_of_its_own_until_it_is_unloaded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "Model", ImagesOnCuda)
+    monkeypatch.setattr(module, "Model", Placing)
     monkeypatch.setattr(Watchdog, "start", lambda _: None)
     manifests = [
         write_bundle(tmp_path / "images", image_graph(), image_fields()),
         write_bundle(tmp_path / "texts", text_graph(), text_fields()),
     ]
-    ledger_fd = create_memory("ledger", ledger_bytes(Ledger.FIRST_WORKER + WORKERS))
-    ledger = Ledger(map_memory(ledger_fd), WORKERS)
     ours, theirs = socket.socketpair()
-    engine = Engine(
-        EngineSpec(
-            models=(), workers=WORKERS, ledger_fd=ledger_fd, process=Ledger.ENGINE,
-            is_successor=False, deadline_s=DEADLINE_S,
-        ),
-        Control(theirs),
-    )  # fmt: skip
+    engine, ledger = engine_here(Control(theirs))
 
-    def load(place: int, device: str) -> float:
+    def load(place: int, device: str) -> Placed:
         arena = create_memory("arena", arena_bytes(manifests[place], SLOTS))
         spec = _model_spec(place, manifests[place], tmp_path / ("images", "texts")[place], arena)
         own = ModelSettings.model_validate({"runtime": {"device": device}})
         engine._load_beside(spec.model_copy(update={"settings": own}), request=1)
-        return ledger.total("inferctl_engine_on_cuda")
+        return ledger.placed.read()[place]
 
-    def unload(place: int) -> float:
+    def unload(place: int) -> None:
         engine._unload(place, request=1)
-        return ledger.total("inferctl_engine_on_cuda")
+
+    def told(place: int) -> list[float]:
+        names = ("on_cuda", "fell_back", "cpu_nodes")
+        return [ledger.total(f"inferctl_model_{name}", place) for name in names]
 
     with ours, theirs:
-        ledger.blocks[Ledger.ENGINE].cell("inferctl_engine_on_cuda").set(1)  # of a predecessor
+        ledger.placed.write({IMAGES: Placed("cuda:0")})  # of a predecessor
         engine.load()
-        assert ledger.total("inferctl_engine_on_cuda") == 0
-        assert load(IMAGES, "auto") == 1
-        assert load(TEXTS, "auto") == 0
-        assert unload(TEXTS) == 1
-        assert load(TEXTS, "cpu") == 1
-        assert (unload(IMAGES), unload(TEXTS)) == (0, 0)
-    os.close(ledger_fd)
+        assert ledger.placed.read() == {}
+        told_first = Placed("cuda:1", ("GPU-2",), *NO_TENSORRT, ("Cos", "Sin"))
+        assert load(IMAGES, "cuda:1") == told_first
+        assert load(TEXTS, "auto") == Placed("cpu", ("",), *LOST)
+        assert (told(IMAGES), told(TEXTS)) == ([1, 0, 2], [0, 1, 0])
+        unload(TEXTS)
+        assert load(TEXTS, "cpu") == Placed("cpu")
+        assert (told(IMAGES), told(TEXTS)) == ([1, 0, 2], [0, 0, 0])
+        unload(IMAGES)
+        assert ledger.placed.read() == {TEXTS: Placed("cpu")}
+        assert told(IMAGES) == [0, 0, 0]
+
+
+@pytest.mark.parametrize(("deadline_s", "instances"), [(DEADLINE_S, 2), (1e-9, 0)])
+def test_of_a_version_that_leaves_nothing_is_left_on_its_device(
+    deadline_s: float, instances: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or of one that is not taken, as no request would wait for it; without a look for rings."""
+    monkeypatch.setattr(Watchdog, "start", lambda _: None)
+    monkeypatch.setattr(gc, "collect", lambda: 0)
+    device = give_device(monkeypatch)
+    manifest = write_bundle(tmp_path / "images", image_graph(), image_fields())
+    arena = create_memory("arena", arena_bytes(manifest, SLOTS))
+    spec = _model_spec(IMAGES, manifest, tmp_path / "images", arena)
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        engine, ledger = engine_here(Control(theirs), deadline_s=deadline_s)
+        gc.disable()
+        engine._load_beside(spec.model_copy(update={"settings": ModelSettings()}), request=1)
+        taken_bytes = ledger.total("inferctl_model_device_bytes", IMAGES)
+        assert ledger.total("inferctl_instances", IMAGES) == instances
+        assert taken_bytes == 2**30 - device.left
+        assert (taken_bytes > 0) is (instances > 0)
+        engine._unload(IMAGES, request=2)
+        gc.enable()
+    assert (device.allocated, device.handles) == ({}, set())
+    assert ledger.total("inferctl_model_device_bytes", IMAGES) == 0

@@ -11,9 +11,10 @@ import numpy.typing as npt
 import pytest
 
 from inferctl.arena.slots import ModelArena
-from inferctl.engine import model as model_module
+from inferctl.engine import instances as instances_module
 from inferctl.engine.model import Model
-from inferctl.engine.session import CPU, CUDA, RunFailed, Session
+from inferctl.engine.placement import Placement
+from inferctl.engine.session import DeviceLost, RunFailed, Session
 from inferctl.engine.warmup import warm
 from inferctl.errors import StartError
 from inferctl.settings import BatchingSettings, RuntimeSettings
@@ -101,6 +102,21 @@ def test_a_graph_that_fails_writes_nothing(tmp_path: Path) -> None:
     assert touched(arena) == [1, 3]
 
 
+def test_rows_with_which_a_device_was_lost_are_not_finished(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So the engine that comes next tries each of them alone."""
+    model, arena = load_images(tmp_path)
+
+    def lose(*_: object) -> None:
+        raise DeviceLost("CUDA failure 719")
+
+    monkeypatch.setattr(model.instances.session, "run", lose)
+    with pytest.raises(DeviceLost):
+        model.run(arena, [1, 2])
+    assert np.flatnonzero(arena.started_s > arena.finished_s).tolist() == [1, 2]
+
+
 @pytest.mark.row(89)
 def test_a_graph_that_answers_too_few_rows_writes_nothing(tmp_path: Path) -> None:
     """Its last row is missing, and which row each answer is of nobody knows."""
@@ -176,14 +192,15 @@ def test_on_a_gpu_batches_are_padded_to_the_warmed_sizes(tmp_path: Path) -> None
 
 def test_only_a_session_on_cuda_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class CudaSession:
-        provider = CUDA
+        on_cuda = True
+        placement = Placement("cuda:0", ())
         output_dtypes: ClassVar[dict[str, str]] = {}
 
-        def __init__(self, *_: object) -> None: ...
+        def __init__(self, *_: object, **__: object) -> None: ...
 
     model, _ = load_images(tmp_path)
     assert not model.on_cuda
-    monkeypatch.setattr(model_module, "Session", CudaSession)
+    monkeypatch.setattr(instances_module, "Session", CudaSession)
     assert Model(tmp_path / "bundle", model.manifest, RuntimeSettings(), 1).on_cuda
 
 
@@ -195,12 +212,12 @@ def test_a_run_of_one_thread_is_paid_in_its_cpu_time(
     threads: int, on_cuda: bool, clock: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class AnySession:
-        provider = CUDA if on_cuda else CPU
         output_dtypes: ClassVar[dict[str, str]] = {}
 
-        def __init__(self, *_: object) -> None: ...
+        def __init__(self, *_: object, **__: object) -> None:
+            self.on_cuda, self.placement = on_cuda, Placement("cuda:0", ())
 
-    monkeypatch.setattr(model_module, "Session", AnySession)
+    monkeypatch.setattr(instances_module, "Session", AnySession)
     assert Model(tmp_path, image_manifest(), RuntimeSettings(), threads).clock is clock
 
 
@@ -208,6 +225,6 @@ def test_a_run_on_another_session_is_a_run_of_that_session(tmp_path: Path) -> No
     model, arena = load_images(tmp_path)
     other = Session(model.graph, RuntimeSettings(device="cpu"), threads=2)
     sizes = record_sizes(model)
-    assert model.run(arena, [3, 5], other) == 2
+    assert model.run(arena, [3, 5], model.instances.on(other)) == 2
     assert touched(arena) == [3, 5]
     assert sizes == []

@@ -10,7 +10,9 @@ from queue import SimpleQueue
 
 import pytest
 
-from inferctl.engine.batcher import Batch, Batcher, Row
+from inferctl.engine.batcher import Batch, Batcher
+from inferctl.engine.lane import Row
+from inferctl.engine.occupancy import Occupancy
 from inferctl.engine.queue import RowQueue
 
 # Longer than any of these takes; reached only by a test that fails.
@@ -30,7 +32,10 @@ def slots(batch: Batch | None) -> list[int]:
 
 
 def new_queue(batcher: Batcher, cancelled: tuple[int, ...] = ()) -> RowQueue:
-    return RowQueue(batcher, cancelled.__contains__)
+    occupancy = Occupancy()
+    queue = RowQueue(batcher, cancelled.__contains__, occupancy)
+    occupancy.watch(queue)
+    return queue
 
 
 def in_thread(work: Callable[[], object]) -> threading.Thread:
@@ -202,3 +207,52 @@ def test_evict_waits_for_a_slot_that_was_submitted_again_before_done() -> None:
     assert evicting.is_alive()
     queue.done(second)
     assert ended(evicting)
+
+
+@pytest.mark.parametrize("order", [("busy", "free"), ("free", "busy")])
+def test_a_batch_goes_to_who_waits_on_a_device_that_runs_fewer(order: tuple[str, str]) -> None:
+    """Whoever has waited the longest."""
+    queue = new_queue(Batcher(1))
+    taken: SimpleQueue[tuple[str, list[int]]] = SimpleQueue()
+    queue.put(rows(0))
+    running = queue.get(device="busy")
+    waiting = []
+    for device in order:
+        waiting.append(in_thread(lambda d=device: taken.put((d, slots(queue.get(device=d))))))  # type: ignore[misc]
+        until(lambda d=device: queue._waiting[d] == 1)  # type: ignore[misc]
+    queue.put(rows(1))
+    assert taken.get(timeout=TIMEOUT_S) == ("free", [1])
+    queue.put(rows(2))
+    assert taken.get(timeout=TIMEOUT_S) == ("busy", [2]), "nobody else waits"
+    assert ended(*waiting)
+    assert running is not None
+    queue.done(running)
+    assert queue._busy == {"busy": 1, "free": 1}
+
+
+@pytest.mark.parametrize("devices", [1, 2, 3])
+def test_whatever_devices_there_are_every_row_is_taken_once(devices: int) -> None:
+    queue = new_queue(Batcher(3))
+    taken: SimpleQueue[list[int]] = SimpleQueue()
+
+    def work(device: str) -> None:
+        while (batch := queue.get(device=device)) is not None:
+            taken.put(slots(batch))
+            queue.done(batch)
+
+    runners = [in_thread(lambda d=str(n % devices): work(d)) for n in range(6)]  # type: ignore[misc]
+    found: list[int] = []
+    for first in range(0, 600, 2):
+        queue.put(rows(first, first + 1))
+    while len(found) < 600:
+        found += taken.get(timeout=TIMEOUT_S)
+    assert sorted(found) == list(range(600))
+    queue.close()
+    assert ended(*runners)
+
+
+def until(is_so: Callable[[], bool]) -> None:
+    """Wait for what other threads do at once."""
+    deadline_s = time.monotonic() + TIMEOUT_S
+    while not is_so():
+        assert time.monotonic() < deadline_s

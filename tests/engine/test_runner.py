@@ -13,9 +13,10 @@ import pytest
 from inferctl.arena.metric import BATCH_BUCKETS
 from inferctl.arena.wire import Verdict
 from inferctl.engine.execution import INLINE_RUN_S, SHORT_RUNS_PER_MEASURED
+from inferctl.engine.instance import Instance
 from inferctl.engine.model import Model
 from inferctl.engine.runner import runs_inline
-from inferctl.engine.session import Session
+from inferctl.engine.session import DeviceLost
 from inferctl.engine.sizing import RECONSIDER_RUNS
 from inferctl.engine.wide import Wide
 from inferctl.settings import BatchingSettings, RuntimeSettings
@@ -28,7 +29,7 @@ ALL_DONE = dict.fromkeys(range(64), Verdict.DONE)
 @pytest.mark.parametrize("instances", [1, 2, 4])
 def test_every_row_gets_one_verdict(instances: int) -> None:
     bench = Bench(FakeModel(), 5)
-    bench.runner.start(instances)
+    bench.start(instances)
     dice = random.Random(7)
     slots = list(range(64))
     dice.shuffle(slots)
@@ -47,7 +48,7 @@ def test_every_row_gets_one_verdict(instances: int) -> None:
 def test_only_the_poisoned_row_fails() -> None:
     bench = Bench(FakeModel(poisoned=[5]), 8)
     bench.runner.submit(range(1, 9))
-    bench.runner.start(1)
+    bench.start(1)
     verdicts = bench.verdicts.take(8)
     bench.runner.stop()
     assert [slot for slot, verdict in verdicts.items() if verdict == Verdict.FAILED] == [5]
@@ -55,6 +56,23 @@ def test_only_the_poisoned_row_fails() -> None:
     assert bench.model.ran == [
         [1, 2, 3, 4, 5, 6, 7, 8], [1, 2, 3, 4], [5, 6, 7, 8], [5, 6], [5], [6], [7, 8],
     ]  # fmt: skip
+
+
+def test_a_device_that_is_lost_answers_nobody_and_runs_no_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It would fail the quickest, and so take the batches of the others."""
+    bench = Bench(FakeModel(), 8)
+
+    def lose(*_: Any) -> None:
+        raise DeviceLost("CUDA failure 719")
+
+    monkeypatch.setattr(bench.model, "run", lose)
+    bench.runner.submit(range(4))
+    with pytest.raises(DeviceLost):
+        bench.runner.step()
+    assert bench.verdicts.none_left()
+    assert bench.count("inferctl_poisoned_rows_total") == 0
 
 
 @pytest.mark.row(82)
@@ -97,7 +115,7 @@ def test_where_something_runs_every_good_row_is_found() -> None:
 def test_every_poisoned_row_fails_and_no_other(poisoned: list[int]) -> None:
     bench = Bench(FakeModel(poisoned), 8)
     bench.runner.submit(range(7))
-    bench.runner.start(1)
+    bench.start(1)
     assert bench.verdicts.take(7) == {
         slot: Verdict.FAILED if slot in poisoned else Verdict.DONE for slot in range(7)
     }
@@ -108,7 +126,7 @@ def test_every_poisoned_row_fails_and_no_other(poisoned: list[int]) -> None:
 def test_only_rows_that_ran_are_counted() -> None:
     bench = Bench(FakeModel(poisoned=[5]), 8)
     bench.runner.submit(range(1, 9))
-    bench.runner.start(1)
+    bench.start(1)
     bench.verdicts.take(8)
     bench.runner.stop()
     assert bench.count("inferctl_rows_total") == 7
@@ -125,7 +143,7 @@ def test_dropped_rows_are_answered_counted_and_never_run() -> None:
     bench.arena.deadline_s[[2, 3, 4]] = 0.0
     bench.arena.cancelled[5] = 1
     bench.runner.submit(range(1, 7))
-    bench.runner.start(1)
+    bench.start(1)
     assert bench.verdicts.take(6) == {
         1: Verdict.DONE, 2: Verdict.EXPIRED, 3: Verdict.EXPIRED, 4: Verdict.EXPIRED,
         5: Verdict.CANCELLED, 6: Verdict.DONE,
@@ -142,7 +160,7 @@ def test_a_batch_of_dropped_rows_alone_runs_nothing() -> None:
     bench = Bench(FakeModel(), 8)
     bench.arena.cancelled[:] = 1
     bench.runner.submit([1, 2])
-    bench.runner.start(1)
+    bench.start(1)
     assert set(bench.verdicts.take(2).values()) == {Verdict.CANCELLED}
     evicting = threading.Thread(target=bench.runner.evict, args=(0,), daemon=True)
     evicting.start()
@@ -154,7 +172,7 @@ def test_a_batch_of_dropped_rows_alone_runs_nothing() -> None:
 
 def test_a_row_cancelled_while_it_waits_is_not_run() -> None:
     bench = Bench(FakeModel(), 8)
-    bench.runner.start(1)
+    bench.start(1)
     bench.hold(0)
     bench.runner.submit([1, 2])
     bench.arena.cancelled[1] = 1
@@ -167,7 +185,7 @@ def test_a_row_cancelled_while_it_waits_is_not_run() -> None:
 
 def test_rows_pile_up_while_the_runner_is_busy() -> None:
     bench = Bench(FakeModel(), 8)
-    bench.runner.start(1)
+    bench.start(1)
     bench.hold(0)
     for slot in range(1, 5):
         bench.runner.submit([slot])
@@ -181,7 +199,7 @@ def test_rows_pile_up_while_the_runner_is_busy() -> None:
 
 def test_waiting_rows_of_a_dead_worker_are_forgotten_and_counted() -> None:
     bench = Bench(FakeModel(), 8)
-    bench.runner.start(1)
+    bench.start(1)
     bench.hold(0)
     bench.runner.submit([1, 40, 2, 41, 42])  # worker 1 owns 32 and up
     bench.runner.evict(1)
@@ -196,7 +214,7 @@ def test_waiting_rows_of_a_dead_worker_are_forgotten_and_counted() -> None:
 def test_eviction_ends_after_the_verdicts_of_the_rows_that_ran() -> None:
     """A verdict that came later would reach the successor, which knows nothing of the row."""
     bench = Bench(FakeModel(), 8)
-    bench.runner.start(1)
+    bench.start(1)
     bench.hold(40)
     unread: list[bool] = []
 
@@ -217,7 +235,7 @@ def test_eviction_ends_after_the_verdicts_of_the_rows_that_ran() -> None:
 
 def test_stop_lets_the_running_batch_finish_and_no_other_begin() -> None:
     bench = Bench(FakeModel(), 8)
-    bench.runner.start(2)
+    bench.start(2)
     bench.hold(0)
     bench.runner.queue.close()
     bench.runner.submit([1])
@@ -230,7 +248,7 @@ def test_stop_lets_the_running_batch_finish_and_no_other_begin() -> None:
 
 def test_instances_run_side_by_side() -> None:
     bench = Bench(FakeModel(), 1)
-    bench.runner.start(2)
+    bench.start(2)
     bench.hold(0)
     bench.hold(1)  # begins though the first one has not ended
     bench.model.open.set()
@@ -244,7 +262,7 @@ def test_a_batch_too_large_for_the_memory_is_halved_and_the_size_remembered(
 ) -> None:
     bench = Bench(FakeModel(memory_rows=2), 8)
     bench.runner.submit(range(16))
-    bench.runner.start(1)
+    bench.start(1)
     assert bench.verdicts.take(16) == dict.fromkeys(range(16), Verdict.DONE)
     bench.runner.stop()
     # Once eight, four and four; from then on two.
@@ -258,7 +276,7 @@ def test_a_batch_too_large_for_the_memory_is_halved_and_the_size_remembered(
 def test_a_single_row_too_large_for_the_memory_fails_alone_and_caps_nothing() -> None:
     bench = Bench(FakeModel(memory_rows=0), 4)
     bench.runner.submit([1, 2])
-    bench.runner.start(1)
+    bench.start(1)
     assert bench.verdicts.take(2) == dict.fromkeys((1, 2), Verdict.OUT_OF_MEMORY)
     bench.runner.stop()
     assert bench.count("inferctl_max_batch_rows") == 4
@@ -267,7 +285,7 @@ def test_a_single_row_too_large_for_the_memory_fails_alone_and_caps_nothing() ->
 def test_a_poisoned_batch_caps_nothing() -> None:
     bench = Bench(FakeModel(poisoned=[3]), 4)
     bench.runner.submit(range(4))
-    bench.runner.start(1)
+    bench.start(1)
     bench.verdicts.take(4)
     bench.runner.stop()
     assert bench.count("inferctl_max_batch_rows") == 4
@@ -276,8 +294,8 @@ def test_a_poisoned_batch_caps_nothing() -> None:
 def test_a_lone_batch_runs_wide_and_one_in_company_does_not() -> None:
     wide = object()
     bench = Bench(FakeModel(), 1)
-    bench.model.wide = Wide(cast(Session, wide))
-    bench.runner.start(2)
+    bench.model.wide = Wide(cast(Instance, wide))
+    bench.start(2)
     bench.hold(0)
     bench.hold(1)  # beside the first
     bench.model.open.set()
@@ -285,7 +303,7 @@ def test_a_lone_batch_runs_wide_and_one_in_company_does_not() -> None:
     bench.runner.submit([2])
     bench.verdicts.take(1)
     bench.runner.stop()
-    assert sorted(zip(bench.model.ran, map(id, bench.model.sessions), strict=True)) == [
+    assert sorted(zip(bench.model.ran, map(id, bench.model.instances), strict=True)) == [
         ([0], id(wide)), ([1], id(None)), ([2], id(wide)),
     ]  # fmt: skip
 
@@ -293,18 +311,18 @@ def test_a_lone_batch_runs_wide_and_one_in_company_does_not() -> None:
 def test_a_batch_that_leaves_rows_waiting_does_not_run_wide() -> None:
     bench = Bench(FakeModel(), 2)
     wide = object()
-    bench.model.wide = Wide(cast(Session, wide))
+    bench.model.wide = Wide(cast(Instance, wide))
     bench.runner.submit([0, 1, 2])
-    bench.runner.start(1)
+    bench.start(1)
     bench.verdicts.take(3)
     bench.runner.stop()
-    assert bench.model.sessions == [None, wide]
+    assert bench.model.instances == [None, wide]
 
 
 def test_a_wide_run_says_nothing_about_what_a_usual_one_costs() -> None:
     """Whose seconds are the fake's: next to none, against the hundredth that was expected."""
     bench = Bench(FakeModel(), 1)
-    bench.model.wide = Wide(cast(Session, object()))
+    bench.model.wide = Wide(cast(Instance, object()))
     for slot in range(2 * RECONSIDER_RUNS):
         bench.runner.submit([slot % 64])
         bench.runner.step()
@@ -318,11 +336,11 @@ def test_a_wide_run_says_nothing_about_what_a_usual_one_costs() -> None:
 
 def test_a_wide_session_that_is_not_faster_is_passed_over() -> None:
     bench = Bench(FakeModel(), 1, seconds=1e-9)  # what no run can match
-    bench.model.wide = Wide(cast(Session, object()))
+    bench.model.wide = Wide(cast(Instance, object()))
     for slot in range(8):
         bench.runner.submit([slot])
         bench.runner.step()
-    passed_over = [session is None for session in bench.model.sessions]
+    passed_over = [session is None for session in bench.model.instances]
     assert passed_over == sorted(passed_over)
     assert (passed_over[0], passed_over[-1]) == (False, True)
 
@@ -420,7 +438,7 @@ def test_batches_of_tiny_models_are_run_inline(
 @pytest.mark.parametrize("instances", [0, 2])
 def test_a_runner_that_leaves_ends_its_runs_and_runs_nothing_more(instances: int) -> None:
     bench = Bench(FakeModel(), 4)
-    bench.runner.start(instances)
+    bench.start(instances)
     freed = weakref.ref(bench.model)
     if instances:
         bench.hold(3)
@@ -431,24 +449,6 @@ def test_a_runner_that_leaves_ends_its_runs_and_runs_nothing_more(instances: int
     bench.runner.submit([4])
     assert bench.runner.step() is (len(bench.runner.queue) > 0)
     assert bench.verdicts.none_left()
-    assert bench.occupancy.enter(), "its rows are no company"
+    assert bench.occupancy.enter("", 0.0, True), "its rows are no company"
     del bench.model
     assert freed() is None
-
-
-def test_a_runner_that_has_not_all_its_threads_leaves(monkeypatch: pytest.MonkeyPatch) -> None:
-    bench, threads = Bench(FakeModel(), 4), threading.active_count()
-    start = threading.Thread.start
-
-    def start_the_first(thread: threading.Thread) -> None:
-        if thread.name.endswith("-1"):
-            raise RuntimeError("can't start new thread")
-        start(thread)
-
-    monkeypatch.setattr(threading.Thread, "start", start_the_first)
-    with pytest.raises(RuntimeError, match="can't start new thread"):
-        bench.runner.start(2)
-    assert threading.active_count() == threads
-    assert bench.watchdog._watched == []
-    bench.runner.submit([4])
-    assert bench.occupancy.enter(), "its rows are no company"

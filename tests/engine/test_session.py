@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,25 +15,28 @@ import pytest
 from onnx import TensorProto, helper
 
 from inferctl.engine import session as session_module
-from inferctl.engine.session import CPU, CUDA, Ended, OutOfMemory, RunFailed, Session, new_options
+from inferctl.engine.placement import CPU, CUDA, NOT_STARTED, Placement
+from inferctl.engine.session import DeviceLost, Ended, OutOfMemory, RunFailed, Session, new_options
 from inferctl.errors import StartError
 from inferctl.settings import RuntimeSettings
+from tests.cuda.machine import give
 from tests.faults.kit import ENDLESS, loop
 from tests.graphs import POISON, image_graph, picky_graph
 
 from .loaded import hungry_graph
 
 AUTO = RuntimeSettings()
+PLACED = Placement("cuda:0", ((CUDA, {"device_id": "0"}), CPU))
 
 
 @pytest.fixture
 def no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(session_module, "_has_cuda_driver", lambda: False)
+    give(monkeypatch, None)
 
 
 @pytest.fixture
-def asked_for(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
-    """A machine with a GPU's driver; the provider lists that onnxruntime is asked for."""
+def asked_for(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """A machine with a GPU; the provider lists that onnxruntime is asked for. It gives the CPU."""
     asked: list[Any] = []
 
     def record(graph: str, options: object, providers: list[Any], enable_fallback: bool) -> Any:
@@ -41,9 +45,7 @@ def asked_for(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
         return real(graph, options, providers=[CPU])
 
     real = onnxruntime.InferenceSession
-    monkeypatch.setattr(session_module, "_has_cuda_driver", lambda: True)
-    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: [CUDA, CPU])
-    monkeypatch.setattr(onnxruntime, "preload_dlls", lambda: None)
+    monkeypatch.setattr(session_module, "place", lambda *_: PLACED)
     monkeypatch.setattr(onnxruntime, "InferenceSession", record)
     return asked
 
@@ -83,30 +85,19 @@ def test_without_a_gpu_it_runs_on_the_cpu(device: str, graph: Path, no_gpu: None
 
 @pytest.mark.row(113)
 def test_cuda_without_a_gpu_is_refused_with_advice(graph: Path, no_gpu: None) -> None:
-    with pytest.raises(StartError, match="no CUDA driver") as caught:
+    with pytest.raises(
+        StartError, match=r"libcuda\.so\.1, the CUDA driver, is not found"
+    ) as caught:
         Session(graph, RuntimeSettings(device="cuda"), threads=1)
     assert caught.value.exit_code == 3
     assert "--device auto" in caught.value.hint
     assert "\n" not in str(caught.value)
 
 
-def test_the_cpu_is_not_left_for_a_gpu_that_was_not_asked_for(
-    graph: Path, asked_for: list[Any]
-) -> None:
-    Session(graph, RuntimeSettings(device="cpu"), threads=1)
-    assert asked_for == [[CPU]]
-
-
-def test_with_a_gpu_auto_asks_for_cuda_first(graph: Path, asked_for: list[Any]) -> None:
-    Session(graph, AUTO, threads=1)
-    ((cuda, options), cpu) = asked_for[0]
-    assert (cuda, cpu) == (CUDA, CPU)
-    assert "gpu_mem_limit" not in options
-
-
-def test_the_memory_limit_is_passed_on(graph: Path, asked_for: list[Any]) -> None:
-    Session(graph, RuntimeSettings(memory_limit_bytes=1000), threads=1)
-    assert asked_for[0][0][1]["gpu_mem_limit"] == "1000"
+def test_the_providers_are_those_of_its_placement(graph: Path, asked_for: list[Any]) -> None:
+    session = Session(graph, AUTO, threads=1)
+    assert asked_for == [[*PLACED.providers]]
+    assert (session.placement.device, session.placement.lack) == ("cpu", NOT_STARTED)
 
 
 @pytest.mark.row(113)
@@ -117,25 +108,13 @@ def test_cuda_that_quietly_became_the_cpu_is_refused(graph: Path, asked_for: lis
     assert asked_for
 
 
-def test_an_onnxruntime_without_cuda_falls_back(
-    graph: Path, asked_for: list[Any], monkeypatch: pytest.MonkeyPatch
+def test_on_cuda_the_nodes_that_are_left_to_the_cpu_are_known(
+    graph: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: [CPU])
-    Session(graph, AUTO, threads=1)
-    assert asked_for == [[CPU]]
-
-
-@pytest.mark.parametrize("found", [True, False])
-def test_a_driver_is_there_when_its_library_loads(
-    found: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def load(name: str) -> None:
-        assert name == "libcuda.so.1"
-        if not found:
-            raise OSError("cannot open shared object file")
-
-    monkeypatch.setattr("ctypes.CDLL", load)
-    assert session_module._has_cuda_driver() is found
+    """The session is one on the CPU, which says that it is not: all of its nodes are there."""
+    monkeypatch.setattr(session_module, "place", lambda *_: replace(PLACED, providers=(CPU,)))
+    monkeypatch.setattr(onnxruntime.InferenceSession, "get_providers", lambda _: [CUDA, CPU])
+    assert Session(graph, AUTO, threads=1).placement.nodes_on_cpu == ("Flatten",)
 
 
 @pytest.mark.row(104)
@@ -254,6 +233,22 @@ def test_a_message_about_memory_is_an_error_of_its_own(message: str) -> None:
 @pytest.mark.parametrize("message", ["", "indices element out of data bounds", "Got invalid dims"])
 def test_another_message_is_not_about_memory(message: str) -> None:
     assert type(session_module._failure(message)) is RunFailed
+
+
+@pytest.mark.parametrize(
+    ("message", "is_lost"),
+    [
+        ("CUDA failure 700: an illegal memory access was encountered ; GPU=1", True),
+        ("CUDA error 719: unspecified launch failure", True),
+        ("CUDNN failure 8: CUDNN_STATUS_EXECUTION_FAILED ; CUDA failure 214: uncorrectable", True),
+        ("CUDA failure 9: invalid configuration argument", False),
+        ("row 700: CUDA knows better", False),
+    ],
+)
+def test_a_device_that_runs_nothing_any_more_is_told_from_a_bad_batch(
+    message: str, is_lost: bool
+) -> None:
+    assert type(session_module._failure(message)) is (DeviceLost if is_lost else RunFailed)
 
 
 def test_a_batch_that_the_memory_does_not_hold_is_told_from_a_bad_one(

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import sys
+from dataclasses import replace
+
 import pytest
 
 from inferctl.arena.ledger import Block, Ledger, ledger_bytes
 from inferctl.arena.memory import create_memory, map_memory
 from inferctl.engine.costs import CostCurve
+from inferctl.engine.lane import Row
 from inferctl.engine.sizing import RAISE_LOOKS, RECONSIDER_RUNS, Sizing
 from inferctl.engine.warmup import Warm
 from inferctl.settings import BatchingSettings
@@ -51,10 +55,31 @@ def test_what_warming_found_is_in_use_at_once() -> None:
     assert (batcher.max_wait_s, batcher.max_padding) == (0.02, 0.5)
 
 
+def test_looking_at_the_sizes_again_and_again_keeps_nothing() -> None:
+    sized = Sized(warmed(4, 0.01, SIZES))
+    sized.run({4: 0.01})
+    before = sys.getallocatedblocks()
+
+    sized.run({4: 0.01}, 200 * RECONSIDER_RUNS)
+
+    assert sys.getallocatedblocks() - before < 100
+
+
 def test_the_size_and_the_seconds_per_row_are_published() -> None:
     sized = Sized(warmed(4, 0.01), instances=2)
     assert sized.gauge("inferctl_max_batch_rows") == 4
     assert sized.gauge("inferctl_row_seconds") == pytest.approx(0.005)  # two runners share them
+
+
+@pytest.mark.parametrize(("padded", "tokens", "taken"), [(SIZES, 1, 4), ((), 1, 5), (SIZES, 9, 5)])
+def test_where_batches_are_padded_rows_wait_rather_than_be_padding(
+    padded: tuple[int, ...], tokens: int, taken: int
+) -> None:
+    """Not texts, of which nobody knows how many go together."""
+    warm = replace(warmed(8, 0.01, SIZES), padded=padded, tokens=tokens)
+    batcher = Sized(warm).batcher
+    batcher.add([Row(slot, 0.0, 1e9) for slot in range(5)])
+    assert len(batcher.take(0.0, lambda slot: False).rows) == taken
 
 
 def test_texts_cost_by_their_length() -> None:
@@ -179,3 +204,18 @@ def test_a_row_alone_has_less_time_but_never_less_than_it_needs() -> None:
     assert Sized(warmed(8, 3.0)).sizing.limit_s(1, patience=0.25) == 6.0
     assert by_hand(0.1, 300).limit_s(1, patience=0.25) == 0.2
     assert by_hand(0.2, 300).limit_s(1, patience=0.25) == 0.3, "and never more than is allowed"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "padded", "short_rows"),
+    [
+        (0.001, (), 8),
+        (0.004, (), 4),
+        (1.0, (), 1),
+        (0.001, SIZES, 2),  # where a run cannot be ended
+    ],
+)
+def test_short_batches_have_the_rows_that_take_a_short_time(
+    seconds: float, padded: tuple[int, ...], short_rows: int
+) -> None:
+    assert Sized(replace(warmed(8, seconds), padded=padded)).batcher.short_rows == short_rows

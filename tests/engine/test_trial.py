@@ -14,7 +14,7 @@ from inferctl.arena.ledger import TRYING, Ledger, ledger_bytes
 from inferctl.arena.slots import ModelArena
 from inferctl.arena.wire import Verdict
 from inferctl.engine.model import Model
-from inferctl.engine.session import Ended, OutOfMemory, RunFailed
+from inferctl.engine.session import DeviceLost, Ended, OutOfMemory, RunFailed
 from inferctl.engine.trial import Trial
 from inferctl.engine.watchdog import Stint
 from tests.graphs import image_manifest, new_arena
@@ -97,12 +97,13 @@ def test_a_row_that_fails_alone_is_told_so(error: Exception, verdict: Verdict) -
 
 @pytest.mark.row(84)
 @pytest.mark.parametrize("was_overdue", [False, True])
+@pytest.mark.parametrize("end", [Died(), DeviceLost("CUDA failure 719")])
 def test_a_row_that_kills_its_engine_alone_is_the_culprit_and_not_tried_again(
-    was_overdue: bool,
+    end: Exception, was_overdue: bool
 ) -> None:
     scene = Scene(running=[1, 2, 3])
-    scene.ends[2] = Died()
-    with pytest.raises(Died):
+    scene.ends[2] = end
+    with pytest.raises(type(end)):
         scene.hold()
     assert scene.ran == [3, 2]
     assert scene.block.state(TRYING).get() == 1, "the supervisor sees what it died of"

@@ -12,11 +12,13 @@ import pytest
 from onnx import ModelProto, helper
 
 from inferctl.arena.ledger import Ledger, ledger_bytes
+from inferctl.engine.crew import Crew
+from inferctl.engine.instance import Instance
 from inferctl.engine.model import Model
-from inferctl.engine.session import Ended, OutOfMemory
-from inferctl.engine.warmup import rehearse, scratch, warm
+from inferctl.engine.session import DeviceLost, Ended, OutOfMemory
+from inferctl.engine.warmup import rehearse, reinforce, scratch, warm
 from inferctl.engine.watchdog import Stint, Watchdog
-from inferctl.errors import StartError
+from inferctl.errors import InsufficientMemory, StartError
 from inferctl.settings import BatchingSettings, RuntimeSettings
 from tests.faults.kit import ENDLESS, fields_of, loop
 from tests.graphs import MAX_TOKENS, image_fields, image_graph, write_bundle
@@ -127,14 +129,14 @@ def test_every_length_is_warmed_with_every_size_on_a_gpu_alone(
     model, _ = load_texts(tmp_path)
     model.on_cuda = on_cuda
     shapes: set[tuple[int, ...]] = set()
-    run = model.session.run
+    run = model.instances.session.run
 
     def recording(inputs: Any, outputs: Any = None, options: Any = None) -> Any:
         shapes.add(inputs["input_ids"].shape)
         assert inputs["attention_mask"].all()
         return run(inputs, outputs, options)
 
-    monkeypatch.setattr(model.session, "run", recording)
+    monkeypatch.setattr(model.instances.session, "run", recording)
     warm(model, BatchingSettings(max_batch_rows=2))
     assert shapes == expected
 
@@ -144,6 +146,19 @@ def test_texts_are_taken_to_be_of_a_middle_length_until_there_are_some(tmp_path:
     assert warm(model, BatchingSettings()).tokens == 4
     images, _ = load_images(tmp_path / "images")
     assert warm(images, BatchingSettings()).tokens == 1
+
+
+def test_a_device_that_is_lost_meanwhile_is_no_fault_of_the_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, _ = load_images(tmp_path)
+
+    def lose(*_: object) -> None:
+        raise DeviceLost("CUDA failure 719")
+
+    monkeypatch.setattr(model.instances.session, "run", lose)
+    with pytest.raises(DeviceLost):
+        warm(model, BatchingSettings())
 
 
 def test_sizes_that_do_not_fit_into_the_memory_are_not_chosen(tmp_path: Path) -> None:
@@ -166,6 +181,38 @@ def test_a_model_whose_single_row_does_not_fit_cannot_start(tmp_path: Path) -> N
 def refuse(too_large: bool) -> None:
     if too_large:
         raise OutOfMemory("out of memory")
+
+
+@pytest.mark.parametrize("fails_at", ["load", "rehearsal"])
+def test_so_many_instances_as_the_device_holds_and_none_of_the_others(
+    fails_at: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    model, _ = load_images(tmp_path)
+    model.warmed = [1]
+
+    class Large:
+        """One that fits until it is run."""
+
+        def enter(self) -> None:
+            """As an instance."""
+
+        def run(self, *_: Any) -> list[Any]:
+            raise OutOfMemory("too large")
+
+    def another() -> Instance:
+        if fails_at == "load":
+            raise InsufficientMemory("too large")
+        return Large()
+
+    monkeypatch.setattr(model.instances.each[0], "another", another)
+    crew = Crew("some", [model.instances.first])
+    reinforce(model, crew, 2)
+    assert len(crew.members) == 1
+    assert capsys.readouterr().err.startswith(
+        "inferctl: pixels: the device's memory holds 1 of 2 instances: insufficient memory: "
+    )
+    crew.end()
 
 
 def test_warming_leaves_the_service_arena_alone(tmp_path: Path) -> None:

@@ -178,6 +178,34 @@ def test_a_run_that_begins_while_another_one_is_ended_goes_on() -> None:
     assert not stint.options.terminate
 
 
+def test_a_run_gives_way_though_it_is_only_about_to_begin(watching: Watching) -> None:
+    stint = watching.stint
+    stint.begin((), 1.0)
+    stint.end(1.0, is_overdue=False)
+    stint.give_way()
+    stint.begin((), 2.0)  # with options of its own, since those of the run before were told to end
+    assert stint.options.terminate
+    assert not stint.was_ended(2.0)
+    stint.go_on()
+    stint.begin((), 3.0)
+    assert not stint.options.terminate
+    assert not stint.gives_way
+
+
+def test_a_run_that_gave_way_is_no_timeout_nor_are_all_its_runs_together(
+    watching: Watching,
+) -> None:
+    for _ in range(10):
+        watching.begin()
+        watching.passes(LIMIT_S / 2)
+        watching.stint.give_way()
+        watching.stint.begun_s = 0.0
+        watching.stint.go_on()
+    assert not watching.is_told
+    assert watching.says(OVERDUE_S) == 0
+    assert watching.block.cell("inferctl_engine_timeouts_total").get() == 0
+
+
 def test_who_is_no_longer_watched_may_take_for_ever(watching: Watching) -> None:
     watching.watchdog.unwatch(watching.stint)
     watching.begin()

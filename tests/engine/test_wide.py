@@ -7,8 +7,8 @@ from typing import Any, cast
 
 import pytest
 
+from inferctl.engine.instance import Instance
 from inferctl.engine.model import Model
-from inferctl.engine.session import Session
 from inferctl.engine.warmup import widen
 from inferctl.engine.wide import RETRY_EVERY, WORTH_WIDENING_S, Wide, worth_widening
 from inferctl.settings import RuntimeSettings
@@ -17,7 +17,7 @@ from .fakes import warmed
 from .loaded import load_images, load_texts
 
 CPU = RuntimeSettings(device="cpu")
-SESSION = object()
+INSTANCE = object()
 LONG = warmed(1, 2 * WORTH_WIDENING_S)
 
 
@@ -52,11 +52,11 @@ def test_a_gpu_needs_none(model: Model) -> None:
 
 
 def wide() -> Wide:
-    return Wide(cast(Session, SESSION))
+    return Wide(cast(Instance, INSTANCE))
 
 
 def test_it_is_taken_for_the_faster_one_at_first() -> None:
-    assert wide().offer() is SESSION
+    assert wide().offer() is INSTANCE
 
 
 @pytest.mark.parametrize(("took_s", "is_kept"), [(0.5, True), (0.88, True), (0.92, False)])
@@ -64,7 +64,7 @@ def test_it_is_kept_while_it_is_faster_by_a_tenth(took_s: float, is_kept: bool) 
     tried = wide()
     for _ in range(60):
         tried.observe(took_s, 1.0)
-    assert (tried.offer() is SESSION) == is_kept
+    assert (tried.offer() is INSTANCE) == is_kept
 
 
 def test_long_runs_count_for_more_than_short_ones() -> None:
@@ -72,13 +72,13 @@ def test_long_runs_count_for_more_than_short_ones() -> None:
     for _ in range(60):
         tried.observe(0.0010, 0.0010)
         tried.observe(0.0070, 0.0100)
-    assert tried.offer() is SESSION
+    assert tried.offer() is INSTANCE
 
 
 def test_one_slow_run_is_forgiven() -> None:
     tried = wide()
     tried.observe(100.0, 1.0)
-    assert tried.offer() is SESSION
+    assert tried.offer() is INSTANCE
 
 
 def test_it_is_tried_again_now_and_then_and_comes_back() -> None:
@@ -89,17 +89,17 @@ def test_it_is_tried_again_now_and_then_and_comes_back() -> None:
     assert [number for number, offer in enumerate(offers, 1) if offer] == [32, 64]
     for _ in range(5):
         tried.observe(0.3, 1.0)
-    assert tried.offer() is SESSION
+    assert tried.offer() is INSTANCE
 
 
 def test_it_is_loaded_and_really_runs(tmp_path: Path) -> None:
     text, arena = load_texts(tmp_path)
     widen([(text, CPU)], 2)
     assert text.wide is not None
-    session = text.wide.offer()
-    assert session is not None
-    assert session is not text.session
-    text.run(arena, [0], session)
+    instance = text.wide.offer()
+    assert instance is not None
+    assert instance is not text.instances.first
+    text.run(arena, [0], instance)
 
 
 def test_one_that_does_not_load_is_done_without(model: Model) -> None:

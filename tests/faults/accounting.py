@@ -16,9 +16,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from prometheus_client.parser import text_string_to_metric_families
-
+from inferctl.bench.exposition import read_metrics
 from inferctl.server.app import UNLOGGED
+from inferctl.server.jobs.item_run import METHOD
 from tests.e2e.service import Service
 from tests.faults.memory import COUNTED
 
@@ -103,15 +103,16 @@ def outcomes(service: Service) -> Counter[str]:
     """The requests that the service has counted, by outcome; probes and scrapes are none."""
     text = service.request("/metrics").body.decode()
     found: Counter[str] = Counter()
-    for family in text_string_to_metric_families(text):
-        for sample in family.samples:
-            if sample.name == "inferctl_requests_total" and sample.labels["route"] not in UNLOGGED:
-                found[sample.labels["outcome"]] += int(sample.value)
+    for (name, pairs), value in read_metrics(text).items():
+        labels = dict(pairs)
+        if name == "inferctl_requests_total" and labels["route"] not in UNLOGGED:
+            found[labels["outcome"]] += int(value)
     return found
 
 
 class RequestLines:
-    """The lines that the request log gets from now on, or has from a place on."""
+    """The lines of requests that the log gets from now on, or has from a place on. Items of jobs
+    have lines too, and are none."""
 
     def __init__(self, service: Service, begin: int | None = None) -> None:
         self._path = service.folder / "logs" / "requests.log"
@@ -122,6 +123,7 @@ class RequestLines:
         with self._path.open("rb") as file:
             file.seek(self._begin)
             lines = [json.loads(line) for line in file if line.endswith(b"\n")]
+        lines = [line for line in lines if line.get("method") != METHOD]
         return Counter(one["outcome"] for one in lines), Counter(one["status"] for one in lines)
 
 

@@ -26,15 +26,13 @@ def tiny_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def every_task(tiny_models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """A service with them. Whatever it is asked, no process of it may die, and none says a word."""
-    running = Service(
+    with Service(
         [str(tiny_models), "--port", "0", "--set", "models.mood.default=true"],
         tmp_path_factory.mktemp("every-task"),
-    )
-    running.wait_until_ready()
-    yield running
-    assert running.metric('inferctl_restarts_total{role="worker"}') == 0
-    assert running.metric('inferctl_restarts_total{role="engine"}') == 0
-    assert running.stop() == 0
+    ) as running:
+        yield running
+        assert running.metric('inferctl_restarts_total{role="worker"}') == 0
+        assert running.metric('inferctl_restarts_total{role="engine"}') == 0
     assert not [line for line in running.lines if "Traceback" in line or "rror" in line]
 
 

@@ -69,9 +69,8 @@ def test_a_worker_whose_loop_is_lost_is_told_to_have_been_blocked(
 ) -> None:
     """It dies of SIGKILL, and the kernel has nothing to do with it."""
     command = (sys.executable, "-c", IMPATIENT, "serve")
-    service = Service([str(models), "--port", "0", "--workers", "1"], tmp_path, command=command)
-    try:
-        service.wait_until_ready()
+    arguments = [str(models), "--port", "0", "--workers", "1"]
+    with Service(arguments, tmp_path, command=command) as service:
         os.kill(service.pids(WORKER)[0], signal.SIGSTOP)
         service.wait_for_line("ready again")
         health = service.request("/health").json
@@ -79,5 +78,3 @@ def test_a_worker_whose_loop_is_lost_is_told_to_have_been_blocked(
             "worker", "timeout",
         )  # fmt: skip
         assert any("blocked its event loop" in warning for warning in health["warnings"])
-    finally:
-        service.stop()

@@ -35,10 +35,8 @@ CLOSED = "inferctl_connections_closed_total"
 def service(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """One service in a hurry."""
     folder = tmp_path_factory.mktemp("hurry")
-    running = Service([str(models / "sentiment"), "--port", "0", *LIMITS], folder)
-    running.wait_until_ready()
-    yield running
-    assert running.stop() == 0
+    with Service([str(models / "sentiment"), "--port", "0", *LIMITS], folder) as running:
+        yield running
     assert not any("Traceback" in line for line in running.lines), "".join(running.lines)
 
 

@@ -36,17 +36,15 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def service(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    running = Service(
+    with Service(
         [
             str(models), "--port", "0", "--workers", "2", *BATCHES_OF_EIGHT,
             "--set", f"runtime.max_run_ms={MAX_RUN_MS}",
             "--set", "server.request_timeout_ms=20000",
         ],
         tmp_path_factory.mktemp("service"),
-    )  # fmt: skip
-    running.wait_until_ready()
-    yield running
-    assert running.stop() == 0
+    ) as running:  # fmt: skip
+        yield running
     assert not [line for line in running.lines if "Traceback" in line]
 
 

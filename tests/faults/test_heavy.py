@@ -46,20 +46,18 @@ def smooth(**options: object) -> bytes:
 def test_decoders_hold_one_image_each(
     tiny_models: Path, tmp_path: Path, say: Say, decode: str
 ) -> None:
-    service = Service(
+    with Service(
         [str(tiny_models), "--port", "0", "--workers", "2", "--set", f"runtime.decode={decode}",
          "--set", "server.request_timeout_ms=60000"],
         tmp_path,
-    )  # fmt: skip
-    service.wait_until_ready()
-    slots = 2 * (max(1, available_cores() // 2) + 1)
-    small, large = coloured("red", "JPEG"), smooth()
-    with ThreadPoolExecutor(16) as clients:
-        assert set(clients.map(lambda _: status(service, small), range(16))) == {200}
-        before = peak_bytes(service)
-        answers = list(clients.map(lambda _: status(service, large), range(16)))
-    grown = peak_bytes(service) - before
-    service.stop()
+    ) as service:  # fmt: skip
+        slots = 2 * (max(1, available_cores() // 2) + 1)
+        small, large = coloured("red", "JPEG"), smooth()
+        with ThreadPoolExecutor(16) as clients:
+            assert set(clients.map(lambda _: status(service, small), range(16))) == {200}
+            before = peak_bytes(service)
+            answers = list(clients.map(lambda _: status(service, large), range(16)))
+        grown = peak_bytes(service) - before
     say(f"{decode}: {slots} decoders, {grown / MIB:.0f} MiB, {answers.count(200)} of 16 answered")
     assert set(answers) <= {200, 429}
     assert answers.count(200) >= slots
@@ -104,25 +102,23 @@ def test_a_long_text_does_not_lengthen_the_short_ones(tmp_path: Path, say: Say) 
     models, folder = tmp_path / "models", tmp_path / "service"
     folder.mkdir()
     write_bundle(models, manifest, READER)
-    service = Service(
+    with Service(
         [str(models), "--port", "0", "--set", "batching.max_batch_rows=32",
          "--set", "batching.max_wait_ms=5"],
         folder,
-    )  # fmt: skip
-    service.wait_until_ready()
-    before = [service.metric(f"inferctl_{name}") for name in COUNTERS]
-    with ThreadPoolExecutor(32) as clients:
-        rounds = [
-            (
-                times_of_short_ones(service, clients, SHORT),
-                times_of_short_ones(service, clients, LONG),
-            )
-            for _ in range(WARM_UP + ROUNDS)
-        ]
-    after = [service.metric(f"inferctl_{name}") for name in COUNTERS]
-    tokens, padding = np.subtract(after, before)
-    alone_s, beside_s = (np.concatenate(phase) for phase in zip(*rounds[WARM_UP:], strict=True))
-    service.stop()
+    ) as service:  # fmt: skip
+        before = [service.metric(f"inferctl_{name}") for name in COUNTERS]
+        with ThreadPoolExecutor(32) as clients:
+            rounds = [
+                (
+                    times_of_short_ones(service, clients, SHORT),
+                    times_of_short_ones(service, clients, LONG),
+                )
+                for _ in range(WARM_UP + ROUNDS)
+            ]
+        after = [service.metric(f"inferctl_{name}") for name in COUNTERS]
+        tokens, padding = np.subtract(after, before)
+        alone_s, beside_s = (np.concatenate(phase) for phase in zip(*rounds[WARM_UP:], strict=True))
     alone, beside = np.percentile(alone_s, 99) * 1000, np.percentile(beside_s, 99) * 1000
     say(f"waste {(tokens + padding) / tokens:.2f}, p99 {alone:.1f} ms alone, {beside:.1f} beside")
     assert tokens > 0

@@ -172,16 +172,23 @@ def test_without_a_home_without_shared_memory_files_and_with_models_on_a_read_on
 
 
 @pytest.mark.row(120)
-def test_a_log_on_a_read_only_disk_is_named(models: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("jobs", "said"),
+    [("off", "cannot write the request log: "), ("sqlite", "cannot keep jobs there: ")],
+)
+def test_a_folder_on_a_read_only_disk_is_named(
+    models: Path, tmp_path: Path, jobs: str, said: str
+) -> None:
     command = isolated(f"mount -t tmpfs -o ro none '{tmp_path}'; cd '{tmp_path}'")
+    arguments = ["--port", "0", "--workers", "1", "--set", f"jobs.backend={jobs}"]
     done = subprocess.run(
-        [*command, str(models), "--port", "0", "--workers", "1"],
+        [*command, str(models), *arguments],
         cwd=tmp_path, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 3
     (line,) = [line for line in done.stderr.splitlines() if line.startswith("inferctl: ")]
-    assert "cannot write the request log: Read-only file system" in line
-    assert "logs.path" in line
+    assert f"{said}Read-only file system" in line
+    assert ".path" in line
 
 
 @pytest.mark.row(121)

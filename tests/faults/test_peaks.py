@@ -108,33 +108,29 @@ def shelf(tmp_path: Path) -> Shelf:
 @pytest.mark.row(188)
 @pytest.mark.faults
 def test_of_200_reloads_nothing_is_left(shelf: Shelf, tmp_path: Path) -> None:
-    service = Service([str(shelf.models), "--port", "0"], tmp_path)
-    service.wait_until_ready()
+    with Service([str(shelf.models), "--port", "0"], tmp_path) as service:
 
-    def reload(count: int) -> None:
-        if count % 2:
-            shelf.put(2)
-        else:
-            shelf.take(2)
-        service.process.send_signal(signal.SIGHUP)
-        service.wait_for_line("reloaded", count)
+        def reload(count: int) -> None:
+            if count % 2:
+                shelf.put(2)
+            else:
+                shelf.take(2)
+            service.process.send_signal(signal.SIGHUP)
+            service.wait_for_line("reloaded", count)
 
-    replace_and_look(service, reload)
-    assert service.stop() == 0
+        replace_and_look(service, reload)
 
 
 @pytest.mark.row(188)
 @pytest.mark.faults
 def test_of_200_engines_that_were_killed_nothing_is_left(shelf: Shelf, tmp_path: Path) -> None:
     """One that is killed as soon as it is ready keeps dying."""
-    service = Service([str(shelf.models), "--port", "0"], tmp_path)
-    service.wait_until_ready()
-    pause = threading.Event()
+    with Service([str(shelf.models), "--port", "0"], tmp_path) as service:
+        pause = threading.Event()
 
-    def kill(count: int) -> None:
-        pause.wait(STEADY_S + 0.1)
-        os.kill(service.pids(ENGINE)[0], signal.SIGKILL)
-        service.wait_for_line("ready again", count)
+        def kill(count: int) -> None:
+            pause.wait(STEADY_S + 0.1)
+            os.kill(service.pids(ENGINE)[0], signal.SIGKILL)
+            service.wait_for_line("ready again", count)
 
-    replace_and_look(service, kill)
-    assert service.stop() == 0
+        replace_and_look(service, kill)

@@ -19,8 +19,7 @@ from tests.e2e import multiples
 from tests.e2e.clients import asking
 from tests.e2e.conftest import Start
 from tests.e2e.multiples import Shelf
-from tests.e2e.service import Service
-from tests.e2e.test_processes import wait_for_end
+from tests.e2e.service import START_TIMEOUT_S, Service, wait_for_end
 
 from .asking import BATCHES_OF_EIGHT, Told, ask, slowness, together
 from .kit import LEAST, VOCABULARY, write_kit
@@ -46,8 +45,10 @@ DEFAULT = ("--set", f"models.{multiples.NAME}.default=true")
 
 def kill_engine(service: Service, number: signal.Signals, deaths: int) -> float:
     """Kill it; seconds until the supervisor saw it."""
+    give_up_s = time.monotonic() + START_TIMEOUT_S
     while not (engines := service.pids(ENGINE)):
         assert service.process.poll() is None
+        assert time.monotonic() < give_up_s, "no engine comes"
     begun_s = time.monotonic()
     os.kill(engines[0], number)
     service.wait_for_line(" died ", count=deaths)
@@ -196,21 +197,17 @@ def test_a_launcher_that_loaded_onnxruntime_takes_no_threads_away(
     models: Path, tmp_path: Path
 ) -> None:
     graph = str(models / "gather" / "1" / "model.onnx")
-    service = Service(
+    with Service(
         [str(models), "--port", "0", "--workers", "1", "--set", "runtime.intra_op_threads=3"],
         tmp_path,
         command=[sys.executable, "-c", LAUNCHER, graph, "serve"],
-    )
-    try:
-        service.wait_until_ready()
+    ) as service:
         (engine,) = service.pids(ENGINE)
         threads = len(list(Path(f"/proc/{engine}/task").iterdir()))
 
         assert ask(service, "gather", [5]).y == [5]
         # Two more for each of four models, besides those that run their batches.
         assert threads >= 4 * 2
-    finally:
-        assert service.stop() == 0
 
 
 @contextmanager

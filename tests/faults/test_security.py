@@ -13,7 +13,6 @@ import subprocess
 import sys
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -49,18 +48,6 @@ class Guarded(NamedTuple):
         return self.folder / "logs" / "requests.log"
 
 
-@contextmanager
-def running(arguments: list[str], folder: Path) -> Iterator[Service]:
-    """A service that ends with what it is for."""
-    service = Service(arguments, folder)
-    try:
-        service.wait_until_ready()
-        yield service
-    finally:
-        code = service.stop()
-    assert code == 0
-
-
 @pytest.fixture(scope="module")
 def guarded(tiny_models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
     """A key is in the file, the other one in the environment."""
@@ -76,10 +63,8 @@ def guarded(tiny_models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
     }
     flags = ["--port", "0", "--workers", "1", "--config", "serve.toml"]
     flags += ["--set", "models.mood.default=true", "--set", "server.admin=true"]
-    running = Service([str(folder / "models"), *flags], folder, environment=environment)
-    running.wait_until_ready()
-    yield Guarded(running, folder, app, ops)
-    assert running.stop() == 0
+    with Service([str(folder / "models"), *flags], folder, environment=environment) as running:
+        yield Guarded(running, folder, app, ops)
 
 
 @pytest.fixture
@@ -111,7 +96,7 @@ def test_a_service_for_all_the_world_says_so_or_does_not_start(
     assert result.returncode == 2
     assert "--insecure" in the_one_line(result)
     assert not (tmp_path / "logs").exists()
-    with running([*everywhere[1:], "--insecure", "--workers", "1"], tmp_path) as service:
+    with Service([*everywhere[1:], "--insecure", "--workers", "1"], tmp_path) as service:
         assert service.wait_for_line("whoever reaches the port may use it")
 
 
@@ -147,7 +132,9 @@ def test_without_a_key_every_route_but_the_probes_is_closed(guarded: Guarded, wi
 def test_every_route_is_there_for_whoever_may(guarded: Guarded, wire: Wire) -> None:
     """Or the test above would prove nothing."""
     answers = {path: wire.ask("GET", path, bearer(guarded.app)).status for path in paths()}
-    assert {path for path, status in answers.items() if status == 404} == {"/nowhere"}
+    # There is a route, and no job of that name.
+    of_jobs = {"/jobs/{id}", "/jobs/{id}/result"}
+    assert {path for path, status in answers.items() if status == 404} == {"/nowhere", *of_jobs}
     assert UNMATCHED not in answers
 
 
@@ -263,7 +250,11 @@ def test_what_it_writes_is_its_owners_alone(guarded: Guarded) -> None:
         for path in guarded.folder.rglob("*")
         if path.parts[len(guarded.folder.parts)] not in ("models", "serve.toml")
     }
-    assert found == {Path("logs"): 0o700, Path("logs/requests.log"): 0o600}
+    store = [f"state/jobs.{name}" for name in ("lock", "sqlite3", "sqlite3-shm", "sqlite3-wal")]
+    assert found == {
+        **dict.fromkeys(map(Path, ("logs", "state")), 0o700),
+        **dict.fromkeys(map(Path, ("logs/requests.log", *store)), 0o600),
+    }
 
 
 # ------------------------------------------------------------------------------ keys and TLS
@@ -278,7 +269,7 @@ def test_keys_come_and_go_while_it_runs(tiny_models: Path, tmp_path: Path) -> No
     old = make_key(config, "old")
     flags = ["--port", "0", "--workers", "2", "--config", str(config)]
     flags += ["--set", "models.mood.default=true"]
-    with running([str(tiny_models), *flags], tmp_path) as service:
+    with Service([str(tiny_models), *flags], tmp_path) as service:
         assert predicted(service, old) == 200
         config.unlink()
         new = make_key(config, "new")
@@ -298,10 +289,8 @@ def encrypted(tiny_models: Path, tmp_path_factory: pytest.TempPathFactory) -> It
     cert, key = write_certificate(folder)
     flags = ["--port", "0", "--workers", "1", "--set", "models.mood.default=true"]
     flags += ["--tls-cert", str(cert), "--tls-key", str(key)]
-    running = Service([str(tiny_models), *flags], folder)
-    running.wait_until_ready()
-    yield running
-    assert running.stop() == 0
+    with Service([str(tiny_models), *flags], folder) as running:
+        yield running
 
 
 def over_tls(service: Service, path: str, body: bytes | None = None) -> Answer:

@@ -72,3 +72,18 @@ def test_what_does_not_fit_is_refused_at_once(
     (folder / "t.txt").touch()
     with pytest.raises(UsageError, match=message):
         Inputs([str(folder / name)], task)
+
+
+@pytest.mark.parametrize("task", [IMAGES, TEXTS])
+def test_a_name_that_is_too_long_is_one_line(task: str) -> None:
+    with pytest.raises(UsageError, match="cannot be read: File name too long"):
+        Inputs(["a" * 300], task)
+
+
+def test_a_text_file_that_cannot_be_read_is_one_line() -> None:
+    # Not even root may read this.
+    inputs = Inputs(["/proc/self/mem"], TEXTS)
+    with pytest.raises(UsageError, match="cannot be read"):
+        inputs.total()
+    with pytest.raises(UsageError, match="cannot be read"):
+        list(inputs)

@@ -40,6 +40,12 @@ def test_a_line_of_an_error_says_what_is_known() -> None:
     }
 
 
+def test_a_name_that_is_not_utf8_is_written_as_far_as_it_is() -> None:
+    line = json.loads(line_of("a\udcff.jpg", InvalidInput("cannot read a\udcff.jpg")))
+    assert line["input"] == "a?.jpg"
+    assert line["error"]["detail"] == "cannot read a?.jpg"
+
+
 def test_a_file_takes_its_name_with_the_last_line(tmp_path: Path) -> None:
     path, partial = tmp_path / "r.jsonl", tmp_path / "r.jsonl.partial"
     path.write_text("old")

@@ -50,9 +50,16 @@ class Door:
         self.ledger.blocks[WORKER + 1].cell("inferctl_in_flight", 0).set(rows)
         return self
 
-    def ask(self, left_s: float = EVER, rows: int = 1, now_s: float | None = None) -> None:
+    def others_hold_bulk(self, rows: int) -> Door:
+        self.ledger.blocks[WORKER + 1].cell("inferctl_bulk_in_flight", 0).set(rows)
+        return self.others_hold(rows)
+
+    def ask(
+        self, left_s: float = EVER, rows: int = 1, now_s: float | None = None,
+        bulk: bool = False, key_rows: int | None = None,
+    ) -> None:  # fmt: skip
         now_s = time.monotonic() if now_s is None else now_s
-        self.model.admit(rows, now_s + left_s, now_s)
+        self.model.admit(rows, now_s + left_s, now_s, 0, key_rows, bulk)
 
     def refusal(self, left_s: float = EVER, now_s: float | None = None) -> Overloaded:
         with pytest.raises(Overloaded) as caught:
@@ -138,6 +145,18 @@ def test_a_row_must_be_done_in_time_with_those_that_are_run_with_it() -> None:
 def test_without_rows_before_it_a_row_is_taken_however_slow_the_model_is() -> None:
     door = door_of().costs(1e6, batch_rows=8)
     door.ask(left_s=5)
+
+
+@pytest.mark.parametrize("key_rows", [None, 1])
+def test_a_job_does_not_keep_out_requests_that_its_rows_give_way_to(key_rows: int | None) -> None:
+    """But for one batch of them, whose run may go on."""
+    door = door_of(slots=40).costs(1.0, batch_rows=2).others_hold_bulk(16)
+    with pytest.raises(Overloaded) as caught:
+        door.ask(left_s=15, key_rows=key_rows, bulk=True)
+    assert caught.value.reason == ("fair_share" if key_rows else "deadline")
+    door.ask(left_s=5, key_rows=key_rows)
+    with pytest.raises(Overloaded):
+        door.ask(left_s=2.3, key_rows=key_rows)
 
 
 def full_door(row_s: float, **costs: int) -> Door:

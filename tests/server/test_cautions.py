@@ -34,6 +34,15 @@ def test_lines_of_the_log_that_were_lost_are_told() -> None:
     assert said.startswith("6 lines of the request log were lost")
 
 
+@pytest.mark.row(136)
+def test_a_job_store_that_was_put_aside_is_told() -> None:
+    ledger = make_ledger()
+    assert list(cautions.of_the_past(ledger)) == []
+    ledger.blocks[Ledger.SUPERVISOR].cell("inferctl_job_store_recreated").set(1)
+    (said,) = cautions.of_the_past(ledger)
+    assert said.startswith("the job store was damaged when the service started")
+
+
 @pytest.mark.parametrize(("ago_s", "is_told"), [(1.0, True), (RECENT_S + 1, False)])
 def test_a_restart_is_told_for_some_minutes(ago_s: float, is_told: bool) -> None:
     ledger = make_ledger()
@@ -41,6 +50,7 @@ def test_a_restart_is_told_for_some_minutes(ago_s: float, is_told: bool) -> None
     assert bool(list(cautions.of_the_past(ledger))) is is_told
 
 
+@pytest.mark.row(122)
 @pytest.mark.parametrize("dev_mode", [True, False])
 def test_development_mode_is_told(dev_mode: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "flags", SimpleNamespace(dev_mode=dev_mode))

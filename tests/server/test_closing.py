@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import time
 from pathlib import Path
 from typing import cast
@@ -408,3 +409,22 @@ async def test_a_process_has_room_for_so_many_descriptors(
 def test_a_system_may_set_no_limit(soft: int, limit: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module.resource, "getrlimit", lambda _: (soft, -1))
     assert module.soft_descriptor_limit() == limit
+
+
+@pytest.mark.row(187, 189)
+async def test_a_connection_that_is_over_is_let_go_at_once(tmp_path: Path) -> None:
+    """Whichever way its requests went, and whether they were answered: the collector need not look
+    for it."""
+    unread = packet("/predict", ROW, headers=HEADERS) + 2 * LIVEZ
+    async with working(tmp_path, numbers(), verdict=None) as worker, serving(worker) as service:
+        gc.collect()
+        gc.disable()
+        try:
+            await service.ask("/livez", method="GET")
+            await service.ask("/nothing", method="GET")
+            await service.ask(headers={"Expect": "100-continue"})
+            await (await service.connect()).send(unread)
+            await ended(service, *service.clients)
+            await until(lambda: not any(issubclass(type(o), Closing) for o in gc.get_objects()))
+        finally:
+            gc.enable()

@@ -7,16 +7,17 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from inferctl.arena.board import Gpu
 from inferctl.arena.ledger import BEAT_S, BORN_S, PID, Ledger
-from inferctl.server.health import BLOCKED_S, Check, DeviceHealth, ModelHealth, State
+from inferctl.arena.placed import Placed
+from inferctl.server.devices import DeviceHealth
+from inferctl.server.health import BLOCKED_S, Check, ModelHealth, State
 from inferctl.settings import ModelSettings, RuntimeSettings, ServerSettings
 from tests.tasks.tinybundles import classifier, detector
 
 from .wiring import catalogue_of, make_ledger, make_models
 
-# Its place.
-ANIMALS = 1
+# Their places.
+SHAPES, ANIMALS = 0, 1
 
 
 @dataclass
@@ -129,6 +130,7 @@ def test_each_model_tells_its_queue() -> None:
     service.engine_says("inferctl_queue_rows", 7, ANIMALS)
     service.engine_says("inferctl_queue_rows", 2)
     service.engine_says("inferctl_max_batch_rows", 16, ANIMALS)
+    service.ledger.placed.write({ANIMALS: Placed("cpu")})
     models = service.state.health().models
     assert list(models) == ["shapes", "animals"]
     assert models["animals"] == ModelHealth(
@@ -137,6 +139,8 @@ def test_each_model_tells_its_queue() -> None:
         task="image-classification",
         state="ready",
         device="cpu",
+        nodes_on_cpu=[],
+        device_bytes=0,
         queue_rows=7,
         max_batch_rows=16,
     )
@@ -152,30 +156,77 @@ def test_the_engine_s_restarts_are_told() -> None:
     assert service.state.health().engine_restarts == 2
 
 
+LOST = Placed("cpu", missing="libcuda.so.1 is not found", fix="install it")
+
+
+def test_each_model_tells_where_it_runs() -> None:
+    service = Service()
+    models = service.state.health().models
+    assert {model.device for model in models.values()} == {None}, "not known yet"
+    assert {model.device_bytes for model in models.values()} == {None}
+    placed = Placed("cuda:1", ("GPU-2",), nodes_on_cpu=("Cos /cos",))
+    service.ledger.placed.write({SHAPES: Placed("cpu"), ANIMALS: placed})
+    service.engine_says("inferctl_model_device_bytes", 2**30, ANIMALS)
+    models = service.state.health().models
+    shapes, animals = models["shapes"], models["animals"]
+    assert (shapes.device, shapes.nodes_on_cpu, shapes.device_bytes) == ("cpu", [], 0)
+    assert (animals.device, animals.nodes_on_cpu) == ("cuda:1", ["Cos /cos"])
+    assert animals.device_bytes == 2**30
+
+
 @pytest.mark.parametrize(("limit", "told"), [(0, None), (2**30, 2**30)])
 def test_a_device_tells_its_memory_limit(limit: int, told: int | None) -> None:
     service = Service(RuntimeSettings(memory_limit_bytes=limit))
     assert service.state.health().device is None
-    service.engine_says("inferctl_engine_on_cuda", 1)
-    health = service.state.health()
-    assert health.device == DeviceHealth(
-        name="cuda:0", memory_used_bytes=None, memory_total_bytes=None, memory_limit_bytes=told
-    )
-    assert {model.device for model in health.models.values()} == {"cuda"}
+    service.ledger.placed.write({SHAPES: Placed("cpu"), ANIMALS: Placed("cuda:0")})
+    assert service.state.health().device == DeviceHealth(
+        name="cuda:0", memory_used_bytes=None, memory_total_bytes=None, memory_limit_bytes=told,
+        utilization=None,
+    )  # fmt: skip
 
 
+@pytest.mark.row(122)
 @pytest.mark.parametrize(
-    ("device", "on_cuda", "warned"),
-    [("auto", 0, True), ("auto", 1, False), ("cpu", 0, False), ("cuda", 1, False)],
+    ("placed", "who"),
+    [
+        ({}, None),
+        ({SHAPES: LOST, ANIMALS: LOST}, "the models run"),
+        ({SHAPES: LOST, ANIMALS: Placed("cuda:0")}, "shapes runs"),
+        ({SHAPES: Placed("cuda:0"), ANIMALS: Placed("cuda:0")}, None),
+        ({SHAPES: Placed("cpu"), ANIMALS: Placed("cpu")}, None),
+    ],
+    ids=["it starts", "all fell back", "one did", "none did", "the CPU was asked for"],
 )
 def test_a_cpu_that_was_not_asked_for_is_a_warning(
-    device: str, on_cuda: float, warned: bool
+    placed: dict[int, Placed], who: str | None
 ) -> None:
-    service = Service(RuntimeSettings(device=device))  # type: ignore[arg-type]
-    service.engine_says("inferctl_engine_on_cuda", on_cuda)
-    assert service.state.health().warnings == [], "not while it starts"
-    service.engine_says("inferctl_engine_ready", 1)
-    assert bool(service.state.health().warnings) is warned
+    service = Service()
+    service.ledger.placed.write(placed)
+    expected = (
+        f"libcuda.so.1 is not found, so {who} on the CPU: install it; set runtime.device = cpu if "
+        "that is meant"
+    )
+    assert service.state.health().warnings == ([expected] if who else [])
+
+
+def test_a_model_that_a_gpu_runs_in_part_is_a_warning() -> None:
+    service = Service()
+    placed = Placed("cuda:0", nodes_on_cpu=("Cos /cos", "Sin"))
+    service.ledger.placed.write({SHAPES: placed, ANIMALS: Placed("cuda:0")})
+    (warning,) = service.state.health().warnings
+    assert warning.startswith("shapes runs on the CPU in part: Cos /cos, Sin: ")
+
+
+def test_a_model_that_is_not_on_all_its_gpus_is_a_warning() -> None:
+    service = Service()
+    placed = Placed("cuda:0,2", ("", ""), left_out=("cuda:1 (insufficient memory: it is full)",))
+    service.ledger.placed.write({SHAPES: placed, ANIMALS: Placed("cuda:0")})
+    health = service.state.health()
+    assert health.models["shapes"].device == "cuda:0,2"
+    assert health.warnings == [
+        "shapes is not on cuda:1 (insufficient memory: it is full): free it, or name the others in "
+        "runtime.device"
+    ]
 
 
 def test_what_is_not_served_is_told_with_its_reason() -> None:
@@ -186,23 +237,3 @@ def test_what_is_not_served_is_told_with_its_reason() -> None:
     assert "shapes version 4 is not served: it is damaged" in service.state.health().warnings
     service.engine_says("inferctl_engine_ready", 1)
     assert service.state.health().status == "ok"
-
-
-GPU = Gpu(0, "GPU-1", "NVIDIA H100", memory_used_bytes=3, memory_total_bytes=80)
-OWN, OTHER = GPU._replace(is_own=True), GPU._replace(number=1, name="another")
-
-
-@pytest.mark.parametrize(
-    ("gpus", "found"),
-    [([], None), ([GPU], GPU), ([OTHER, OWN], OWN), ([GPU, OTHER], None)],
-    ids=["none", "the only one", "its own", "any of two"],
-)
-def test_the_device_is_the_one_that_the_engine_is_on(gpus: list[Gpu], found: Gpu | None) -> None:
-    service = Service()
-    service.engine_says("inferctl_engine_on_cuda", 1)
-    service.ledger.board.write(gpus, time.monotonic())
-    device = service.state.health().device
-    assert device is not None
-    assert device.name == (found.name if found else "cuda:0")
-    figures = (device.memory_used_bytes, device.memory_total_bytes)
-    assert figures == ((3, 80) if found else (None, None))

@@ -15,6 +15,7 @@ from inferctl import __version__
 from inferctl.arena.board import Gpu
 from inferctl.arena.ledger import CPU_BASE_S, PID, Ledger
 from inferctl.arena.metrics import METRICS
+from inferctl.arena.placed import Placed
 from inferctl.observation import MetricsSettings
 from inferctl.proc import PAGE_BYTES, TICKS_PER_SECOND
 from inferctl.server.catalogue import Catalogue
@@ -184,6 +185,21 @@ def test_each_version_has_series_of_its_own(ledger_of_versions: Ledger) -> None:
     assert value(samples, "inferctl_requests_total", model="a", version="2", route="predict") == 5
 
 
+def test_an_item_of_a_job_is_no_http_request(ledger_of_versions: Ledger) -> None:
+    block = ledger_of_versions.blocks[Ledger.FIRST_WORKER]
+    before = parsed(told(ledger_of_versions))
+    for name in ("inference_requests_total", "inferctl_job_items_total"):
+        block.cell(name, 1, "ok").add(2)
+    samples = parsed(told(ledger_of_versions))
+
+    def grown(name: str) -> float:
+        return value(samples, name, outcome="ok") - value(before, name, outcome="ok")
+
+    assert value(samples, "inferctl_job_items_total", model="a", outcome="ok") == 2
+    assert grown("inference_requests_total") == 2
+    assert grown("inferctl_requests_total") == 0
+
+
 def test_places_of_the_same_version_are_one(ledger_of_versions: Ledger) -> None:
     """It is loaded anew with other settings, beside itself."""
     ledger_of_versions.give_place(2, "a", 2)
@@ -255,9 +271,12 @@ async def test_triton_s_names_are_there_for_who_asks(tmp_path: Path) -> None:
 
 async def test_what_serves_is_told(tmp_path: Path) -> None:
     async with working(tmp_path, detector()) as worker:
+        before = parsed(worker.exposition.render())
+        worker.ledger.placed.write({0: Placed("cuda:0,1", ("GPU-1", "GPU-2"))})
         samples = parsed(worker.exposition.render())
-    model = {"model": "shapes", "version": "3", "task": "image-detection"}
-    assert value(samples, "inferctl_model_info", **model, precision="fp32", device="cpu") == 1
+    model = {"model": "shapes", "version": "3", "task": "image-detection", "precision": "fp32"}
+    assert value(before, "inferctl_model_info", **model, device="") == 1
+    assert value(samples, "inferctl_model_info", **model, device="cuda:0,1") == 1
     runtime = {"version": __version__, "onnxruntime": onnxruntime_version()}
     assert value(samples, "inferctl_build_info", **runtime) == 1
     assert runtime["onnxruntime"]

@@ -7,11 +7,13 @@ import base64
 import gc
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from inferctl.arena.wire import Verdict
+from inferctl.bundles.manifest import Manifest
 from inferctl.server.run import Run
 from inferctl.server.served import ServedModel
 from inferctl.settings import ServerSettings
@@ -20,6 +22,7 @@ from tests.tasks.pictures import encoded, plain
 from tests.tasks.tinybundles import (
     classifier,
     detector,
+    numbers,
     reader,
     write_tokenizer,
 )
@@ -185,15 +188,29 @@ async def test_the_query_may_name_the_model(
             assert (answer.status, answer.json.get("model", "")) == (status, model)
 
 
+DAMAGED = {"image_b64": base64.b64encode(b"\x89PNG" + bytes(100)).decode()}
+
+
 @pytest.mark.row(187)
-async def test_what_is_refused_is_let_go_at_once(tmp_path: Path, door: Door) -> None:
+@pytest.mark.parametrize(
+    ("manifest", "contents"),
+    [
+        (detector(), [DAMAGED, {"image_b64": "-"}, {}, {"items": []}]),
+        (reader(), [{}, {"items": []}]),
+        (numbers(), [{}, {"inputs": [1]}, {"items": []}]),
+    ],
+    ids=("image", "text", "tensor"),
+)
+async def test_what_is_refused_is_let_go_at_once(
+    tmp_path: Path, door: Door, manifest: Manifest, contents: list[dict[str, Any]]
+) -> None:
     """Not when the interpreter next looks for cycles: till then there may be hundreds of it."""
-    damaged = {"image_b64": base64.b64encode(b"\x89PNG" + bytes(100)).decode()}
-    async with working(tmp_path, detector()) as worker, door(worker) as way:
+    write_tokenizer(tmp_path)
+    async with working(tmp_path, manifest) as worker, door(worker) as way:
         gc.collect()
         gc.disable()
         try:
-            for content in (damaged, {"image_b64": "-"}):
+            for content in contents:
                 assert 400 <= (await way.post_json(content)).status < 500
             # A thread or a task of it may just be about to end.
             await until(

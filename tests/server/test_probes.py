@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from inferctl.arena.ledger import Ledger
 from inferctl.keys import KeySettings, hash_of
 from inferctl.server.health import Check
 from inferctl.server.probes import Probe
@@ -39,6 +40,16 @@ async def test_every_check_has_its_line(tmp_path: Path) -> None:
         assert (answer.status, answer.body.decode()) == (503, LOADING)
         answer = await get(worker.app, "/livez", query="verbose")
         assert answer.body == b"[+]ping ok\nlivez check passed\n"
+
+
+async def test_what_is_to_be_known_does_not_count(tmp_path: Path) -> None:
+    async with working(tmp_path, detector()) as worker:
+        supervisor = worker.ledger.blocks[Ledger.SUPERVISOR]
+        supervisor.cell("inferctl_job_store_recreated").set(1)
+        answer = await get(worker.app, "/readyz", query="verbose")
+        note, last = answer.body.decode().splitlines()[-2:]
+        assert note.startswith("warn: the job store was damaged")
+        assert (answer.status, last) == (200, "readyz check passed")
 
 
 async def test_what_is_excluded_does_not_count(tmp_path: Path) -> None:

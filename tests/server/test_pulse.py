@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import mmap
 import time
 from pathlib import Path
 
 import pytest
 
-from inferctl.arena.ledger import BEAT_S, PID
+from inferctl.arena.ledger import BEAT_S, PID, Ledger, ledger_bytes
 from inferctl.server.health import BLOCKED_S
+from inferctl.server.pulse import Pulse
 from inferctl.server.sums import of_service
 from tests.tasks.tinybundles import numbers
 
 from .asgi import get
-from .wire import serving
+from .loop import until
 from .wiring import WORKER, working
+
+
+def new_ledger(workers: int) -> Ledger:
+    return Ledger(mmap.mmap(-1, ledger_bytes(Ledger.FIRST_WORKER + workers)), workers)
 
 
 def block_for_s(seconds: float) -> None:
@@ -23,18 +29,30 @@ def block_for_s(seconds: float) -> None:
         pass
 
 
-async def test_every_tick_is_a_beat_and_says_how_late_it_is(tmp_path: Path) -> None:
-    async with working(tmp_path, numbers()) as worker, serving(worker) as service:
-        await service.server.on_tick(1)
-        first_s = worker.ledger.blocks[WORKER].state(BEAT_S).get()
-        block_for_s(0.2)
-        await service.server.on_tick(2)
-        assert worker.ledger.blocks[WORKER].state(BEAT_S).get() - first_s >= 0.2
-        *counts, lag_s = of_service(worker.ledger).histogram("inferctl_loop_lag_seconds")
-        assert sum(counts) == 2
-        assert 0.1 < lag_s < 5
-        await service.drain()
-        assert worker.ledger.blocks[WORKER].state(BEAT_S).get() == 0
+async def test_every_turn_of_the_loop_is_a_beat_and_says_how_late_it_is() -> None:
+    ledger = new_ledger(1)
+    beat_s, pulse = ledger.blocks[WORKER].state(BEAT_S), Pulse(ledger.blocks[WORKER])
+    pulse.begin()
+    first_s = beat_s.get()
+    assert first_s > 0
+    block_for_s(0.2)
+    await until(lambda: beat_s.get() - first_s >= 0.2)
+    pulse.end()
+    *counts, lag_s = of_service(ledger).histogram("inferctl_loop_lag_seconds")
+    assert sum(counts) >= 1
+    assert 0.1 < lag_s < 5
+
+
+async def test_a_pulse_that_ended_beats_no_more_while_another_does() -> None:
+    ended, other = new_ledger(2).blocks[WORKER:]
+    pulses = [Pulse(ended), Pulse(other)]
+    for pulse in pulses:
+        pulse.begin()
+    pulses[0].end()
+    began_s = other.state(BEAT_S).get()
+    await until(lambda: other.state(BEAT_S).get() > began_s)
+    assert ended.state(BEAT_S).get() == 0
+    pulses[1].end()
 
 
 @pytest.mark.row(103)

@@ -29,6 +29,23 @@ def test_the_slots_in_use_are_counted() -> None:
     assert in_flight.get() == 2
 
 
+def test_bulk_rows_in_flight_are_counted_from_their_writing_on() -> None:
+    ledger = make_ledger("animals")
+    (model,) = make_models(numbers(), ledger=ledger)
+    in_flight = ledger.blocks[WORKER].cell("inferctl_bulk_in_flight", 0)
+    prepared = Prepared({"input": np.zeros((2, 4), np.float32)}, 1, None, rows=2)
+    (first, second), others = hold(model, 2), hold(model, 2)
+    model.write([first, second], prepared, deadline_s=7.5, bulk=True)
+    model.write(others, prepared, deadline_s=7.5, bulk=False)
+    assert in_flight.get() == 2
+    model.give_back(others[0])
+    model.give_back(first)
+    assert in_flight.get() == 1
+    model.write(hold(model, 2), prepared, deadline_s=7.5, bulk=False)
+    model.give_back(second)
+    assert in_flight.get() == 0
+
+
 def test_an_image_is_written_into_its_slot_alone() -> None:
     (model,) = make_models(classifier(height=2, width=3))
     pixels = np.arange(18, dtype=np.uint8).reshape(1, 2, 3, 3)

@@ -26,7 +26,7 @@ def counts(worker: Worker) -> dict[str, float]:
 
 
 def templates() -> Iterator[str]:
-    rest = build_rest(ServerSettings(admin=True))
+    rest = build_rest(ServerSettings(admin=True), takes_jobs=True)
     yield from rest.openapi()["paths"]
     yield from (route.path for route in rest.routes if isinstance(route, APIRoute))
 

@@ -11,17 +11,18 @@ from inferctl.server import workplace
 from inferctl.server.workplace import _all_started
 
 
-def decoders() -> int:
-    return sum(thread.name.startswith("decode") for thread in threading.enumerate())
+def decoders() -> set[threading.Thread]:
+    return {thread for thread in threading.enumerate() if thread.name.startswith("decode")}
 
 
 @pytest.mark.row(129)
 def test_decoders_have_their_threads_before_there_is_anything_to_decode() -> None:
-    before = decoders()
+    others = decoders()  # of other tests, which may be on their way out
     with _all_started(3) as pool:
-        assert decoders() == before + 3
+        started = decoders() - others
+        assert len(started) == 3
         assert [pool.submit(len, "x").result() for _ in range(9)] == [1] * 9
-        assert decoders() == before + 3
+        assert decoders() - others == started
 
 
 @pytest.mark.row(129)

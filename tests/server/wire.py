@@ -11,7 +11,6 @@ from typing import Any, cast
 
 from inferctl.server.connections import Connections
 from inferctl.server.protocol import Protocol
-from inferctl.server.pulse import Pulse
 from inferctl.server.serving import SupervisedServer, make_server
 from inferctl.tls import tls_context
 
@@ -180,9 +179,8 @@ async def serving(
     server_settings = worker.server.model_copy(update={"keep_alive_s": keep_alive_s, **limits})
     turned_away: list[int] = []
     connections = Connections(server_settings, worker.ledger, WORKER, turned_away.append)
-    pulse = Pulse(worker.ledger.blocks[WORKER])
     tls = tls_context(server_settings)
-    server = make_server(worker.app, server_settings, connections, pulse, tls)
+    server = make_server(worker.app, server_settings, connections, tls)
     server.lifespan = server.config.lifespan_class(server.config)
     await server.startup([listening])
     await server.on_tick(0)  # makes the date header

@@ -23,6 +23,10 @@ CONTRADICTIONS: list[tuple[dict[str, Any], tuple[str, ...]]] = [
         ("batching.max_wait_ms = 50", "server.request_timeout_ms = 50"),
     ),
     (
+        {"runtime": {"tensorrt": True, "device": "cpu"}},
+        ("runtime.tensorrt = true", "runtime.device = cpu"),
+    ),
+    (
         {"runtime": {"instances": 3, "intra_op_threads": 3}},
         ("runtime.instances = 3", "runtime.intra_op_threads = 3", "2 cores"),
     ),
@@ -70,7 +74,7 @@ def test_all_contradictions_are_told_at_once() -> None:
     for tree, _ in CONTRADICTIONS:
         for section, values in tree.items():
             merged[section] |= values
-    assert len(refusal(merged)) == 5  # the two of instances are one
+    assert len(refusal(merged)) == 6  # the two of instances are one
 
 
 def test_a_model_s_own_contradiction_names_the_model() -> None:

@@ -13,6 +13,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from inferctl.arena.ledger import Ledger, ledger_bytes
+from inferctl.arena.placed import Placed
 from inferctl.errors import BundleError, SettingsError
 from inferctl.keys import KeySettings
 from inferctl.settings import Settings
@@ -103,6 +104,17 @@ async def kept(folder: Path) -> AsyncIterator[Kept]:
     assert it.is_tidy()
     for place in list(it.reloader.stock._taken):
         it.reloader.stock.free(place)
+
+
+async def test_what_is_loaded_is_said_to_be_where_it_is(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with kept(tmp_path) as it:
+        lost = Placed("cpu", ("",), "libcuda.so.1 is not found", "install it")
+        it.ledger.placed.write(dict.fromkeys(range(4), lost))  # whichever it will have
+        it.shelf.put(2)
+        assert await it.reloader.reload() == {}
+        assert f"libcuda.so.1 is not found, so {NAME} runs on the CPU: " in capsys.readouterr().out
 
 
 async def test_the_engine_loads_before_the_workers_prepare_and_unloads_after_they_let_go(

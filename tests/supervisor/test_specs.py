@@ -10,9 +10,10 @@ import pytest
 from inferctl.arena.layout import arena_bytes
 from inferctl.bundles import access
 from inferctl.bundles.manifest import Manifest
-from inferctl.errors import BundleError, SettingsError
+from inferctl.errors import BundleError, SettingsError, StartError
 from inferctl.settings import Settings
 from inferctl.supervisor.specs import check_takes_over, model_spec, own_settings
+from tests.cuda.machine import FakeDriver, give
 from tests.tasks.tinybundles import classifier, detector, laid_down, numbers, tensor
 
 
@@ -53,6 +54,20 @@ def test_settings_that_contradict_each_other_are_refused() -> None:
     with pytest.raises(SettingsError, match=r"^shapes: batching\.max_batch_rows = 9 is more than"):
         own_settings("shapes", settings)
     own_settings("others", settings)
+
+
+@pytest.mark.row(113)
+@pytest.mark.parametrize("device", ["cuda:1", "cuda:0,1", "cuda:all"])
+def test_what_must_have_a_gpu_is_refused_at_once_without_a_driver(
+    device: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = Settings.model_validate({"models": {"shapes": {"runtime": {"device": device}}}})
+    give(monkeypatch, None)
+    with pytest.raises(StartError, match=rf"libcuda\.so\.1, .* = {device}"):
+        own_settings("shapes", settings)
+    own_settings("others", settings)
+    give(monkeypatch, FakeDriver())
+    own_settings("shapes", settings)
 
 
 @pytest.mark.parametrize(

@@ -151,20 +151,6 @@ def test_the_counters_of_a_model_that_is_there_are_not_forgotten(
     assert take(stock, "a") == first
 
 
-@pytest.mark.row(122)
-@pytest.mark.parametrize(
-    ("device", "on_cuda", "would"), [("auto", 0, True), ("auto", 1, False), ("cpu", 0, False)]
-)
-def test_a_model_that_may_run_on_a_gpu_and_does_not_is_known(
-    stock: Stock, ledger: Ledger, device: str, on_cuda: float, would: bool
-) -> None:
-    own = ModelSettings.model_validate({"runtime": {"device": device}})
-    spec = stock.take(bundle("a"), own)
-    stock.of_engine[spec.place] = spec
-    ledger.blocks[Ledger.ENGINE].cell("inferctl_engine_on_cuda").set(on_cuda)
-    assert stock.would_rather_have_a_gpu() is would
-
-
 def test_a_place_that_is_freed_has_no_arena(stock: Stock) -> None:
     spec = stock.take(bundle("a"), OWN)
     os.fstat(spec.arena_fd)

@@ -136,6 +136,8 @@ def cells() -> Iterator[Cell]:
 
 def is_usual(cell: Cell) -> bool:
     """Whether every run of the tests has it: every kind, every family, what takes seconds."""
-    if cell.family in (*OWN, "tensor") or cell.kind == "directory":
+    if cell.family == "own-image" or cell.kind == "directory":
         return True
+    if cell.family in (*OWN, "tensor"):
+        return cell.kind in ("state-dict", "program")
     return cell.kind == "sharded-directory" and cell.family in ("distilbert", "vit", "yolos")

@@ -1,0 +1,120 @@
+"""The instances of one model on one device: one that its threads share, or one for each of them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from inferctl.bundles.manifest import Manifest
+from inferctl.cuda.lack import Lack
+from inferctl.device import is_strict, number_of
+from inferctl.engine.cuda import Cuda, open_cuda
+from inferctl.engine.device_instance import DeviceInstance
+from inferctl.engine.footprint import Footprint
+from inferctl.engine.instance import HostInstance, Instance, ShapedInstance
+from inferctl.engine.placement import CudaUse, place
+from inferctl.engine.session import Session
+from inferctl.engine.tensorrt import TensorRt
+from inferctl.errors import InsufficientMemory, StartError
+from inferctl.settings import RuntimeSettings
+
+
+class Instances:
+    """`session` is the first one's, and `first` the one that warms up; `footprint` is what all of
+    them take of the device's memory."""
+
+    first: Instance
+
+    def __init__(
+        self, graph: Path, manifest: Manifest, runtime: RuntimeSettings, threads: int
+    ) -> None:
+        """Load the first. Raises StartError."""
+        self._graph, self._manifest = graph, manifest
+        self._runtime, self._threads = runtime, threads
+        tensorrt = TensorRt.of(manifest) if runtime.tensorrt else None
+        placement = place(runtime, CudaUse(tensorrt=tensorrt))
+        # What keeps it from TensorRT, where that need not be.
+        self._lack = placement.lack if placement.on_cuda else None
+        device = placement.device
+        cuda = open_cuda(number_of(device)) if placement.on_cuda else None
+        self.footprint = Footprint(manifest, device, cuda)
+        self._cuda: Cuda | None = None
+        if not (placement.on_tensorrt and tensorrt and self._begins_with_tensorrt(tensorrt)):
+            self._begin_with_cuda(cuda if runtime.cuda_graphs else None)
+        self.footprint.step("to load")
+
+    @property
+    def _has_pictures(self) -> bool:
+        """Then it has convolutions."""
+        return self._manifest.image is not None
+
+    def on(self, session: Session) -> HostInstance:
+        """One that runs the model's batches on a session of its graph."""
+        inputs = [(tensor.name, "tokens" in tensor.shape) for tensor in self._manifest.inputs]
+        return HostInstance(session, inputs, [tensor.name for tensor in self._manifest.outputs])
+
+    def another(self) -> Instance:
+        """For one more thread; the first one, where threads may share it.
+
+        Raises InsufficientMemory when the device does not hold all that the first took once more.
+        """
+        if self._cuda is None:
+            return self.first
+        self.footprint.check_room_for_another()
+        return self._with_graphs(self._cuda, self._load(self._use))
+
+    def _begins_with_tensorrt(self, tensorrt: TensorRt) -> bool:
+        """One session for all threads, and graphs are its own matter."""
+        try:
+            session = self._load(CudaUse(tensorrt=tensorrt))
+        except InsufficientMemory:
+            raise
+        except StartError as error:
+            if is_strict(self._runtime.device):
+                raise
+            self._lack = Lack(error.what, "export it in another precision or opset")
+            return False
+        self._lack = session.placement.lack
+        if self._lack is None:
+            self.session, self.first = session, self.on(session)
+        return self._lack is None
+
+    def _begin_with_cuda(self, cuda: Cuda | None) -> None:
+        """On a device with graphs, if they can be had."""
+        session = self._load_for_graphs(cuda) if cuda else None
+        self.session = session or self._load(CudaUse(channels_last=self._has_pictures))
+        if cuda and session and session.on_cuda:
+            self._cuda = cuda
+            self.first = self._with_graphs(cuda, session)
+        else:
+            self.first = self._without_graphs()
+        if self._lack and not self.session.placement.lack:
+            self.session.placement = replace(self.session.placement, lack=self._lack)
+
+    def _load_for_graphs(self, cuda: Cuda) -> Session | None:
+        """Channels last is quicker, but onnxruntime then moves some shapes to the device and back,
+        which a graph cannot hold: without it there may be one still."""
+        self._runs = cuda.stream()
+        for channels_last in (True, False) if self._has_pictures else (False,):
+            self._use = CudaUse(self._runs, channels_last)
+            try:
+                return self._load(self._use)
+            except InsufficientMemory:
+                raise
+            except StartError:  # a node of it is none of CUDA's
+                continue
+        del self._use, self._runs
+        return None
+
+    def _with_graphs(self, cuda: Cuda, session: Session) -> DeviceInstance:
+        return DeviceInstance(cuda, session, self._runs, self._manifest, self.on(session))
+
+    def _without_graphs(self) -> Instance:
+        if not self.session.on_cuda or not self._has_pictures:
+            return self.on(self.session)
+        use = CudaUse(channels_last=True)
+        return ShapedInstance(self.on(self.session), lambda: self.on(self._load(use)))
+
+    def _load(self, use: CudaUse) -> Session:
+        self.footprint.check_room(self._runtime.memory_limit_bytes)
+        return Session(self._graph, self._runtime, self._threads, use=use)

@@ -1,0 +1,1 @@
+"""What Redis does for each method of the store, a script each; all begin with `prelude.lua`."""
