@@ -41,7 +41,7 @@ from inferctl.jobs.job import (
     Submitted,
     Swept,
 )
-from inferctl.jobs.pauses import FIRST_PAUSE_S, LONGEST_AFTER_DEATH_S, PAUSE_GROWTH
+from inferctl.jobs.pauses import FIRST_PAUSE_S, LONGEST_AFTER_DEATH_S, PAUSE_GROWTH, return_s
 from inferctl.jobs.redis.connection import Connection
 from inferctl.jobs.redis.names import CARRIED, PAYLOAD_VERSION
 from inferctl.jobs.redis.records import (
@@ -217,7 +217,7 @@ class RedisStore:
             json.dumps(attempts_exhausted(self._settings.max_attempts)),
             *self._kept,
             CARRIED,
-            self._settings.lease_s,
+            *(self._settings.lease_s, return_s(self._settings.lease_s)),
             *(FIRST_PAUSE_S, PAUSE_GROWTH, LONGEST_AFTER_DEATH_S),
             *dead,
         )

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from inferctl.jobs.answers import attempts_exhausted
 from inferctl.jobs.job import Owner, Swept
 from inferctl.jobs.owners import boottime_s, is_gone
-from inferctl.jobs.pauses import LONGEST_AFTER_DEATH_S, pause_s
+from inferctl.jobs.pauses import LONGEST_AFTER_DEATH_S, pause_s, return_s
 from inferctl.jobs.sqlite.removal import SOME_ROWS, Removal
 from inferctl.jobs.sqlite.rows import queue
 from inferctl.jobs.sqlite.schema import DRAIN_S
@@ -17,8 +17,6 @@ from inferctl.jobs.sqlite.schema import DRAIN_S
 TOMBSTONE_S = 7 * 86_400
 # A sweep holds its thread, where others wait, about so long.
 SWEEP_S = 0.05
-# Whoever renews his lease at every third of it comes back to a store that failed after so long.
-LONGEST_BACKOFF_S = 5.0
 # Free pages stay in the file up to a quarter of it, or 1 MiB; so many are given back at once.
 FREE_SHARE, FREE_PAGES = 0.25, 256
 
@@ -89,9 +87,8 @@ class Sweeping(Removal):
         """Who lives may not have been able to renew his lease, while the disk was full or the
         machine stood still: he has the time to do so, once this process could use the store again.
         """
-        third_s = self._settings.lease_s / 3
         well_for_s = boottime_s() - self._well_since_s
-        is_well = well_for_s >= third_s + min(third_s, LONGEST_BACKOFF_S)
+        is_well = well_for_s >= return_s(self._settings.lease_s)
         return is_well and claim.lease_ends_s <= self._steady()
 
     def _tidy(self, swept: Swept, until_s: float) -> bool:

@@ -6,8 +6,9 @@ from collections.abc import Iterable, Sequence
 
 from inferctl.server.jobs.attempt import Attempt
 
-# Nobody waits for the end of a job of many items: it is tried again after so long.
-BESIDE_BULK_S = 10.0
+# Nobody waits for the end of a job of many items: it is tried again after so long. Not often: many
+# claims are what tells a job that ends services, see `sqlite.preparation`.
+BESIDE_BULK_S = 60.0
 
 
 class Apart:

@@ -21,6 +21,7 @@ import structlog
 from inferctl.arena.ledger import JOBS_ARE_OURS, Ledger
 from inferctl.arena.spec import WorkerSpec
 from inferctl.jobs.job import Owner, Report
+from inferctl.jobs.pauses import LONGEST_BACKOFF_S
 from inferctl.jobs.store import StoreUnavailable
 from inferctl.server.catalogue import Catalogue
 from inferctl.server.health import State
@@ -39,12 +40,11 @@ log = structlog.get_logger()
 LOOK_EVERY_S = 0.25
 # Trips begin so long after one another at least, and take along what came meanwhile.
 GATHER_S = 0.01
-SWEEP_EVERY_S = 5.0
-# Where something is due sooner, but not at once.
-LEAST_SWEEP_S = 1.0
+# The second where something is due sooner, but not at once.
+SWEEP_EVERY_S, LEAST_SWEEP_S = 5.0, 1.0
 # A lease is renewed so often before it would end.
 RENEWALS = 3
-FIRST_BACKOFF_S, LONGEST_BACKOFF_S = 0.25, 5.0
+FIRST_BACKOFF_S = 0.25
 # Bodies in memory, of all jobs of this worker; the last one may be larger.
 ROOM_BYTES = 16 * 1024 * 1024
 # Besides, of first bodies of jobs that would not go on otherwise.
@@ -125,7 +125,8 @@ class Pump:
         while not self._is_done:
             await self._rest()
             if time.monotonic() > self._until_s:
-                self._give_up()
+                for attempt in self._floor.attempts:
+                    attempt.stop_runs()
             self._floor.hand_back_stalled()
             told = [(one, one.report()) for one in self._floor.attempts if one.has_news]
             trip = self._plan(told)
@@ -175,10 +176,6 @@ class Pump:
             await asyncio.sleep(pause_s)
         self._news.clear()
 
-    def _give_up(self) -> None:
-        for attempt in self._floor.attempts:
-            attempt.stop_runs()
-
     def _plan(self, told: Told) -> Trip:
         """What is to be told and asked now."""
         self._begun_s = now_s = time.monotonic()
@@ -202,7 +199,6 @@ class Pump:
             spare_bytes=SPARE_BYTES,
             items_each=each,
             is_beside=bool(going),
-            apart_s=let_be_s(going),
         )
 
     def _to_claim(self, window: int, going: Sequence[Attempt]) -> tuple[int, list[str]]:
@@ -236,21 +232,27 @@ class Pump:
         else:
             self._go_on(trip)
         self._hear_out(trip, told)
-        self._offers.claimed(trip.offered, trip.asked, trip.claims)
-        self._apart.add(trip.apart)
-        for claim in trip.claims:
-            self._forget(claim.id)
-            if claim.is_bulk:  # who waits for it is missed by singles, and its lease is enough
-                self._offers.end(claim.id, attempted=True)
-            self._floor.add(Attempt(claim), trip.items.get(claim))
-            if self._is_draining:
-                self._floor.attempts[-1].hand_back()
-        if trip.may_leave_more:
+        self._begin(trip)
+        if trip.may_leave_more or trip.apart:
             self.wake()
         if trip.swept is not None:
             self._accounts.swept(trip.swept)
             if self._is_first:
                 self._accounts.show(trip.swept)
+
+    def _begin(self, trip: Trip) -> None:
+        """What was claimed; what is to be done alone, and is not, goes back as if never begun."""
+        apart, let_be = trip.apart, let_be_s(self._floor.going())
+        begun = [claim for claim in trip.claims if claim not in apart]
+        self._offers.claimed(trip.offered, trip.asked, begun)
+        self._apart.add(claim.id for claim in apart)
+        for claim in trip.claims:
+            self._forget(claim.id)
+            if claim.is_bulk:  # who waits for it is missed by singles, and its lease is enough
+                self._offers.end(claim.id, attempted=True)
+            self._floor.add(attempt := Attempt(claim), trip.items.get(claim))
+            if claim in apart or self._is_draining:
+                attempt.hand_back(let_be if claim in apart else 0)
 
     def _hear_out(self, trip: Trip, told: Told) -> None:
         """What became of the attempts there were."""

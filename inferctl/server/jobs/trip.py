@@ -25,8 +25,7 @@ class Trip:
     """What is told and asked, and what came of it, as far as it came.
 
     There is `room` for so many jobs, whichever they are; `offered` are ids of jobs that are claimed
-    besides. One that is to be done alone is handed back uncharged, for in `apart_s` or later, where
-    it was claimed with others or `is_beside` some that are being done.
+    besides; `is_beside` where some are being done.
 
     Of bodies `room_bytes` may be fetched: those of `wanted` come first, then the new ones', of each
     up to `items_each`. Where none is here one may be fetched all the same, which may take
@@ -44,7 +43,6 @@ class Trip:
     spare_bytes: int
     items_each: int
     is_beside: bool = False
-    apart_s: float = 0
 
     is_told: bool = False
     lost: set[str] = field(default_factory=set)
@@ -54,8 +52,6 @@ class Trip:
     claims: list[Claim] = field(default_factory=list)
     # Of those offered so many were asked for: the first ones.
     asked: int = 0
-    # Ids of those that were handed back.
-    apart: list[str] = field(default_factory=list)
     # There is no entry where nothing was asked for.
     items: dict[Claim, list[Item]] = field(default_factory=dict)
 
@@ -65,6 +61,12 @@ class Trip:
         return not (
             self.reports or self.kept or self.sweeps or self.room or self.offered or self.wanted
         )
+
+    @property
+    def apart(self) -> list[Claim]:
+        """Those claimed that are to be done alone, and are not: they are to be handed back."""
+        is_alone = not self.is_beside and len(self.claims) == 1
+        return [] if is_alone else [claim for claim in self.claims if claim.is_alone]
 
     @property
     def may_leave_more(self) -> bool:
@@ -86,7 +88,7 @@ class Trip:
         if self.sweeps:
             self.swept = store.sweep()
         self._claim(store)
-        new = [Want(claim, self.items_each) for claim in self.claims]
+        new = [Want(one, self.items_each) for one in self.claims if one not in self.apart]
         for want in (*self.wanted, *new):
             limit, room_bytes = want.limit, self.room_bytes
             if room_bytes <= 0:
@@ -100,22 +102,12 @@ class Trip:
     def _claim(self, store: Store) -> None:
         """Some that are done beside each other, or one that is done alone."""
         for job_id in self.offered:
-            claims = store.claim(self.owner, 1, job_id)
+            self.claims += store.claim(self.owner, 1, job_id)
             self.asked += 1
-            self._take(store, claims)
-            if any(claim.is_alone for claim in self.claims):
+            if not self.apart and any(claim.is_alone for claim in self.claims):
                 return
         if self.room:
-            self._take(store, store.claim(self.owner, self.room))
-
-    def _take(self, store: Store, claims: Sequence[Claim]) -> None:
-        """These were claimed, but not begun yet."""
-        self.claims += claims
-        apart = [claim for claim in claims if claim.is_alone]
-        if apart and (self.is_beside or len(self.claims) > 1):
-            store.report([Report(one, state="queued", after_s=self.apart_s) for one in apart])
-            self.claims = [claim for claim in self.claims if claim not in apart]
-            self.apart += [claim.id for claim in apart]
+            self.claims += store.claim(self.owner, self.room)
 
 
 def _is_cancelled(store: Store, job_id: str) -> bool:

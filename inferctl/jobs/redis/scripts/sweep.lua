@@ -1,19 +1,18 @@
 #!lua flags=allow-oom
 -- ARGV: most attempts, the problem of a job that has no attempt left, for how many seconds jobs are
 -- kept, most bytes of inputs of all that ended, the list that carries ids, how long a lease is (and
--- after how long an id is sent again), the first pause of a job that comes back, its growth and the
--- longest one, then the owners that are dead. Answers how many were queued again, failed, expired;
--- whether there may be more; the ids to send; counts by state; in how many seconds something is
--- due, '' if nothing is.
+-- after how long an id is sent again), after how long all have come back once Redis has, the first
+-- pause of a job that comes back, its growth and the longest one, then the owners that are dead.
+-- Answers how many were queued again, failed, expired; whether there may be more; the ids to send;
+-- counts by state; in how many seconds something is due, '' if nothing is.
 local SOME = 1000
 -- Sweeps are 5 s apart where somebody can do them.
 local LEAST_GAP_S = 7.5
--- See the pump: who was refused comes back after so long.
-local LONGEST_BACKOFF_S = 5
 local most_attempts, problem = tonumber(ARGV[2]), ARGV[3]
 local keep_s, most_kept = tonumber(ARGV[4]), tonumber(ARGV[5])
 local carried, lease_s = ARGV[6], tonumber(ARGV[7])
-local first_s, growth, longest_s = tonumber(ARGV[8]), tonumber(ARGV[9]), tonumber(ARGV[10])
+local return_s = tonumber(ARGV[8])
+local first_s, growth, longest_s = tonumber(ARGV[9]), tonumber(ARGV[10]), tonumber(ARGV[11])
 local redelivered, exhausted, send = 0, 0, {}
 
 -- Whoever did it may have died of it: it is let be for a while after `from`.
@@ -46,20 +45,19 @@ local function count_anew()
 end
 
 local dead = {}
-for each = 11, #ARGV do dead[ARGV[each]] = true end
+for each = 12, #ARGV do dead[ARGV[each]] = true end
 if next(dead) then
   for _, id in ipairs(redis.call('ZRANGE', LEASES, 0, -1)) do
     if dead[redis.call('HGET', job_of(id), 'owner') or ''] then take_back(id, now) end
   end
 end
 
--- Leases that ended while nobody could use Redis are over once their owners had time to come back:
--- to a third of a lease, after which they renew it, and the pause of whoever was refused.
+-- Leases that ended while nobody could use Redis are over once their owners had time to come back.
 local at, well = unpack(redis.call('HMGET', SWEPT, 'at', 'well'))
 local gap_s = math.max(lease_s / 2, LEAST_GAP_S)
 if at and math.abs(now - at) > gap_s then well = seconds(now) end
 redis.call('HSET', SWEPT, 'at', seconds(now), 'well', well or 0)
-local back_s = (well or 0) + lease_s / 3 + math.min(lease_s / 3, LONGEST_BACKOFF_S) - now
+local back_s = (well or 0) + return_s - now
 local late = redis.call('ZRANGEBYSCORE', LEASES, '-inf', seconds(now), 'WITHSCORES', 'LIMIT', 0,
   SOME)
 if back_s <= 0 then
