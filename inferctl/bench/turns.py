@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack
-from itertools import cycle
+from itertools import cycle, zip_longest
 from typing import Protocol
 
 from inferctl.bench.gate.regression import MIN_WINDOWS
@@ -57,20 +57,20 @@ def by_turns(
     and BenchError when a generator fails.
     """
     taken: list[list[Window]] = [[] for _ in entrants]
-    limits: list[str | None] = [None] * len(entrants)
+    takers: list[Taker] = []
     interrupted = False
     with ExitStack() as stack:
         try:
-            takers = [stack.enter_context(entrant.offering(load)) for entrant in entrants]
+            takers.extend(stack.enter_context(entrant.offering(load)) for entrant in entrants)
             for turn in _turns(takers, duration_s, on_turn):
                 for place, window in turn.items():
                     taken[place].append(window)
-            limits = [taker.client_limit() for taker in takers]
         except KeyboardInterrupt:
             interrupted = True
+        limits = [taker.client_limit() for taker in takers]
     return [
         Measurement(load, tuple(windows), agree(windows), limit, interrupted, by_turns=True)
-        for windows, limit in zip(taken, limits, strict=True)
+        for windows, limit in zip_longest(taken, limits)
     ]
 
 

@@ -79,6 +79,14 @@ def test_a_ctrl_c_leaves_the_turns_that_all_have() -> None:
     assert "".join(said) == "ab" + "abb" + "BA"
     assert [len(one.windows) for one in found] == [1, 1]
     assert all(one.interrupted for one in found)
+    assert [one.client_limited for one in found] == ["a", "b"]
+
+
+def test_a_ctrl_c_in_the_trial_leaves_none() -> None:
+    benches = [Scripted("a", []), Scripted("b", [], KeyboardInterrupt())]
+    found = by_turns(benches, LOAD, 5.0)
+    assert [len(one.windows) for one in found] == [0, 0]
+    assert all(one.interrupted for one in found)
 
 
 def test_a_load_that_fails_fails_all() -> None:
