@@ -21,7 +21,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 	$(BIN)/pip install --disable-pip-version-check --constraint constraints.txt -e '.[export,bench,dev]'
 	@touch $@
 
-install: $(INSTALLED)  ## virtual environment with every extra
+install: $(INSTALLED)  ## virtual environment with all that is used here
 
 browser:  ## Chromium and its driver, in which the page is tested
 	@which chromium chromedriver >/dev/null || { echo "== installing Chromium" && apt-get update -qq \

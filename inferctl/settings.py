@@ -219,7 +219,7 @@ class RuntimeSettings(Section):
     )
     cuda_graphs: bool = Field(
         default=True,
-        description="launch a whole run at once where the model allows it (CUDA, cuda-python)",
+        description="launch a whole run at once where the model allows it (CUDA, cuda-bindings)",
     )
     tf32: bool = Field(
         default=False,

@@ -55,7 +55,7 @@ def main(
     console, give_up_s = Console(width=150), time.monotonic() + limit
     cuda = open_cuda(0)
     if cuda is None:
-        raise StartError("no CUDA device, or no cuda-python", hint="pip install 'inferctl[cuda]'")
+        raise StartError("no CUDA device, or no cuda-bindings", hint="pip install 'inferctl[cuda]'")
     console.print(machine())
     sheet = Table("model", "way", "clients", "rows/s", "of ceiling", "p50 ms", "p99 ms",
                   "rows a batch", "GPU", "cores: engine, workers, load")  # fmt: skip

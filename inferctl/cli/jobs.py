@@ -160,7 +160,10 @@ def purge(
     older_than: Annotated[
         str, typer.Option("--older-than", help="Time since they ended: 24h, 30m, 0s.")
     ] = "24h",
-    state: States = None,
+    state: Annotated[
+        list[str] | None,
+        typer.Option(help="Of these alone: done,failed,cancelled,expired.", metavar="STATE"),
+    ] = None,
     config: Config = None,
     assign: Assign = None,
 ) -> None:

@@ -1,4 +1,4 @@
-"""CUDA's runtime, through cuda-python: device memory, host memory that it reads itself, streams.
+"""CUDA's runtime, through cuda-bindings: device memory, host memory that it reads itself, streams.
 
 It is optional: without it onnxruntime does the copying.
 """
@@ -131,7 +131,7 @@ def array_at(memory: Memory, shape: tuple[int, ...], dtype: str) -> Array:
 
 @cache
 def open_cuda(device_id: int) -> Cuda | None:
-    """The device; None without cuda-python, or where it finds none.
+    """The device; None without cuda-bindings, or where it finds none.
 
     Raises OutOfMemory or DeviceLost.
     """

@@ -22,6 +22,7 @@ from inferctl.bundles.repository import (
 )
 from inferctl.bundles.wanted import choose
 from inferctl.cores import available_cores
+from inferctl.device import is_strict
 from inferctl.errors import BundleError, UsageError
 from inferctl.proc import PROC, text_of
 from inferctl.settings import Settings
@@ -71,7 +72,7 @@ class Plan:
     def on_gpu(self) -> bool:
         """Whether the model will run on a GPU, as far as that is known before it does."""
         device = self.settings.for_model(self.name).runtime.device
-        return device == "cuda" or (device == "auto" and (PROC / "driver" / "nvidia").exists())
+        return is_strict(device) or (device == "auto" and (PROC / "driver" / "nvidia").exists())
 
     def space(self) -> Space:
         """The axes, with what is set now at their beginning."""

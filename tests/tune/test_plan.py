@@ -128,3 +128,13 @@ def test_what_the_command_line_sets_is_laid_over_the_file(bundle: Path, tmp_path
     )  # fmt: skip
 
     assert plan.config_tree == {"limits": {"max_rows": 3, "max_pixels": 9}}
+
+
+@pytest.mark.parametrize(
+    ("device", "on_gpu"),
+    [("cpu", False), ("cuda", True), ("cuda:1", True), ("cuda:0,1", True), ("cuda:all", True)],
+)
+def test_every_name_of_a_gpu_is_one(device: str, on_gpu: bool, bundle: Path) -> None:
+    settings = Settings.model_validate({"runtime": {"device": device}})
+
+    assert replace(read(bundle), settings=settings).on_gpu is on_gpu
