@@ -76,6 +76,22 @@ def test_convolutions_run_in_int8_and_the_head_does_not(deep: Path, tmp_path: Pa
     assert size(done) < size(deep)
 
 
+def test_weights_have_seven_bits_so_that_no_cpu_s_sums_overflow(
+    deep: Path, published: dict[str, ExportResult], tmp_path: Path
+) -> None:
+    text = published["text-classification"].path / "model.onnx"
+    for done in (
+        static_int8(deep, tmp_path / "static", "image", rows()),
+        dynamic_int8(text, tmp_path / "dynamic"),
+    ):
+        graph = onnx.load(done).graph
+        found = [t for t in graph.initializer if t.data_type == onnx.TensorProto.INT8]
+        weights = [onnx.numpy_helper.to_array(tensor) for tensor in found]
+        weights = [weight for weight in weights if weight.ndim > 1]
+        assert weights
+        assert max(int(np.abs(weight.astype(int)).max()) for weight in weights) == 64
+
+
 def test_what_predicts_boxes_stays_in_float(boxes: Path, tmp_path: Path) -> None:
     done = static_int8(boxes, tmp_path / "kept", "image", rows(), float_predictions=True)
     assert in_float(done, "Conv") == [False, True]
