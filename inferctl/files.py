@@ -39,8 +39,9 @@ def write_new(path: Path, text: str, *, force: bool) -> None:
     try:
         try:
             partial.write_text(text, encoding="utf-8")
-            # A link, other than a new name, is not made over a file that exists.
-            partial.replace(path) if force else path.hardlink_to(partial)
+            if not force:
+                path.touch(exist_ok=False)  # the name is ours, or somebody else's
+            partial.replace(path)
         finally:
             partial.unlink(missing_ok=True)
     except FileExistsError:

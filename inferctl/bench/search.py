@@ -119,13 +119,13 @@ Probe = Callable[[float], Judged]
 
 def find_highest(
     probe: Probe, slo: Slo, start_per_s: float, *,
-    precision: float = PRECISION, most_probes: int = 32,
+    precision: float = PRECISION, most_probes: int = 32, looks: int = LOOKS,
 ) -> Highest:  # fmt: skip
     """Search from a first guess. `probe` offers a rate and judges it.
 
     Whatever `probe` raises ends the search; a KeyboardInterrupt leaves what was found until then.
     """
-    search = RateSearch(slo, start_per_s, precision)
+    search = RateSearch(slo, start_per_s, precision, looks)
     probes: list[Judged] = []
     rate_per_s = search.next_per_s()
     interrupted = False

@@ -91,10 +91,12 @@ class Engine:
         self._control = control
         ledger = Ledger(map_memory(spec.ledger_fd), spec.workers)
         self._ledger, self._block = ledger, ledger.blocks[spec.process]
-        # A successor takes over what its predecessor measured: it is wanted back quickly.
+        # A successor takes over what its predecessor measured: it is wanted back quickly. Not what
+        # the memory held at the time: a GPU would warm up nothing larger, and so stay there.
         self._known_rows = {
             model.place: int(self._block.cell("inferctl_max_batch_rows", model.place).get())
             for model in spec.models
+            if not self._block.cell("inferctl_batch_cap_rows", model.place).get()
         }
         self._block.reset_gauges(ledger.places())
         overdue = self._block.state(OVERDUE_S)
@@ -122,7 +124,7 @@ class Engine:
         if not all(spec.settings.runtime.tf32 for spec in self._spec.models):
             rule_out_tf32()  # before the first one has CUDA's libraries loaded
         for spec in self._spec.models:
-            load = partial(self._load, spec, self._known_rows[spec.place])
+            load = partial(self._load, spec, self._known_rows.get(spec.place, 0))
             if reason := self._loader.attempt(load, spec.place):
                 if not self._spec.is_successor:
                     raise StartError(reason)

@@ -23,6 +23,8 @@ class Footprint:
         self._manifest, self._device, self._cuda = manifest, device, cuda
         self._first_bytes = self._last_bytes = self._free_bytes()
         self._steps: list[str] = []
+        # By the first instance alone, once another is to follow.
+        self._one_bytes: int | None = None
 
     @property
     def taken_bytes(self) -> int:
@@ -37,9 +39,11 @@ class Footprint:
             check_device_room(self._manifest, self._device, left_bytes)
 
     def check_room_for_another(self) -> None:
-        """Raises InsufficientMemory when what was taken until now does not fit once more."""
+        """Raises InsufficientMemory when what the first took, all until now, does not fit again."""
+        if self._one_bytes is None:
+            self._one_bytes = self.taken_bytes
         if (left_bytes := self._free_bytes()) is not None:
-            check_device_room(self._manifest, self._device, left_bytes, self.taken_bytes)
+            check_device_room(self._manifest, self._device, left_bytes, self._one_bytes)
 
     def step(self, what: str) -> None:
         """Something was done that takes memory."""

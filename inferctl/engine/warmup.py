@@ -119,7 +119,7 @@ def reinforce(model: Model, crew: Crew, instances: int) -> None:
     instances; a device that holds none is left out.
 
     Each instance runs every shape: it has a graph of its own for each. Each device has one before
-    any has two. Raises StartError.
+    any has two. Raises StartError, and DeviceLost.
     """
     full: list[Instances] = []
     for number in range(1, instances + 1):
@@ -132,9 +132,11 @@ def reinforce(model: Model, crew: Crew, instances: int) -> None:
                 if number == 1:
                     model.instances.leave_out(device, error)
                     continue
+                if isinstance(error, DeviceLost):  # with it the first one is lost too
+                    raise
                 full.append(device)
                 sys.stderr.write(
-                    f"inferctl: {model.manifest.name}: the device's memory holds {number - 1} of "
+                    f"inferctl: {model.manifest.name}: the device has {number - 1} of "
                     f"{instances} instances: {error.what}\n"
                 )
 

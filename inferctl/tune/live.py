@@ -127,8 +127,10 @@ class Live:
                 warmup_s=WARMUP_S if server.measured else FIRST_WARMUP_S,
             )  # fmt: skip
         except NothingAnswered:
-            # It may have died, or is drowned.
+            # It may have died, or is drowned. Of what it was asked before it may have died, too.
             self._end(candidate)
+            if server.measured:
+                return self._measure(candidate, rate_per_s, window_s)
             return nothing_at(rate_per_s, window_s)
         if found.interrupted:
             raise KeyboardInterrupt

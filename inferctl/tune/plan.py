@@ -6,6 +6,7 @@ import hashlib
 import platform
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -94,6 +95,7 @@ class Plan:
                 "server": {key: server[key] for key in sorted(server) if key not in NOT_TAKEN},
                 "model": self.settings.for_model(self.name).model_dump(mode="json"),
                 "metrics": self.settings.metrics.model_dump(mode="json"),
+                "logs": self.settings.logs.model_dump(mode="json", exclude={"path"}),
             },
             "slo": str(self.slo),
             "data": _looks(self.data) if self.data else None,
@@ -133,7 +135,14 @@ def machine() -> dict[str, Any]:
         for line in text_of(PROC / "cpuinfo").splitlines()
         if line.startswith("model name")
     ]
-    return {"cores": available_cores(), "cpu": models[0] if models else platform.machine()}
+    gpus = [
+        line.partition(":")[2].strip()
+        for file in sorted((PROC / "driver" / "nvidia" / "gpus").glob("*/information"))
+        for line in text_of(file).splitlines()
+        if line.startswith("Model")
+    ]
+    cpu = models[0] if models else platform.machine()
+    return {"cores": available_cores(), "cpu": cpu} | ({"gpus": gpus} if gpus else {})
 
 
 def versions() -> dict[str, str]:
@@ -149,9 +158,14 @@ def versions() -> dict[str, str]:
 
 
 def _as_set(flags: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
-    """What the command line sets, with the values that were made of its words."""
+    """What the command line sets, with the values that were made of its words. Text stays as it was
+    given: a secret has no other value here."""
     return {
-        key: _as_set(word, values[key]) if isinstance(word, Mapping) else values[key]
+        key: _as_set(word, values[key])
+        if isinstance(word, Mapping)
+        else word
+        if isinstance(word, str) and isinstance(values[key], str | Mapping)
+        else values[key]
         for key, word in flags.items()
     }
 
@@ -179,12 +193,13 @@ def _variants(bundle: Bundle, model: Path) -> Iterator[Variant]:
     """The version that is served now, and the newest of each other precision beside it."""
     yield _variant(bundle)
     seen = {bundle.manifest.precision}
-    for folder in sorted(version_folders(model)[bundle.manifest.name].items(), reverse=True):
-        other = read_bundle(model, folder[1])
-        if other.manifest.precision not in seen and _answers_alike(bundle, other):
-            check_files(other)
-            seen.add(other.manifest.precision)
-            yield _variant(other)
+    for _, folder in sorted(version_folders(model)[bundle.manifest.name].items(), reverse=True):
+        with suppress(BundleError):  # a damaged one is no variant, and nobody asked for it
+            other = read_bundle(model, folder)
+            if other.manifest.precision not in seen and _answers_alike(bundle, other):
+                check_files(other)
+                seen.add(other.manifest.precision)
+                yield _variant(other)
 
 
 def _named(bundle: Bundle, paths: Sequence[Path], settings: Settings) -> Iterator[Variant]:

@@ -76,17 +76,19 @@ class Race:
         self.on_best(self.best)
         self._settle(start_per_s)
         # A new best has other neighbours, and who lost in a quicker minute may try again.
-        while self._round():
+        while self._round() or self._second_chance():
             pass
-        # One that missed may have had bad luck; the fewer were late, the sooner it is asked again.
-        self._since_check.clear()
-        for challenger in self._by_late_share():
-            self._challenge(challenger)
         self.ended = True
 
     def _round(self) -> int:
         """Have every challenger that there is race; how many there were."""
         return len([self._challenge(challenger) for challenger in self._challengers()])
+
+    def _second_chance(self) -> bool:
+        """Whether there is a new best among those that missed, who may have had bad luck; the fewer
+        were late, the sooner one is asked again."""
+        self._since_check.clear()
+        return any(self._challenge(challenger) for challenger in self._by_late_share())
 
     def _challengers(self) -> Iterator[Candidate]:
         """Those beside the best that were not measured yet; of the best of the moment."""

@@ -199,10 +199,17 @@ class Bounds:
     def _bound(self, candidate: Candidate) -> float:
         # A GPU's instances share what one of them has; its curve bounds nothing.
         curves = {} if self.plan.on_gpu else self._curves(candidate)
+        cores = available_cores()
+        auto_threads = cores if self._has_every_core else 1
         threads = candidate.layout[1]
-        if not curves or threads not in ("auto", *curves):
+        if (auto_threads if threads == "auto" else threads) not in curves:
             return float("inf")
-        return carried_per_s(candidate, curves, self.plan.slo, available_cores())
+        return carried_per_s(candidate, curves, self.plan.slo, cores, auto_threads)
+
+    @property
+    def _has_every_core(self) -> bool:
+        """Whether that is what a run's threads are by themselves."""
+        return self.plan.settings.for_model(self.plan.name).runtime.profile == "latency"
 
     def _curves(self, candidate: Candidate) -> dict[int, RunSeconds]:
         """Measured once for each variant; none where that fails, and then nothing is pruned.

@@ -30,6 +30,8 @@ NOT_TAKEN = {
     "host", "port", "share_port", "api_keys", "insecure", "admin", "allowed_hosts", "tls_cert",
     "tls_key",
 }  # fmt: skip
+# Of the request log, which is beside the server's own files.
+LOG = "requests.log"
 # What takes so many times the limit has missed it by far; it would only be in the next one's way.
 LIMITS_TO_DEADLINE = 10
 SHORTEST_DEADLINE_MS = 1000
@@ -57,6 +59,7 @@ def served_settings(settings: Settings, candidate: Candidate, limit_ms: float) -
         "limits": own.limits.model_dump(mode="json", exclude_unset=True),
         "runtime": own.runtime.model_dump(mode="json", exclude_unset=True),
         "metrics": settings.metrics.model_dump(mode="json", exclude_unset=True),
+        "logs": settings.logs.model_dump(mode="json", exclude_unset=True) | {"path": LOG},
         "jobs": {"backend": "off"},
     }
     tree["server"] |= {
@@ -65,6 +68,8 @@ def served_settings(settings: Settings, candidate: Candidate, limit_ms: float) -
         "drain_timeout_s": 1.0,
         "drain_delay_s": 0.0,
     }
+    if own.runtime.tensorrt:  # what is built takes minutes, and is kept where the service has it
+        tree["runtime"]["tensorrt_cache"] = str(Path(own.runtime.tensorrt_cache).resolve())
     for section, values in candidate.settings().items():
         tree[section] |= values
     return tree

@@ -26,22 +26,29 @@ NEVER_S = 1e9
 
 
 class Device:
-    """Instances that share cores. `curves` are seconds of a run by its rows, by threads."""
+    """Instances that share cores. `curves` are seconds of a run by its rows, by threads.
 
-    def __init__(self, candidate: Candidate, curves: dict[int, RunSeconds], cores: int) -> None:
+    With threads "auto" a run has `auto_threads`, or every core while it is alone, as the engine has
+    it; whatever it delays by that is not in here.
+    """
+
+    def __init__(
+        self, candidate: Candidate, curves: dict[int, RunSeconds], cores: int, auto_threads: int = 1
+    ) -> None:
         instances, threads = candidate.layout
-        self.threads = min(curves) if threads == "auto" else threads
+        self.threads = auto_threads if threads == "auto" else threads
         self.instances = max(1, cores // self.threads) if instances == "auto" else instances
         run_s = curves[self.threads]
-        self._curve = CostCurve()
-        for rows, seconds in run_s.items():
-            self._curve.measured(rows, seconds)
+        self._curve = _curve(run_s)
+        self._alone = _curve(curves[max(curves)]) if threads == "auto" else self._curve
         self._stretch = max(1.0, self.instances * self.threads / cores)
         self.max_rows = knee(run_s) if candidate.batch == "auto" else candidate.batch
         self.max_wait_s = candidate.wait / 1000
 
-    def run_s(self, rows: int) -> float:
-        """How long a run of so many rows takes while all instances run."""
+    def run_s(self, rows: int, *, alone: bool = False) -> float:
+        """How long a run of so many rows takes while all instances run, or while no other does."""
+        if alone:
+            return min(self._alone.seconds(rows), self._curve.seconds(rows))
         return self._curve.seconds(rows) * self._stretch
 
     @property
@@ -51,17 +58,17 @@ class Device:
 
 
 def carried_per_s(
-    candidate: Candidate, curves: dict[int, RunSeconds], slo: Slo, cores: int
-) -> float:
-    """The highest rate of Poisson arrivals at which the device alone keeps the limit; 0 if none."""
-    device = Device(candidate, curves, cores)
-    if device.run_s(1) * 1000 > slo.limit_ms:
-        return 0.0
+    candidate: Candidate, curves: dict[int, RunSeconds], slo: Slo, cores: int,
+    auto_threads: int = 1,
+) -> float:  # fmt: skip
+    """The highest rate of Poisson arrivals at which the device alone keeps the limit; where none
+    was found, the lowest at which it does not."""
+    device = Device(candidate, curves, cores, auto_threads)
     found = find_highest(
         lambda rate_per_s: simulate(device, rate_per_s, slo), slo, 0.8 * device.most_per_s,
-        precision=PRECISION, most_probes=12,
+        precision=PRECISION, most_probes=12, looks=1,
     )  # fmt: skip
-    return found.rate_per_s or 0.0
+    return found.rate_per_s or found.missed_per_s or 0.0
 
 
 def simulate(device: Device, rate_per_s: float, slo: Slo, seed: int = 0) -> Judged:
@@ -85,7 +92,8 @@ def simulate(device: Device, rate_per_s: float, slo: Slo, seed: int = 0) -> Judg
             now_s = min(leaves_s, following_s)
             place = _arrive(batcher, arrivals_s, place, now_s)
         batch = batcher.take(now_s, lambda slot: False)
-        ends_s = now_s + device.run_s(len(batch.rows))
+        is_alone = max(free_s, default=0.0) <= now_s
+        ends_s = now_s + device.run_s(len(batch.rows), alone=is_alone)
         latencies_s += [ends_s - row.arrived_s for row in batch.rows]
         heapq.heappush(free_s, ends_s)
     late = sum(1000 * latency_s > slo.limit_ms for latency_s in latencies_s)
@@ -96,6 +104,13 @@ def simulate(device: Device, rate_per_s: float, slo: Slo, seed: int = 0) -> Judg
         rate_per_s, seconds, REQUESTS, late, (REQUESTS - late) / seconds, 1000 * percentile_s,
         1000 * ordered[len(ordered) // 2],
     )  # fmt: skip
+
+
+def _curve(run_s: RunSeconds) -> CostCurve:
+    curve = CostCurve()
+    for rows, seconds in run_s.items():
+        curve.measured(rows, seconds)
+    return curve
 
 
 def _arrive(batcher: Batcher, arrivals_s: list[float], place: int, now_s: float) -> int:

@@ -67,6 +67,18 @@ def test_another_is_refused_where_all_that_was_taken_does_not_fit_again() -> Non
         footprint.check_room_for_another()
 
 
+def test_a_third_one_takes_what_the_first_did() -> None:
+    cuda, runtime = host_cuda(left=24_000 * MIB)
+    footprint = Footprint(manifest_of(10, 20), "cuda:0", cuda)
+    for left_mib in (18_000, 12_000, 6_000):
+        runtime.left = left_mib * MIB
+        footprint.step("for one")
+        footprint.check_room_for_another()
+    runtime.left = 5_999 * MIB
+    with pytest.raises(InsufficientMemory, match="takes 6000 MiB"):
+        footprint.check_room_for_another()
+
+
 @pytest.mark.parametrize("refuses", [False, True])
 def test_where_no_device_tells_nothing_is_known_and_nothing_refused(
     refuses: bool, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch

@@ -384,6 +384,16 @@ def test_a_successor_takes_over_the_measured_batch(child: Child) -> None:
     assert child.ledger.total("inferctl_max_batch_rows", IMAGES) == 2
 
 
+def test_a_successor_measures_again_where_the_memory_was_too_small(child: Child) -> None:
+    """On a GPU it would come to nothing larger any more."""
+    block = child.ledger.blocks[Ledger.ENGINE]
+    for name in ("inferctl_max_batch_rows", "inferctl_batch_cap_rows"):
+        block.cell(name, IMAGES).set(3)
+    child.control.send(child.spec.model_dump(mode="json"))
+    assert child.control.receive() == READY
+    assert child.ledger.total("inferctl_max_batch_rows", IMAGES) != 3
+
+
 def engine_here(
     control: Control, models: tuple[ModelSpec, ...] = (), deadline_s: float = DEADLINE_S
 ) -> tuple[Engine, Ledger]:

@@ -267,8 +267,7 @@ def test_a_device_with_room_for_one_instance_has_one(
     assert device_numbers(crew) == [0, 1, 0, 0]
     assert model.instances.told() == Placed("cuda:0,1", ("GPU-0", "GPU-1"))
     assert capsys.readouterr().err == (
-        "inferctl: pixels: the device's memory holds 1 of 3 instances: insufficient memory: it is "
-        "full\n"
+        "inferctl: pixels: the device has 1 of 3 instances: insufficient memory: it is full\n"
     )
     crew.end()
 

@@ -15,7 +15,7 @@ from inferctl.arena.ledger import Ledger, ledger_bytes
 from inferctl.engine.crew import Crew
 from inferctl.engine.instance import Instance
 from inferctl.engine.model import Model
-from inferctl.engine.session import DeviceLost, Ended, OutOfMemory
+from inferctl.engine.session import DeviceLost, Ended, OutOfMemory, RunFailed
 from inferctl.engine.warmup import rehearse, reinforce, scratch, warm
 from inferctl.engine.watchdog import Stint, Watchdog
 from inferctl.errors import InsufficientMemory, StartError
@@ -210,8 +210,26 @@ def test_so_many_instances_as_the_device_holds_and_none_of_the_others(
     reinforce(model, crew, 2)
     assert len(crew.members) == 1
     assert capsys.readouterr().err.startswith(
-        "inferctl: pixels: the device's memory holds 1 of 2 instances: insufficient memory: "
+        "inferctl: pixels: the device has 1 of 2 instances: insufficient memory: "
     )
+    crew.end()
+
+
+def test_a_device_that_is_lost_with_its_second_instance_ends_the_engine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first one's is lost too."""
+    model, _ = load_images(tmp_path)
+    model.warmed = [1]
+    model.instances.spared = (StartError, RunFailed)
+
+    def another() -> Instance:
+        raise DeviceLost("it fell off the bus")
+
+    monkeypatch.setattr(model.instances.each[0], "another", another)
+    crew = Crew("some", [model.instances.first])
+    with pytest.raises(DeviceLost, match="it fell off the bus"):
+        reinforce(model, crew, 2)
     crew.end()
 
 

@@ -11,13 +11,14 @@ from typing import NoReturn
 
 import pytest
 
-from inferctl.bench.measurement import Bench, Load, NothingAnswered
+from inferctl.bench.measurement import Bench, Load, Measurement, NothingAnswered
 from inferctl.errors import BenchError, StartError
 from inferctl.tune.late import Late
 from inferctl.tune.live import Live
 from inferctl.tune.race import Spent
 from inferctl.tune.space import Candidate
 from inferctl.tune.state import State, open_state
+from tests.bench.measured import measurement
 from tests.tune.modelled import BASE, SLO
 
 CRASHED = "the load generator ended with code 1: gevent"
@@ -82,6 +83,34 @@ def test_of_a_server_that_is_late_nothing_is_kept(tmp_path: Path) -> None:
     assert live(BASE, 90.0).within_per_s == 0
     assert new_state(tmp_path).measured == 0
     assert len(failing.limits_s) == 1
+
+
+def test_a_server_that_was_measured_and_answers_nothing_is_started_anew(tmp_path: Path) -> None:
+    """It may have died of what it was asked before."""
+    opened: list[Candidate] = []
+    live = live_of(Failing(), tmp_path)
+
+    @dataclass
+    class Mortal:
+        """Answers one load."""
+
+        lives: int = 1
+
+        def measure(self, load: Load, **course: object) -> Measurement:
+            self.lives -= 1
+            if self.lives < 0:
+                raise NothingAnswered("no request was answered in 2 s")
+            return measurement(load, [10.0])
+
+    @contextmanager
+    def anew(candidate: Candidate, limit_s: float) -> Iterator[Bench]:
+        opened.append(candidate)
+        yield Mortal()
+
+    live.open = anew
+    assert live(BASE, 100.0).within_per_s > 0
+    assert live(BASE, 90.0).within_per_s > 0
+    assert opened == [BASE, BASE]
 
 
 def test_a_start_has_the_time_that_is_left(tmp_path: Path) -> None:

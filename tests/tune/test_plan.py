@@ -11,7 +11,7 @@ from inferctl.bench.slo import parse_slo
 from inferctl.errors import BundleError, UsageError
 from inferctl.settings import Settings
 from inferctl.sources import load_settings
-from inferctl.tune.plan import Plan, read_plan
+from inferctl.tune.plan import Plan, machine, read_plan
 from inferctl.tune.space import base_candidate
 from tests.tune.conftest import plan_of, write_version
 
@@ -128,6 +128,38 @@ def test_what_the_command_line_sets_is_laid_over_the_file(bundle: Path, tmp_path
     )  # fmt: skip
 
     assert plan.config_tree == {"limits": {"max_rows": 3, "max_pixels": 9}}
+
+
+def test_a_secret_of_the_command_line_is_written_as_it_was_given(bundle: Path) -> None:
+    hashed, url = f"sha256:{'0' * 64}", "redis://:word@localhost:6379/0"
+    flags = {"server": {"api_keys": {"a": hashed}}, "jobs": {"redis_url": url}}
+    plan = read_plan(
+        bundle, (), Settings.model_validate(flags), config=None, flags=flags,
+        slo=parse_slo("p99<50ms"), budget_s=60, data=None, state=Path("state"),
+    )  # fmt: skip
+
+    assert plan.config_tree == flags
+
+
+def test_a_damaged_version_is_no_variant_of_a_good_one(bundle: Path) -> None:
+    damaged = write_version(bundle, version=2, precision="int8")
+    write_version(bundle, version=3)
+    (damaged / "manifest.json").write_text("{")
+
+    assert [one.version for one in read(bundle).variants] == [3]
+
+
+def test_the_question_is_another_on_another_gpu(
+    plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = plan.question()
+    card = tmp_path / "driver" / "nvidia" / "gpus" / "0000:01:00.0"
+    card.mkdir(parents=True)
+    (card / "information").write_text("Model: \t\t NVIDIA H200\nIRQ: 1\n")
+    monkeypatch.setattr("inferctl.tune.plan.PROC", tmp_path)
+
+    assert machine()["gpus"] == ["NVIDIA H200"]
+    assert plan.question() != before
 
 
 @pytest.mark.parametrize(

@@ -64,6 +64,22 @@ def test_who_lost_is_asked_once_more() -> None:
     assert capacity_per_s(race.best) >= 0.97 * best_per_s()
 
 
+def test_the_neighbours_of_one_that_wins_when_asked_once_more_race_too() -> None:
+    """Only with one worker a wait is better, and that had bad luck at first."""
+    asked: list[Candidate] = []
+
+    def capacity(candidate: Candidate) -> float:
+        if candidate.workers != 1:
+            return 100.0
+        asked.append(candidate)
+        return 10.0 if len(asked) == 1 else 150.0 if candidate.wait else 120.0
+
+    race = raced(Modelled(capacity), Space(BASE, {"workers": ("auto", 1), "wait": (0.0, 2.0)}))
+
+    assert race.ended
+    assert (race.best.workers, race.best.wait) == (1, 2.0)
+
+
 def test_who_is_asked_again_on_a_machine_that_became_slower_may_lose_again() -> None:
     """It lost before the last check of the best, and once more after."""
     space = Space(BASE, {"batch": ("auto", 1, 32)})

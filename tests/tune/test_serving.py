@@ -45,6 +45,16 @@ def test_a_candidate_is_served_for_this_machine_alone(plan: Plan) -> None:
     assert Settings.model_validate(tree).server.max_body_bytes == 2048
 
 
+def test_a_candidate_logs_as_the_service_does_and_keeps_what_tensorrt_builds(plan: Plan) -> None:
+    settings = Settings.model_validate(
+        {"logs": {"path": "-", "sample_rate": 0}, "runtime": {"device": "cuda", "tensorrt": True}}
+    )
+    tree = served_settings(settings, candidate_of(plan), 50.0)
+
+    assert tree["logs"] == {"path": "requests.log", "sample_rate": 0}
+    assert tree["runtime"]["tensorrt_cache"] == str(Path("tensorrt").resolve())
+
+
 @pytest.mark.parametrize(
     ("own_ms", "limit_ms", "served_ms"), [(5000, 50, 1000), (5000, 300, 3000), (700, 300, 700)]
 )

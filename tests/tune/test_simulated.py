@@ -41,8 +41,24 @@ def test_two_instances_carry_twice_as_much_on_two_cores() -> None:
     assert two_on_one == pytest.approx(one, rel=0.2)
 
 
-def test_what_takes_longer_than_the_limit_carries_nothing() -> None:
-    assert carried_per_s(ONE, CURVES, Slo(90, 4), cores=2) == 0
+def test_what_takes_longer_than_the_limit_carries_next_to_nothing() -> None:
+    assert 0 < carried_per_s(ONE, CURVES, Slo(90, 4), cores=2) < 1
+
+
+def test_a_run_that_is_alone_may_have_every_core() -> None:
+    """Two instances of a thread each miss the limit, by 5 ms, and a run on both cores keeps it."""
+    auto, fixed = (
+        carried_per_s(replace(ONE, layout=layout), CURVES, Slo(90, 4), cores=2)
+        for layout in (("auto", "auto"), (2, 1))
+    )
+
+    assert fixed < 1 < 20 < auto
+
+
+def test_threads_may_be_every_core_by_themselves() -> None:
+    latency = Device(replace(ONE, layout=("auto", "auto")), CURVES, 2, auto_threads=2)
+
+    assert (latency.threads, latency.instances) == (2, 1)
 
 
 def test_a_held_batch_is_late_by_its_wait() -> None:

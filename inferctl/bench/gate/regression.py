@@ -21,6 +21,8 @@ Values: TypeAlias = NDArray[np.float64]
 Places: TypeAlias = NDArray[np.int64]
 
 RESAMPLES = 4_000
+# Beyond the end of an interval there must be so many, or it is not by them.
+FEW_DRAWS = 4
 # Of all figures of a load together: the chance that noise alone lifts an interval above zero.
 FALSE_ALARM = 0.025
 # By turns there are many windows: to be surer costs hardly anything there.
@@ -87,16 +89,16 @@ def change_of(
     worse = float(_shift(sides, whole, slope, weight)[0])
     shifts = _shift(sides, drawn, slope, weight)
     freedom = len(old.values) - 2 if paired else len(old.values) + len(new.values) - 3
-    tail = _tail((FALSE_ALARM_BY_TURNS if paired else FALSE_ALARM) / tests, freedom)
-    low, high = np.quantile(shifts, (tail, 1 - tail))
+    t = _student((FALSE_ALARM_BY_TURNS if paired else FALSE_ALARM) / tests, freedom)
+    low, high = _interval(shifts, worse, t, freedom)
     means = [float(values.mean()) for values, _ in sides]
     return Change(
         old=math.exp(sign * means[0]),
         new=math.exp(sign * means[1]),
         raw=math.expm1(means[1] - means[0]),
         worse=math.expm1(worse),
-        low=math.expm1(float(low)),
-        high=math.expm1(float(high)),
+        low=math.expm1(low),
+        high=math.expm1(high),
     )
 
 
@@ -144,20 +146,28 @@ def _blocks(windows: int, random: np.random.Generator) -> Places:
     return places[:, :windows]
 
 
-def _tail(chance: float, freedom: int) -> float:
-    """The share to cut off each end so that a few windows bound what they should.
+def _interval(shifts: Values, worse: float, t: float, freedom: int) -> tuple[float, float]:
+    """The bounds of `worse`, of which `shifts` were drawn; `t` is how far out Student's are.
 
     Drawing again from n windows gives too narrow an interval, by sqrt((n - 1) / n) and by the
     difference of Student's distribution to the normal one; after Hesterberg, "What Teachers Should
-    Know About the Bootstrap" (2015), it is read further out in return.
+    Know About the Bootstrap" (2015), it is read further out in return. A few windows have hardly a
+    draw that far out: then the bounds are Student's own, where those are wider.
     """
-    normal = NormalDist()
-    z = normal.inv_cdf(1 - chance)
+    narrow = math.sqrt((freedom + 1) / (freedom + 3))
+    tail = NormalDist().cdf(-t / narrow)
+    low, high = np.quantile(shifts, (tail, 1 - tail))
+    reach = t * float(shifts.std()) / narrow if tail * RESAMPLES < FEW_DRAWS else 0.0
+    return min(float(low), worse - reach), max(float(high), worse + reach)
+
+
+def _student(chance: float, freedom: int) -> float:
+    """What Student's t exceeds with a chance, by its expansion in the normal quantile."""
+    z = NormalDist().inv_cdf(1 - chance)
     v = max(freedom, 2)
-    t = (
+    return (
         z
         + (z**3 + z) / (4 * v)
         + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * v**2)
         + (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / (384 * v**3)
     )
-    return normal.cdf(-t * math.sqrt((v + 3) / (v + 1)))

@@ -141,13 +141,15 @@ def test_an_interval_holds_the_truth_as_often_as_it_says(windows: int) -> None:
     assert 0.005 * 400 < lifted < 0.05 * 400
 
 
-def test_by_turns_noise_lifts_it_more_seldom() -> None:
-    """One in a hundred, whatever both share in a moment."""
+@pytest.mark.parametrize("turns", [5, 20])
+def test_by_turns_noise_lifts_it_more_seldom(turns: int) -> None:
+    """One in a hundred, whatever both share in a moment, and however few turns there are."""
     random = np.random.default_rng(0)
+    ones = np.ones(turns)
     lifted = 0
     for _ in range(200):
-        moments = random.lognormal(0, 0.3, 20)
-        old, new = (Series(moments * random.lognormal(0, 0.1, 20), np.ones(20)) for _ in range(2))
+        moments = random.lognormal(0, 0.3, turns)
+        old, new = (Series(moments * random.lognormal(0, 0.1, turns), ones) for _ in range(2))
         lifted += change_of(old, new, more_is_worse=True, slope=0, paired=True).low > 0
     assert lifted < 0.025 * 200
 
