@@ -119,11 +119,12 @@ class Connection:
     def send(self) -> None:
         """Send the request, or what the system takes of it. Raises OSError."""
         self.stage = BUSY
-        self.answer.expect()
         try:
             sent = self.transport.send(self.request)
         except BlockingIOError:
             sent = 0
+        finally:
+            self.answer.expect()
         if sent < len(self.request):
             self._unsent = memoryview(self.request)[sent:]
             self._watch.modify(self.fd, READABLE | WRITABLE)

@@ -133,25 +133,21 @@ class Answer:
         if end < 0:
             self._head = data
             return False
-        self._read_head(data, end)
-        if self._chunked:
-            return self._take_body(data[end + 4 :])
-        return self._count(len(data) - end - 4)
-
-    def ended(self) -> bool:
-        """The server closed; True when that was the end of the answer."""
-        return self._left == UNTIL_CLOSE
-
-    def _read_head(self, data: bytes, end: int) -> None:
         if data[:7] != b"HTTP/1.":
             raise ValueError("no HTTP/1 answer")
         self.status = int(data[9:12])
         at = data.find(b"\r\ncontent-length:", 0, end)
         if at > 0 and data.find(b"\r\nconnection: close", 0, end) < 0 and data[7] == 49:
-            stop = data.find(b"\r", at + 17)
-            self._left = self.body_bytes = int(data[at + 17 : stop])
+            self._left = self.body_bytes = int(data[at + 17 : data.find(b"\r", at + 17)])
         else:
             self._read_unusual_head(data[: end + 2].lower())
+            if self._chunked:
+                return self._take_body(data[end + 4 :])
+        return self._count(len(data) - end - 4)
+
+    def ended(self) -> bool:
+        """The server closed; True when that was the end of the answer."""
+        return self._left == UNTIL_CLOSE
 
     def _read_unusual_head(self, head: bytes) -> None:
         """Whatever is not the usual: names in capitals, chunks, the end of the connection."""

@@ -60,7 +60,7 @@ class Loop:
         """Someone who asks at once, and again when answered."""
         user = Connection(self._epoll, of_user=True)
         self._users.add(user)
-        self._next(user)
+        self._next(user, time.monotonic())
         return user
 
     def retire(self, user: Connection, left: Callable[[], object]) -> None:
@@ -120,7 +120,7 @@ class Loop:
             self._open(connection)
         self._clocks.go_on(time.monotonic())
         while self._resting:
-            self._next(self._resting.pop())
+            self._next(self._resting.pop(), time.monotonic())
 
     def give_up(self) -> None:
         """What is under way counts as not answered."""
@@ -155,12 +155,12 @@ class Loop:
                     sweep_s = now_s
                     self._sweep(now_s)
                 while self._refused and self._refused[0][0] <= now_s:
-                    self._next(self._refused.popleft()[1])
+                    self._next(self._refused.popleft()[1], now_s)
 
     def _send_due(self, breathe_s: float) -> float:
         """Send what is due; the seconds until there is something to do."""
         for _ in range(min(BURST, len(self._waiting), len(self._free))):
-            self._ask(self._free.popleft(), self._waiting.popleft())
+            self._ask(self._free.popleft(), self._waiting.popleft(), time.monotonic())
         for _ in range(BURST):
             now_s = time.monotonic()
             if self._clocks.due_s > now_s:
@@ -171,20 +171,21 @@ class Loop:
         return min(breathe_s, self._clocks.due_s) - now_s
 
     def _poll(self, wait_s: float) -> list[tuple[int, int]]:
-        if wait_s > COARSE_S:
-            wait_s -= MARGIN_S
-        elif wait_s > 0:
-            self._select([self._epoll], (), (), wait_s)
-            wait_s = 0.0
+        if self._clocks:  # else nobody minds a millisecond
+            if wait_s > COARSE_S:
+                wait_s -= MARGIN_S
+            elif wait_s > 0:
+                self._select([self._epoll], (), (), wait_s)
+                wait_s = 0.0
         found: list[tuple[int, int]] = self._epoll.poll(max(wait_s, 0.0))
         return found
 
     def _arrive(self, due_s: float) -> None:
         """A clock's request: on a connection that is free, else on a new one."""
         if self._free:
-            self._ask(self._free.popleft(), due_s)
+            self._ask(self._free.popleft(), due_s, time.monotonic())
         elif len(self._pool) < self._most:
-            self._ask(self._pooled(), due_s)
+            self._ask(self._pooled(), due_s, time.monotonic())
         else:
             self.crowded = True
             self._waiting.append(due_s)
@@ -193,10 +194,9 @@ class Loop:
         self._pool.append(Connection(self._epoll, of_user=False))
         return self._pool[-1]
 
-    def _ask(self, connection: Connection, due_s: float | None = None) -> None:
-        """Send the next request, which was to be sent at `due_s`: now, if that is None."""
-        connection.sent_s = now_s = time.monotonic()
-        connection.begun_s = now_s if due_s is None else due_s
+    def _ask(self, connection: Connection, due_s: float, now_s: float) -> None:
+        """Send the next request, which was to be sent at `due_s`."""
+        connection.begun_s, connection.sent_s = due_s, now_s
         connection.request = next(self._requests)
         if connection.stage == IDLE:
             self._send(connection)
@@ -244,7 +244,7 @@ class Loop:
         else:
             self._close(connection)
         # The server must not wait for us to write down what it did.
-        self._next(connection)
+        self._next(connection, ended_s)
         self._record(begun_s, sent_s, ended_s, status, body_bytes)
 
     def _lost(self, connection: Connection) -> None:
@@ -269,15 +269,15 @@ class Loop:
         if connection.of_user and connection.left is None:
             self._refused.append((now_s + RETRY_S, connection))
         else:
-            self._next(connection)
+            self._next(connection, now_s)
 
-    def _next(self, connection: Connection) -> None:
+    def _next(self, connection: Connection, now_s: float) -> None:
         """What a connection without a request does now."""
         if connection.of_user:
             if connection.left is None and self._rests:
                 self._resting.append(connection)
             elif connection.left is None:
-                self._ask(connection)
+                self._ask(connection, now_s, now_s)
             elif connection in self._users:
                 self._leave(connection)
         else:
