@@ -10,7 +10,7 @@ WORKING := $(addprefix tests/,export check demo server jobs engine client cli)
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install browser prometheus redis wrk demo fmt check unit e2e matrix faults soak docs test clean
+.PHONY: help install browser prometheus redis wrk demo fmt check unit e2e matrix faults soak docs test coverage clean
 
 help:  ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -77,13 +77,17 @@ docs: $(INSTALLED)  ## write what is generated from the code
 
 # What fails is run once more: two pytests share the cores, and some wait no longer than a user would.
 # The end names those that passed only then; one that is named twice is a defect.
-TRY := env --default-signal=INT,HUP $(BIN)/coverage run -m pytest --reruns 1 -raR
-test: check browser prometheus redis  ## everything: lint, types, tests with branch coverage
+PYTEST = $(BIN)/python -m pytest
+TRY = env --default-signal=INT,HUP $(PYTEST) --reruns 1 -raR
+test: check browser prometheus redis  ## everything: lint, types, tests
 	@echo "== tests, real services included; those that only work beside them, and told of at the end"
-	$(BIN)/coverage erase
 	@$(TRY) $(WORKING) >.working.txt 2>&1 & working=$$!; \
 	$(TRY) $(WORKING:%=--ignore=%); others=$$?; \
 	wait $$working; failed=$$?; cat .working.txt; exit $$((failed ? failed : others))
+
+coverage: $(INSTALLED)  ## the same with branch coverage, which takes half as long again
+	$(BIN)/coverage erase
+	$(MAKE) test PYTEST="$(BIN)/coverage run -m pytest"
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 

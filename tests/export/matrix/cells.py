@@ -139,5 +139,5 @@ def is_usual(cell: Cell) -> bool:
     if cell.family == "own-image" or cell.kind == "directory":
         return True
     if cell.family in (*OWN, "tensor"):
-        return cell.kind in ("state-dict", "program")
-    return cell.kind == "sharded-directory" and cell.family in ("distilbert", "vit", "yolos")
+        return cell.kind == "state-dict"
+    return cell == Cell("distilbert", "sharded-directory")
