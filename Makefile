@@ -6,7 +6,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 # Half of the time: exports, and tests that need no service, work; the others wait more than that.
-WORKING := $(addprefix tests/,export check demo server jobs engine client cli)
+WORKING := $(addprefix tests/,export check demo server engine client cli)
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
