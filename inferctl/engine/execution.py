@@ -9,6 +9,7 @@ from threading import Lock
 from inferctl.arena.ledger import Block
 from inferctl.arena.slots import ModelArena
 from inferctl.arena.wire import Verdict
+from inferctl.engine.complaints import Complaints
 from inferctl.engine.instance import Instance
 from inferctl.engine.lane import Row
 from inferctl.engine.model import Model
@@ -60,6 +61,7 @@ class Execution:
         self._padding_rows = block.cell("inferctl_padding_rows_total", place)
         self._bisects = block.cell("inferctl_bisects_total", place)
         self._poisoned = block.cell("inferctl_poisoned_rows_total", place)
+        self._complaints = Complaints(model.manifest.name)
 
     def new_stint(self, instance: Instance | None = None) -> Stint:
         """What a thread needs to run batches on an instance; one each."""
@@ -169,6 +171,7 @@ class Execution:
         """Rows have no answer."""
         with self._counting:
             self._poisoned.add(len(rows))
+            self._complaints.hear(len(rows), error)
         self._deliver([row.slot for row in rows], verdict_of(error))
 
     def _is_measured(self) -> bool:

@@ -45,7 +45,7 @@ def test_every_row_gets_one_verdict(instances: int) -> None:
 
 
 @pytest.mark.row(80)
-def test_only_the_poisoned_row_fails() -> None:
+def test_only_the_poisoned_row_fails(capsys: pytest.CaptureFixture[str]) -> None:
     bench = Bench(FakeModel(poisoned=[5]), 8)
     bench.runner.submit(range(1, 9))
     bench.start(1)
@@ -53,6 +53,7 @@ def test_only_the_poisoned_row_fails() -> None:
     bench.runner.stop()
     assert [slot for slot, verdict in verdicts.items() if verdict == Verdict.FAILED] == [5]
     assert set(verdicts.values()) == {Verdict.DONE, Verdict.FAILED}
+    assert capsys.readouterr().err == "inferctl: pixels: 1 row failed: poison\n"
     assert bench.model.ran == [
         [1, 2, 3, 4, 5, 6, 7, 8], [1, 2, 3, 4], [5, 6, 7, 8], [5, 6], [5], [6], [7, 8],
     ]  # fmt: skip
