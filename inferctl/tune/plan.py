@@ -160,14 +160,13 @@ def versions() -> dict[str, str]:
 def _as_set(flags: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
     """What the command line sets, with the values that were made of its words. Text stays as it was
     given: a secret has no other value here."""
-    return {
-        key: _as_set(word, values[key])
-        if isinstance(word, Mapping)
-        else word
-        if isinstance(word, str) and isinstance(values[key], str | Mapping)
-        else values[key]
-        for key, word in flags.items()
-    }
+    return {key: _value(word, values[key]) for key, word in flags.items()}
+
+
+def _value(word: Any, value: Any) -> Any:
+    if isinstance(word, Mapping):
+        return _as_set(word, value)
+    return word if isinstance(word, str) and isinstance(value, str | Mapping) else value
 
 
 def _only(model: Path, settings: Settings) -> Bundle:

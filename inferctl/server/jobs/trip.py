@@ -88,7 +88,8 @@ class Trip:
         if self.sweeps:
             self.swept = store.sweep()
         self._claim(store)
-        new = [Want(one, self.items_each) for one in self.claims if one not in self.apart]
+        apart = self.apart
+        new = [Want(one, self.items_each) for one in self.claims if one not in apart]
         for want in (*self.wanted, *new):
             limit, room_bytes = want.limit, self.room_bytes
             if room_bytes <= 0:
