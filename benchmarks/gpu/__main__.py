@@ -2,8 +2,9 @@
 
 First onnxruntime by itself, by batch size: `session.run`, with all bound to device memory, and as a
 CUDA graph of that, the ceiling. Then `inferctl serve` on the same model under load by wrk, by
-kinds of request and numbers of clients, after its answers were compared with the CPU's. Last a
-device with too little memory for the largest batches. Needs CUDA, wrk, and the extras export and
+kinds of request and numbers of clients, after its answers were compared with the CPU's, and while
+another process fills the device. Last sessions that may take too little memory for the largest
+batches. Needs CUDA, wrk, and the extras export and
 cuda; takes minutes, and at most nine.
 """
 
@@ -25,6 +26,7 @@ from rich.table import Table
 
 from benchmarks.command import FOLDER, run
 from benchmarks.gpu.ceiling import Point, ceilings
+from benchmarks.gpu.memory import LITTLE_BYTES, crowded, in_little, taken
 from benchmarks.gpu.models import Bundle, make
 from benchmarks.gpu.service import Outcome, Served, check_answers, load_with, served, ways
 from inferctl.cores import available_cores
@@ -35,8 +37,6 @@ ROWS = {"vision": (1, 8, 32, 64, 128), "text": (1, 16, 64, 128)}
 TOKENS = {"vision": 1, "text": 64}
 CLIENTS = {"vision": (1, 16, 512), "text": (1, 16, 512)}
 CEILING_S = 0.3
-# Of device memory, where the largest batches do not fit.
-LITTLE_BYTES = 500_000_000
 
 
 def main(
@@ -99,21 +99,16 @@ def measured(
                 f"{bundle.name} {bundle.precision}: answers after {ready_s:.1f} s; scores at most "
                 f"{check_answers(one):.4f} from the CPU's"
             )
+            console.print(taken(one))
             yield from _loads(one, seconds, give_up_s)
+            console.print(crowded(one, seconds), markup=False)
         with served(bundle, devices, cuda_graphs=0) as one:
             way = ways(bundle)[0]
             for clients in CLIENTS[bundle.base]:
                 outcome = load_with(one, way, clients, seconds)
                 yield replace(outcome, way=f"{way.name}, no graphs")
-        if bundle.base == "vision":
-            with served(bundle, devices, memory_limit_bytes=LITTLE_BYTES) as one:
-                furthest = check_answers(one)
-                outcome = load_with(one, ways(bundle)[0], 256, seconds)
-                console.print(
-                    f"{bundle.name} {bundle.precision} in {LITTLE_BYTES // 10**6} MB: "
-                    f"{outcome.rows_per_s:,.0f} rows/s in batches of {outcome.batch_rows:.0f}, "
-                    f"scores at most {furthest:.4f} from the CPU's, none failed"
-                )
+        for limit_bytes in LITTLE_BYTES[bundle.base]:
+            console.print(in_little(bundle, devices, limit_bytes, seconds), markup=False)
     except BenchError as error:
         console.print(f"{bundle.name} {bundle.precision}: {error}", markup=False)
 

@@ -50,11 +50,12 @@ def ceilings(
     """Each size in turn, for so many seconds in each way."""
     manifest = Manifest.model_validate_json((bundle / "manifest.json").read_bytes())
     stream = cuda.stream()
-    has_pictures = manifest.image is not None
-    plain = Session(bundle / GRAPH_FILE, RUNTIME, 1, use=CudaUse(channels_last=has_pictures))
+    # As the engine has them.
+    channels_last = manifest.image is not None and manifest.precision == "fp16"
+    plain = Session(bundle / GRAPH_FILE, RUNTIME, 1, use=CudaUse(channels_last=channels_last))
     graphed: Session | None = None
     with suppress(StartError):
-        use = CudaUse(stream, has_pictures)
+        use = CudaUse(stream, channels_last)
         graphed = Session(bundle / GRAPH_FILE, RUNTIME, 1, use=use)
     for number, count in enumerate(rows, 1):
         feeds = _feeds(manifest, count, tokens)

@@ -51,7 +51,12 @@ class Served:
     bundle: Bundle
     url: str
     tree: ProcessTree
+    log_file: Path
     devices: int = 1
+
+    def said(self) -> list[str]:
+        """The lines of its log."""
+        return self.log_file.read_text(errors="replace").splitlines()
 
     @property
     def predict(self) -> str:
@@ -99,13 +104,17 @@ def served(bundle: Bundle, devices: int = 1, **runtime: str | int) -> Iterator[S
         config.write_text(toml_text(bundle.folder.resolve(), port, own))
         command = [sys.executable, "-m", "inferctl", "serve", "--config", str(config)]
         with log_file.open("wb") as log:
-            process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
-        one = Served(bundle, f"http://{HOST}:{port}", ProcessTree(process.pid), devices)
+            # There, since of two services in one folder the second one has no jobs.
+            process = subprocess.Popen(
+                command, cwd=folder, stdout=log, stderr=log, start_new_session=True
+            )
+        tree = ProcessTree(process.pid)
+        one = Served(bundle, f"http://{HOST}:{port}", tree, log_file, devices)
         try:
             try:
                 wait_for_answer(process, one.predict, _first_body(bundle), log_file)
             except BenchError as error:
-                said = log_file.read_text(errors="replace").strip().splitlines()
+                said = [line for line in one.said() if line.strip()]
                 raise BenchError(f"{error.what}: {' / '.join(said[-5:])}") from None
             yield one
         finally:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import ctypes
 import weakref
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
@@ -52,22 +53,28 @@ class Cuda:
         self._call(runtime.cudaInitDevice(device_id, flags, runtime.cudaInitDeviceFlagsAreValid))
 
     def enter(self) -> None:
-        """From now on this thread means this device."""
+        """From now on this thread means this device, and minds no other thread's captures."""
         self._call(self._runtime.cudaSetDevice(self.device_id))
+        self._mind_own_captures()
+
+    def _mind_own_captures(self) -> None:
+        """While any thread captures, one that has not said this may not wait for its own stream."""
+        mode = self._runtime.cudaStreamCaptureMode.cudaStreamCaptureModeThreadLocal
+        self._call(self._runtime.cudaThreadExchangeStreamCaptureMode(mode))
 
     def stream(self) -> Memory:
         """A stream, whose handle is the address: what is given to it is done in order."""
         self.enter()
         runtime = self._runtime
         handle = self._call(runtime.cudaStreamCreateWithFlags(runtime.cudaStreamNonBlocking))
-        return Memory(int(handle), runtime.cudaStreamDestroy)
+        return self._held(int(handle), runtime.cudaStreamDestroy)
 
     def event(self) -> Memory:
         """A mark in a stream, see `follow`."""
         self.enter()
         runtime = self._runtime
         handle = self._call(runtime.cudaEventCreateWithFlags(runtime.cudaEventDisableTiming))
-        return Memory(int(handle), runtime.cudaEventDestroy)
+        return self._held(int(handle), runtime.cudaEventDestroy)
 
     def follow(self, stream: Memory, other: Memory, mark: Memory) -> None:
         """What `stream` is given from now on waits for what `other` was given until now."""
@@ -83,16 +90,26 @@ class Cuda:
     def device_memory(self, size: int) -> Memory:
         """Zero bytes on the device."""
         self.enter()
-        memory = Memory(int(self._call(self._runtime.cudaMalloc(size))), self._runtime.cudaFree)
+        address = int(self._call(self._runtime.cudaMalloc(size)))
+        memory = self._held(address, self._runtime.cudaFree)
         self._call(self._runtime.cudaMemset(memory.address, 0, size))
         return memory
 
     def host_memory(self, size: int) -> Memory:
         """Page-locked bytes of the host, which the device reads without the help of a core."""
         self.enter()
-        return Memory(
-            int(self._call(self._runtime.cudaHostAlloc(size, 0))), self._runtime.cudaFreeHost
-        )
+        address = int(self._call(self._runtime.cudaHostAlloc(size, 0)))
+        return self._held(address, self._runtime.cudaFreeHost)
+
+    def _held(self, address: int, free: Callable[[int], object]) -> Memory:
+        """Whoever lets go of it last may be a thread that never said which device it means."""
+
+        def give_back(address: int) -> None:
+            with suppress(RunFailed):
+                self._mind_own_captures()
+            free(address)
+
+        return Memory(address, give_back)
 
     def upload(self, source: Array, target: Memory, stream: Memory) -> None:
         """Begin to copy an array to the device."""

@@ -5,15 +5,17 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from inferctl.bundles.manifest import Manifest
 from inferctl.cuda.lack import Lack
 from inferctl.device import is_strict, number_of
-from inferctl.engine.cuda import Cuda, open_cuda
+from inferctl.engine.cuda import Cuda, Memory, open_cuda
 from inferctl.engine.device_instance import DeviceInstance
 from inferctl.engine.footprint import Footprint
 from inferctl.engine.instance import HostInstance, Instance, ShapedInstance
 from inferctl.engine.placement import CudaUse, place
-from inferctl.engine.session import Session
+from inferctl.engine.session import DeviceLost, OutOfMemory, RunFailed, Session
 from inferctl.engine.tensorrt import TensorRt
 from inferctl.errors import InsufficientMemory, StartError
 from inferctl.settings import RuntimeSettings
@@ -42,6 +44,12 @@ class Instances:
         if not (placement.on_tensorrt and tensorrt and self._begins_with_tensorrt(tensorrt)):
             self._begin_with_cuda(cuda if runtime.cuda_graphs else None)
         self.footprint.step("to load")
+
+    @property
+    def _prefers_channels_last(self) -> bool:
+        """Convolutions are quicker so on tensor cores; for others cuDNN has few."""
+        uses_tensor_cores = self._manifest.precision == "fp16" or self._runtime.tf32
+        return self._has_pictures and uses_tensor_cores
 
     @property
     def _has_pictures(self) -> bool:
@@ -82,7 +90,7 @@ class Instances:
     def _begin_with_cuda(self, cuda: Cuda | None) -> None:
         """On a device with graphs, if they can be had."""
         session = self._load_for_graphs(cuda) if cuda else None
-        self.session = session or self._load(CudaUse(channels_last=self._has_pictures))
+        self.session = session or self._load_in_a_layout(None)
         if cuda and session and session.on_cuda:
             self._cuda = cuda
             self.first = self._with_graphs(cuda, session)
@@ -92,19 +100,40 @@ class Instances:
             self.session.placement = replace(self.session.placement, lack=self._lack)
 
     def _load_for_graphs(self, cuda: Cuda) -> Session | None:
-        """Channels last is quicker, but onnxruntime then moves some shapes to the device and back,
-        which a graph cannot hold: without it there may be one still."""
         self._runs = cuda.stream()
-        for channels_last in (True, False) if self._has_pictures else (False,):
-            self._use = CudaUse(self._runs, channels_last)
+        try:
+            return self._load_in_a_layout(self._runs)
+        except InsufficientMemory:
+            raise
+        except StartError:  # a node of it is none of CUDA's
+            del self._use, self._runs
+            return None
+
+    def _load_in_a_layout(self, stream: Memory | None) -> Session:
+        """With channels last onnxruntime moves some shapes to the device and back, which a graph
+        cannot hold, and cuDNN has not every convolution: what does not load, or run, is loaded
+        otherwise. Raises StartError, OutOfMemory and DeviceLost."""
+        if self._prefers_channels_last:
+            self._use = CudaUse(stream, channels_last=True)
             try:
-                return self._load(self._use)
-            except InsufficientMemory:
+                return self._load_and_try(self._use)
+            except (InsufficientMemory, OutOfMemory, DeviceLost):
                 raise
-            except StartError:  # a node of it is none of CUDA's
-                continue
-        del self._use, self._runs
-        return None
+            except (StartError, RunFailed):
+                pass
+        self._use = CudaUse(stream)
+        return self._load(self._use)
+
+    def _load_and_try(self, use: CudaUse) -> Session:
+        """With a run of a row of zeros, on a device. Raises RunFailed too."""
+        session = self._load(use)
+        if session.on_cuda:
+            row = {
+                tensor.name: np.zeros((1, *tensor.row_shape(1)), tensor.dtype)
+                for tensor in self._manifest.inputs
+            }
+            session.run(row)
+        return session
 
     def _with_graphs(self, cuda: Cuda, session: Session) -> DeviceInstance:
         return DeviceInstance(cuda, session, self._runs, self._manifest, self.on(session))
@@ -112,7 +141,7 @@ class Instances:
     def _without_graphs(self) -> Instance:
         if not self.session.on_cuda or not self._has_pictures:
             return self.on(self.session)
-        use = CudaUse(channels_last=True)
+        use = self._use
         return ShapedInstance(self.on(self.session), lambda: self.on(self._load(use)))
 
     def _load(self, use: CudaUse) -> Session:

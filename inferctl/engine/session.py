@@ -32,6 +32,8 @@ ORT_ERRORS: tuple[type[Exception], ...] = (
     ),
 )
 
+# What goes wrong beside any session, as cuDNN's search for a plan, is told as an exception too.
+ort.set_default_logger_severity(4)
 
 # How onnxruntime says that an allocation failed: its CPU allocator, its arenas, CUDA, C++.
 NO_MEMORY = (
@@ -47,6 +49,8 @@ NO_MEMORY = (
 )
 
 
+# How onnxruntime says that cuDNN found no plan for a convolution.
+NO_PLAN = "CUDNN_FE failure"
 # How onnxruntime says which of CUDA's errors it met.
 CUDA_ERROR = re.compile(r"\bCUDA (?:failure|error) (\d+)")
 # Those after which every call of this process fails on that device, or in which it is not there.
@@ -76,6 +80,10 @@ class RunFailed(InferctlError):
 
 class OutOfMemory(RunFailed):
     """The batch does not fit into the device's memory; a smaller one may."""
+
+
+class NoKernel(RunFailed):
+    """The device has no way to run batches of this shape; it may have one for others."""
 
 
 class DeviceLost(RunFailed):
@@ -214,8 +222,9 @@ def _failure(message: str) -> RunFailed:
         return Ended(what)
     if _says_no_memory(message):
         return OutOfMemory(what)
-    is_lost = any(int(number) in LOST_ERRORS for number in CUDA_ERROR.findall(message))
-    return DeviceLost(what) if is_lost else RunFailed(what)
+    if any(int(number) in LOST_ERRORS for number in CUDA_ERROR.findall(message)):
+        return DeviceLost(what)
+    return NoKernel(what) if NO_PLAN in message else RunFailed(what)
 
 
 def _says_no_memory(message: str) -> bool:

@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 import contextlib
-import mmap
 import sys
-import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
 
-from inferctl.arena.layout import arena_bytes
 from inferctl.arena.slots import ModelArena
 from inferctl.engine.costs import CostCurve, knee, still_falling
 from inferctl.engine.crew import Crew
 from inferctl.engine.instance import Instance
 from inferctl.engine.instances import Instances
 from inferctl.engine.model import Model
-from inferctl.engine.session import DeviceLost, Ended, OutOfMemory, RunFailed, Session
+from inferctl.engine.rehearsal import failure_of, rehearse, scratch, timed
+from inferctl.engine.session import (
+    DeviceLost,
+    NoKernel,
+    OutOfMemory,
+    RunFailed,
+    Session,
+)
 from inferctl.engine.wide import Wide
-from inferctl.errors import InferctlError, InsufficientMemory, StartError
+from inferctl.errors import StartError
 from inferctl.settings import BatchingSettings, RuntimeSettings
 
 # Every size is timed in turn while there is time left; its fastest run counts.
@@ -58,23 +62,11 @@ def warm(model: Model, batching: BatchingSettings, known_rows: int = 0) -> Warm:
     largest = known_rows if wanted == "auto" else wanted
     tokens = usual_tokens(model)
     sizes = _sizes(model.manifest.buckets.rows, largest)
-    run_s: dict[int, float] = {}
-    arenas: dict[int, ModelArena] = {}
-    fits = 0
-    for rows in sizes:
-        model.warmed.append(rows)
-        if not _fits(model, rows, tokens):
-            model.warmed.remove(rows)
-            fits = model.warmed[-1]
-            break
-        model.instances.footprint.step(f"for {rows} {'row' if rows == 1 else 'rows'}")
-        arenas[rows] = scratch(model, rows, tokens)
-        run_s[rows] = timed(model, arenas[rows])
-        if not largest and run_s[rows] > LONG_RUN_S and not still_falling(run_s):
-            break
+    first = _first_runs(model, sizes, tokens, until_dearer=not largest)
+    arenas, run_s = first.arenas, first.run_s
     if not largest:
         _take_turns(model, arenas, run_s)
-    _check_scores(model, arenas[sizes[0]])
+    _check_scores(model, arenas[model.warmed[0]])
     curve = CostCurve(model.has_tokens)
     for rows, seconds in run_s.items():
         curve.measured(rows * tokens, seconds)
@@ -86,14 +78,53 @@ def warm(model: Model, batching: BatchingSettings, known_rows: int = 0) -> Warm:
         largest = knee(run_s)
         if model.has_tokens:
             largest = curve.next_knee(choice, tokens, largest)
+    if model.on_cuda and not first.fits:  # where no larger one was without a plan
+        largest = min(largest, model.warmed[-1])
     return Warm(
         max_batch_rows=largest,
         sizes=choice if wanted == "auto" else (),
-        fits=fits,
+        fits=first.fits,
         tokens=tokens,
         curve=curve,
         padded=tuple(model.warmed) if model.on_cuda else (),
     )
+
+
+@dataclass(slots=True)
+class FirstRuns:
+    """By how many rows: an arena of so many, and the seconds of a run. `fits` is as in `Warm`."""
+
+    arenas: dict[int, ModelArena] = field(default_factory=dict)
+    run_s: dict[int, float] = field(default_factory=dict)
+    fits: int = 0
+
+
+def _first_runs(
+    model: Model, sizes: Sequence[int], tokens: int, *, until_dearer: bool
+) -> FirstRuns:
+    """Run the sizes upwards, while they fit and, where so wanted, larger ones may be cheaper.
+
+    Raises StartError when none runs, or one fails.
+    """
+    runs, refusal = FirstRuns(), None
+    for rows in sizes:
+        model.warmed.append(rows)
+        if refusal := _refusal(model, rows, tokens):
+            model.warmed.remove(rows)
+            if isinstance(refusal, OutOfMemory):
+                break
+            _tell_of_no_kernel(model, rows)
+            continue
+        model.instances.footprint.step(f"for {rows} {'row' if rows == 1 else 'rows'}")
+        runs.arenas[rows] = scratch(model, rows, tokens)
+        runs.run_s[rows] = timed(model, runs.arenas[rows])
+        if until_dearer and runs.run_s[rows] > LONG_RUN_S and not still_falling(runs.run_s):
+            break
+    if refusal and not model.warmed:
+        raise failure_of(model, rows, refusal)
+    if isinstance(refusal, OutOfMemory):
+        runs.fits = model.warmed[-1]
+    return runs
 
 
 def warm_up(model: Model, batching: BatchingSettings, known_rows: int, crew: Crew | None) -> Warm:
@@ -154,7 +185,7 @@ def _rehearse_all(model: Model, instance: Instance) -> None:
             try:
                 rehearse(model, scratch(model, rows, length), instance)
             except RunFailed as error:
-                raise _fails(model, rows, error) from None
+                raise failure_of(model, rows, error) from None
 
 
 def widen(models: Iterable[tuple[Model, RuntimeSettings]], cores: int) -> None:
@@ -171,36 +202,6 @@ def widen(models: Iterable[tuple[Model, RuntimeSettings]], cores: int) -> None:
             model.wide = Wide(instance)
 
 
-def scratch(model: Model, rows: int, tokens: int) -> ModelArena:
-    """An arena whose slots all hold a row of `tokens` tokens.
-
-    In memory of its own: after a restart the real slots hold waiting requests.
-    """
-    manifest = model.manifest
-    arena = ModelArena(manifest, rows, 1, mmap.mmap(-1, arena_bytes(manifest, rows)))
-    arena.tokens[:] = tokens
-    if "attention_mask" in arena.inputs:
-        arena.inputs["attention_mask"][:, :tokens] = 1
-    return arena
-
-
-def timed(model: Model, arena: ModelArena) -> float:
-    """What a run of the whole arena costs, in seconds."""
-    begun_s = model.clock()
-    rehearse(model, arena)
-    return model.clock() - begun_s
-
-
-def rehearse(model: Model, arena: ModelArena, instance: Instance | None = None) -> None:
-    """Run the whole arena, watched. Raises RunFailed, also if it takes too long."""
-    stint = model.rehearsal
-    stint.begin((), time.monotonic())
-    try:
-        model.run(arena, range(arena.slots), instance, stint.options)
-    finally:
-        stint.begun_s = 0.0
-
-
 def usual_tokens(model: Model) -> int:
     """Most texts are much shorter than the longest that is allowed."""
     buckets = model.manifest.buckets.tokens
@@ -215,8 +216,9 @@ def _sizes(buckets: Sequence[int], largest: int) -> list[int]:
     return [rows for rows in sizes if rows < largest] + [largest] if largest else sizes
 
 
-def _fits(model: Model, rows: int, tokens: int) -> bool:
-    """Run a new size once, which may allocate; whether the device's memory holds it.
+def _refusal(model: Model, rows: int, tokens: int) -> RunFailed | None:
+    """Run a new size once, which may allocate; why the device cannot run it, if so: OutOfMemory or
+    NoKernel. Raises StartError for any other failure.
 
     A GPU runs it with every length that may come: a new shape costs it seconds.
     """
@@ -224,13 +226,18 @@ def _fits(model: Model, rows: int, tokens: int) -> bool:
     try:
         for length in lengths or (tokens,):
             rehearse(model, scratch(model, rows, length))
-    except OutOfMemory as error:
-        if model.warmed == [rows]:
-            raise _fails(model, rows, error) from None
-        return False
+    except (OutOfMemory, NoKernel) as error:
+        return error
     except RunFailed as error:
-        raise _fails(model, rows, error) from None
-    return True
+        raise failure_of(model, rows, error) from None
+    return None
+
+
+def _tell_of_no_kernel(model: Model, rows: int) -> None:
+    sys.stderr.write(
+        f"inferctl: {model.manifest.name}: cuDNN has no plan for batches of {rows} rows, so they "
+        "have other sizes\n"
+    )
 
 
 def _row_s(model: Model, tokens: int) -> float:
@@ -239,20 +246,7 @@ def _row_s(model: Model, tokens: int) -> float:
         arena = scratch(model, 1, tokens)
         return min(timed(model, arena), timed(model, arena))
     except RunFailed as error:
-        raise _fails(model, 1, error) from None
-
-
-def _fails(model: Model, rows: int, error: RunFailed) -> InferctlError:
-    if isinstance(error, DeviceLost):
-        return error  # no fault of the model, and the end of the process
-    if isinstance(error, OutOfMemory):
-        return InsufficientMemory(f"{model.manifest.name} fails at {rows} rows during warm-up")
-    is_slow = isinstance(error, Ended)
-    what, reason = ("takes too long", "") if is_slow else ("fails", f": {error.what}")
-    return StartError(
-        f"{model.manifest.name} {what} at {rows} rows during warm-up{reason}",
-        hint="export the bundle again",
-    )
+        raise failure_of(model, 1, error) from None
 
 
 def _check_scores(model: Model, arena: ModelArena) -> None:

@@ -83,7 +83,8 @@ def test_no_two_requests_get_the_same_id(service: Service) -> None:
     ids = [service.request("/livez").headers["x-request-id"] for _ in range(64)]
 
     assert len(set(ids)) == 64
-    assert len({one[:8] for one in ids}) == len(service.pids(WORKER))
+    workers = len(service.pids(WORKER))  # where there are many, one may have had none
+    assert min(2, workers) <= len({one[:8] for one in ids}) <= workers
 
 
 def test_a_killed_engine_is_replaced_without_a_failed_request(start: Start) -> None:

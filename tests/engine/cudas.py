@@ -47,12 +47,14 @@ class Runtime:
     cudaInitDeviceFlagsAreValid = 1
     cudaStreamNonBlocking = 1
     cudaEventDisableTiming = 2
+    cudaStreamCaptureMode = SimpleNamespace(cudaStreamCaptureModeThreadLocal=1)
 
     def __init__(self, left: int = 2**30) -> None:
         self.left = left
         self.allocated: dict[int, ctypes.Array[ctypes.c_uint8]] = {}
         self.copied: list[tuple[int, int]] = []  # bytes and direction
         self.devices: list[int] = []
+        self.modes: dict[int, int] = {}  # of capturing, by thread
         self.handles: set[int] = set()  # streams and events that are there
         self.made = 0
         self.ended: list[str] = []  # what was waited for and given back
@@ -70,6 +72,10 @@ class Runtime:
         self.devices.append(device)
         self._meant.device = device
         return (Error.cudaSuccess,)
+
+    def cudaThreadExchangeStreamCaptureMode(self, mode: int) -> tuple[Error, int]:
+        self.modes[threading.get_ident()] = mode
+        return Error.cudaSuccess, 0
 
     def cudaMemGetInfo(self) -> tuple[Error, int, int]:
         return Error.cudaSuccess, self.left if self._largest() else 0, 2**30

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 
 import numpy as np
 import pytest
@@ -12,6 +13,8 @@ from inferctl.engine.cuda import Cuda, array_at, open_cuda
 from inferctl.engine.session import DeviceLost, OutOfMemory, RunFailed
 
 from .cudas import Error, HostCuda, Runtime, host_cuda
+
+THREAD_LOCAL = Runtime.cudaStreamCaptureMode.cudaStreamCaptureModeThreadLocal
 
 
 def test_an_array_goes_to_the_device_and_comes_back() -> None:
@@ -73,6 +76,17 @@ def test_a_thread_says_which_device_it_means() -> None:
     runtime = Runtime()
     Cuda(runtime, 3).enter()
     assert runtime.devices == [3]
+
+
+def test_a_thread_minds_no_other_s_captures_not_even_one_that_only_lets_go_of_something() -> None:
+    cuda, runtime = host_cuda()
+    held = [cuda.device_memory(4)]
+    assert runtime.modes == {threading.get_ident(): THREAD_LOCAL}
+    other = threading.Thread(target=held.clear)
+    other.start()
+    other.join()
+    assert runtime.ended == ["freed"]
+    assert list(runtime.modes.values()) == [THREAD_LOCAL, THREAD_LOCAL]
 
 
 @pytest.mark.parametrize(

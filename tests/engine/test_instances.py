@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
@@ -16,7 +18,7 @@ from inferctl.engine.instance import HostInstance, ShapedInstance
 from inferctl.engine.instances import Instances
 from inferctl.engine.placement import CUDA, CudaUse, Placement
 from inferctl.engine.room import MIB
-from inferctl.engine.session import Session
+from inferctl.engine.session import DeviceLost, NoKernel, RunFailed, Session
 from inferctl.engine.tensorrt import TENSORRT
 from inferctl.errors import InsufficientMemory, StartError
 from inferctl.settings import RuntimeSettings
@@ -27,24 +29,32 @@ from .loaded import load_images, load_texts
 
 @pytest.fixture
 def loaded(tmp_path: Path) -> tuple[Path, Any]:
-    model, _ = load_images(tmp_path)
+    """In fp16, as it says."""
+    model, _ = load_images(tmp_path, precision="fp16")
     return model.graph, model.manifest
 
 
-class Sessions:
-    """Loads on the CPU what is asked for, as if on CUDA; the numbers in `fails` do not load."""
+Fails = Mapping[int, StartError | RunFailed]
 
-    def __init__(self, fails: dict[int, StartError]) -> None:
+
+class Sessions:
+    """Loads on the CPU what is asked for, as if on CUDA; the numbers in `fails` do not load, or
+    not run."""
+
+    def __init__(self, fails: Fails) -> None:
         self.uses: list[CudaUse] = []
         self._fails = fails
 
     def __call__(self, graph: Path, runtime: Any, threads: int, use: CudaUse) -> Session:
         self.uses.append(use)
-        if error := self._fails.get(len(self.uses)):
+        error = self._fails.get(len(self.uses))
+        if isinstance(error, StartError):
             raise error
         session = Session(graph, RuntimeSettings(device="cpu"), threads, use=use)
         session.placement = placed(runtime, use)
         session.on_cuda = session.placement.on_cuda
+        if error:
+            session.run = Mock(side_effect=error)  # type: ignore[method-assign]
         return session
 
 
@@ -56,7 +66,7 @@ def placed(runtime: RuntimeSettings, use: CudaUse) -> Placement:
 
 
 def begin(
-    loaded: tuple[Path, Any], monkeypatch: pytest.MonkeyPatch, fails: dict[int, StartError],
+    loaded: tuple[Path, Any], monkeypatch: pytest.MonkeyPatch, fails: Fails,
     left: int = 2**30, **runtime: Any,
 ) -> tuple[Instances, Sessions, Runtime]:  # fmt: skip
     """On a machine with a device."""
@@ -123,6 +133,34 @@ def test_pictures_that_cannot_be_captured_channels_last_are_otherwise(
     assert isinstance(instances.first, DeviceInstance)
     instances.another()
     assert [use.channels_last for use in sessions.uses] == [True, False, False]
+
+
+@pytest.mark.parametrize("graphs", [True, False])
+def test_pictures_that_do_not_run_channels_last_are_otherwise(
+    graphs: bool, loaded: tuple[Path, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """cuDNN has no plan for some of their convolutions."""
+    fails = {1: NoKernel("no plan")}
+    instances, sessions, _ = begin(loaded, monkeypatch, fails, cuda_graphs=graphs)
+    assert isinstance(instances.first, DeviceInstance) == graphs
+    instances.another()
+    assert [use.channels_last for use in sessions.uses] == [True, False, False][: 2 + graphs]
+
+
+def test_a_device_that_is_lost_when_it_is_tried_is_not_tried_otherwise(
+    loaded: tuple[Path, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(DeviceLost):
+        begin(loaded, monkeypatch, {1: DeviceLost("CUDA failure 719")})
+
+
+@pytest.mark.parametrize("tf32", [True, False])
+def test_pictures_in_fp32_are_channels_last_on_tensor_cores_alone(
+    tf32: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, _ = load_images(tmp_path)
+    _, sessions, _ = begin((model.graph, model.manifest), monkeypatch, {}, tf32=tf32)
+    assert [use.channels_last for use in sessions.uses] == [tf32]
 
 
 def test_pictures_that_cannot_be_captured_have_a_session_for_each_shape(

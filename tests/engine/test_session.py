@@ -16,7 +16,15 @@ from onnx import TensorProto, helper
 
 from inferctl.engine import session as session_module
 from inferctl.engine.placement import CPU, CUDA, NOT_STARTED, Placement
-from inferctl.engine.session import DeviceLost, Ended, OutOfMemory, RunFailed, Session, new_options
+from inferctl.engine.session import (
+    DeviceLost,
+    Ended,
+    NoKernel,
+    OutOfMemory,
+    RunFailed,
+    Session,
+    new_options,
+)
 from inferctl.errors import StartError
 from inferctl.settings import RuntimeSettings
 from tests.cuda.machine import give
@@ -249,6 +257,17 @@ def test_a_device_that_runs_nothing_any_more_is_told_from_a_bad_batch(
     message: str, is_lost: bool
 ) -> None:
     assert type(session_module._failure(message)) is (DeviceLost if is_lost else RunFailed)
+
+
+def test_a_shape_that_cudnn_has_no_plan_for_is_told_from_a_bad_batch() -> None:
+    """As onnxruntime 1.31 says it of a convolution in fp32 without TF32 on an H200."""
+    message = (
+        "Non-zero status code returned while running Conv node. Name:'node_Conv_838' Status "
+        "Message: Failed to initialize CUDNN Frontend: cudnn_fe_call.cc:117 CUDNN_FE failure 8: "
+        "HEURISTIC_QUERY_FAILED ; GPU=0 ; hostname=vm ; file=conv.cc ; line=238"
+    )
+    assert type(session_module._failure(message)) is NoKernel
+    assert isinstance(session_module._failure(f"{message} CUDA failure 700: lost"), DeviceLost)
 
 
 def test_a_batch_that_the_memory_does_not_hold_is_told_from_a_bad_one(

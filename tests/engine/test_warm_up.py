@@ -15,8 +15,9 @@ from inferctl.arena.ledger import Ledger, ledger_bytes
 from inferctl.engine.crew import Crew
 from inferctl.engine.instance import Instance
 from inferctl.engine.model import Model
-from inferctl.engine.session import DeviceLost, Ended, OutOfMemory, RunFailed
-from inferctl.engine.warmup import rehearse, reinforce, scratch, warm
+from inferctl.engine.rehearsal import rehearse, scratch
+from inferctl.engine.session import DeviceLost, Ended, NoKernel, OutOfMemory, RunFailed
+from inferctl.engine.warmup import reinforce, warm
 from inferctl.engine.watchdog import Stint, Watchdog
 from inferctl.errors import InsufficientMemory, StartError
 from inferctl.settings import BatchingSettings, RuntimeSettings
@@ -176,6 +177,38 @@ def test_a_model_whose_single_row_does_not_fit_cannot_start(tmp_path: Path) -> N
     record_sizes(model, lambda rows: refuse(True))
     with pytest.raises(StartError, match="insufficient memory: pixels fails at 1 rows"):
         warm(model, BatchingSettings())
+
+
+@pytest.mark.parametrize(("without", "warmed"), [({2}, [1, 4]), ({1}, [2, 4]), ({4}, [1, 2])])
+def test_a_size_without_a_plan_is_left_out_and_the_others_are_not(
+    without: set[int], warmed: list[int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model, arena = load_images(tmp_path)
+    model.on_cuda = True
+    sizes = record_sizes(model, lambda rows: lack(rows in without))
+    found = warm(model, BatchingSettings(max_batch_rows=4))
+    assert model.warmed == list(found.padded) == warmed
+    assert found.max_batch_rows == warmed[-1]
+    assert found.fits == 0
+    assert capsys.readouterr().err == (
+        f"inferctl: pixels: cuDNN has no plan for batches of {min(without)} rows, so they have "
+        "other sizes\n"
+    )
+    sizes.clear()
+    model.run(arena, [3, 5])
+    assert sizes == [next(rows for rows in warmed if rows >= 2)]
+
+
+def test_a_model_without_a_plan_for_any_size_cannot_start(tmp_path: Path) -> None:
+    model, _ = load_images(tmp_path)
+    record_sizes(model, lambda rows: lack(True))
+    with pytest.raises(StartError, match="pixels fails at 4 rows during warm-up: no plan"):
+        warm(model, BatchingSettings())
+
+
+def lack(is_without: bool) -> None:
+    if is_without:
+        raise NoKernel("no plan")
 
 
 def refuse(too_large: bool) -> None:

@@ -111,6 +111,6 @@ def test_one_that_does_not_load_is_done_without(model: Model) -> None:
 def test_one_for_which_there_is_no_memory_is_done_without(
     model: Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("inferctl.engine.warmup.arena_bytes", lambda *_: 2**62)
+    monkeypatch.setattr("inferctl.engine.rehearsal.arena_bytes", lambda *_: 2**62)
     widen([(model, CPU)], 2)
     assert model.wide is None
