@@ -52,6 +52,7 @@ class Seen:
 def main(
     rounds: Annotated[int, typer.Option(min=1, max=100)] = 3,
     seconds: Annotated[int, typer.Option(min=1, max=600, help="Per generator and point")] = 3,
+    clients: Annotated[list[int] | None, typer.Option(min=1, help="[default: 1 8 32 128]")] = None,
     assets: Annotated[Path, typer.Option(help="Where the workloads lie")] = FOLDER,
 ) -> None:
     """Measure both in turn, so often; print medians."""
@@ -62,10 +63,10 @@ def main(
         seen: dict[tuple[int, str], list[Seen]] = {}
         with pinned(server, made) as url, opened(_plan(url, server)) as bench:
             for number in track(range(rounds), server):
-                for clients in CLIENTS:
+                for count in clients or CLIENTS:
                     for kind in ("wrk", "bench") if number % 2 else ("bench", "wrk"):
-                        found = measure(kind, bench, clients, seconds)
-                        seen.setdefault((clients, kind), []).append(found)
+                        found = measure(kind, bench, count, seconds)
+                        seen.setdefault((count, kind), []).append(found)
         Console().print(table(server, seen))
 
 
@@ -124,7 +125,7 @@ def measure(kind: str, bench: LocustBench, clients: int, seconds: int) -> Seen:
 
 
 def table(server: str, seen: dict[tuple[int, str], list[Seen]]) -> Table:
-    """Medians of both, and how much bench differs."""
+    """Medians of both, and of how much bench differs in a round."""
     sheet = Table(
         "server", "clients", "wrk/s", "bench/s", "", "wrk p50, p99 ms", "bench p50, p99 ms",
         "bench of a core", "says the client is the limit",
@@ -132,11 +133,13 @@ def table(server: str, seen: dict[tuple[int, str], list[Seen]]) -> Table:
     for clients in dict.fromkeys(number for number, _ in seen):
         wrk, bench = (seen[clients, kind] for kind in ("wrk", "bench"))
         per_s = [median(one.per_s for one in found) for found in (wrk, bench)]
+        pairs = zip(wrk, bench, strict=True)
+        differs = median(ours.per_s / theirs.per_s - 1 for theirs, ours in pairs)
         sheet.add_row(
             server,
             str(clients),
             f"{per_s[0]:,.0f}", f"{per_s[1]:,.0f}",
-            f"{per_s[1] / per_s[0] - 1:+.1%}", _percentiles(wrk), _percentiles(bench),
+            f"{differs:+.1%}", _percentiles(wrk), _percentiles(bench),
             f"{median(one.core or 0 for one in bench):.0%}",
             f"{sum(one.limited for one in bench)} of {len(bench)}",
         )  # fmt: skip

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
-from http1 import RECEIVE_BYTES, Answer, Tls, Transport, connect
+from http1 import AT_ONCE, RECEIVE_BYTES, Answer, Tls, Transport, connect
 
 READABLE, WRITABLE = 1, 4
 CLOSED, OPENING, IDLE, BUSY = range(4)
@@ -120,7 +120,7 @@ class Connection:
         """Send the request, or what the system takes of it. Raises OSError."""
         self.stage = BUSY
         try:
-            sent = self.transport.send(self.request)
+            sent = self.transport.send(self.request, AT_ONCE)
         except BlockingIOError:
             sent = 0
         finally:
@@ -134,17 +134,21 @@ class Connection:
         if self._unsent is None:
             return
         try:
-            self._unsent = self._unsent[self.transport.send(self._unsent) :]
+            self._unsent = self._unsent[self.transport.send(self._unsent, AT_ONCE) :]
         except BlockingIOError:
             return
         if not self._unsent:
             self._unsent = None
             self._watch.modify(self.fd, READABLE)
 
-    def receive(self) -> bool:
+    def is_asking(self) -> bool:
+        """Whether nothing but an answer is to come."""
+        return self.stage == BUSY and self._unsent is None
+
+    def receive(self, flags: int = AT_ONCE) -> bool:
         """Read on; True when the answer is complete. Raises OSError or ValueError when none is."""
         try:
-            data = self.transport.recv(RECEIVE_BYTES)
+            data = self.transport.recv(RECEIVE_BYTES, flags)
         except BlockingIOError:
             return False
         if data:

@@ -5,25 +5,32 @@ Knows neither Locust nor gevent, and takes no time.
 
 from __future__ import annotations
 
-import _socket  # gevent replaces `socket.socket`; these never wait, so they need none of it
+import _socket  # not gevent's, which replaces `socket.socket`: these wait in the system
 import math
 import ssl
+import struct
 from typing import Any, Protocol
 
 RECEIVE_BYTES = 65_536
 TLS_CHUNK_BYTES = 16_384
 END = b"\r\n\r\n"
 UNTIL_CLOSE = math.inf
+# What has come already, or whatever comes in so long.
+AT_ONCE, WAIT = _socket.MSG_DONTWAIT, 0
+WAIT_S = 0.01
 
 
 class Transport(Protocol):
-    """Bytes to and from a server, without waiting: BlockingIOError says later, OSError never."""
+    """Bytes to and from a server: BlockingIOError says later, OSError never.
 
-    def send(self, data: bytes | memoryview, /) -> int:
+    `flags` are AT_ONCE or WAIT.
+    """
+
+    def send(self, data: bytes | memoryview, flags: int, /) -> int:
         """Take a part; the number of bytes taken."""
         ...
 
-    def recv(self, limit: int, /) -> bytes:
+    def recv(self, limit: int, flags: int, /) -> bytes:
         """What has come; empty at the end."""
         ...
 
@@ -52,17 +59,17 @@ class Tls:
         self._flush()
         return True
 
-    def feed(self) -> bool:
+    def feed(self, flags: int = AT_ONCE) -> bool:
         """Take in what has come; False at the end."""
-        data = self._socket.recv(RECEIVE_BYTES)
+        data = self._socket.recv(RECEIVE_BYTES, flags)
         if data:
             self._incoming.write(data)
         else:
             self._incoming.write_eof()
         return bool(data)
 
-    def send(self, data: bytes | memoryview, /) -> int:
-        """As the protocol has it; after BlockingIOError the same data must come again."""
+    def send(self, data: bytes | memoryview, flags: int, /) -> int:
+        """As the protocol has it, at once; after BlockingIOError the same data must come again."""
         if not self._taken:
             self._taken = self._tls.write(data[:TLS_CHUNK_BYTES])
         if not self._flush():
@@ -70,9 +77,9 @@ class Tls:
         taken, self._taken = self._taken, 0
         return taken
 
-    def recv(self, limit: int, /) -> bytes:
+    def recv(self, limit: int, flags: int, /) -> bytes:
         """Everything that can be deciphered, for nothing wakes us for what stays in here."""
-        self.feed()
+        self.feed(flags)
         parts = []
         try:
             while part := self._tls.read(limit):
@@ -92,7 +99,7 @@ class Tls:
         self._unsent += self._outgoing.read()
         if self._unsent:
             try:
-                self._unsent = self._unsent[self._socket.send(self._unsent) :]
+                self._unsent = self._unsent[self._socket.send(self._unsent, AT_ONCE) :]
             except BlockingIOError:
                 return False
         return not self._unsent
@@ -191,6 +198,8 @@ def connect(family: int, address: Any) -> _socket.socket:
     socket = _socket.socket(family, _socket.SOCK_STREAM)
     socket.setblocking(False)
     socket.setsockopt(_socket.IPPROTO_TCP, _socket.TCP_NODELAY, 1)
+    wait = struct.pack("@ll", 0, round(WAIT_S * 1e6))  # a timeval
+    socket.setsockopt(_socket.SOL_SOCKET, _socket.SO_RCVTIMEO, wait)
     try:
         socket.connect(address)
     except BlockingIOError:
@@ -198,4 +207,5 @@ def connect(family: int, address: Any) -> _socket.socket:
     except OSError:
         socket.close()
         raise
+    socket.setblocking(True)  # from now on the flags say whether a call waits
     return socket

@@ -13,12 +13,12 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from clocks import Clocks
-from connections import BUSY, CLOSED, IDLE, NOTHING, OPENING, WRITABLE, Connection, Server
+from connections import BUSY, CLOSED, IDLE, NOTHING, OPENING, READABLE, WRITABLE, Connection, Server
+from http1 import AT_ONCE, WAIT
+from waits import Waits
 
 TICK_S = 0.01
 SWEEP_S = 0.5
-# An epoll sleeps whole milliseconds; shorter waits, and the ends of longer ones, are a select's.
-COARSE_S, MARGIN_S = 0.003, 0.001
 # Between looks at the connections: what is overdue must not keep answers waiting.
 BURST = 16
 # Who is refused a connection asks again, but not at once: that would be a load of its own.
@@ -42,7 +42,7 @@ class Loop:
         select: Callable[..., Any], most: int = 1024, timeout_s: float = 60.0,
     ) -> None:  # fmt: skip
         self._server, self._requests, self._record = server, requests, record
-        self._most, self._timeout_s, self._epoll, self._select = most, timeout_s, epoll, select
+        self._most, self._timeout_s, self._waits = most, timeout_s, Waits(epoll, select)
         self._by_fd: dict[int, Connection] = {}
         self._users: set[Connection] = set()
         self._pool: list[Connection] = []
@@ -58,7 +58,7 @@ class Loop:
 
     def add_user(self) -> Connection:
         """Someone who asks at once, and again when answered."""
-        user = Connection(self._epoll, of_user=True)
+        user = Connection(self._waits.epoll, of_user=True)
         self._users.add(user)
         self._next(user, time.monotonic())
         return user
@@ -135,14 +135,18 @@ class Loop:
         """Give every connection up; what is under way is not recorded."""
         for connection in [*self._users, *self._pool]:
             self._close(connection)
-        self._epoll.close()
+        self._waits.close()
 
     def run(self, breathe: Callable[[], object]) -> None:
         """Go on for ever; `breathe` may raise to end it."""
         breathe_s = sweep_s = time.monotonic()
         while True:
             wait_s = self._send_due(breathe_s + TICK_S)
-            for fd, event in self._poll(wait_s):
+            if alone := self._alone():  # it waits in its receiving: a call of the system less
+                while alone.is_asking() and time.monotonic() < breathe_s + TICK_S:
+                    self._serve(alone, READABLE, WAIT)
+                wait_s = 0.0
+            for fd, event in self._waits.poll(wait_s, exactly=bool(self._clocks)):
                 connection = self._by_fd.get(fd)
                 # One that an event before this closed is gone.
                 if connection is not None:
@@ -170,16 +174,6 @@ class Loop:
             return 0.0
         return min(breathe_s, self._clocks.due_s) - now_s
 
-    def _poll(self, wait_s: float) -> list[tuple[int, int]]:
-        if self._clocks:  # else nobody minds a millisecond
-            if wait_s > COARSE_S:
-                wait_s -= MARGIN_S
-            elif wait_s > 0:
-                self._select([self._epoll], (), (), wait_s)
-                wait_s = 0.0
-        found: list[tuple[int, int]] = self._epoll.poll(max(wait_s, 0.0))
-        return found
-
     def _arrive(self, due_s: float) -> None:
         """A clock's request: on a connection that is free, else on a new one."""
         if self._free:
@@ -191,7 +185,7 @@ class Loop:
             self._waiting.append(due_s)
 
     def _pooled(self) -> Connection:
-        self._pool.append(Connection(self._epoll, of_user=False))
+        self._pool.append(Connection(self._waits.epoll, of_user=False))
         return self._pool[-1]
 
     def _ask(self, connection: Connection, due_s: float, now_s: float) -> None:
@@ -218,12 +212,18 @@ class Loop:
         else:
             self._by_fd[connection.fd] = connection
 
-    def _serve(self, connection: Connection, event: int) -> None:
+    def _alone(self) -> Connection | None:
+        """The only connection, where nothing but its answer is to come."""
+        if len(self._by_fd) > 1 or self._clocks:
+            return None
+        return next((one for one in self._by_fd.values() if one.is_asking()), None)
+
+    def _serve(self, connection: Connection, event: int, flags: int = AT_ONCE) -> None:
         try:
             if connection.stage == BUSY:
                 if event & WRITABLE:
                     connection.send_rest()
-                if event != WRITABLE and connection.receive():
+                if event != WRITABLE and connection.receive(flags):
                     self._answered(connection)
             elif connection.stage == OPENING:
                 if connection.go_on() and connection.request:

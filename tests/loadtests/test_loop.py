@@ -13,10 +13,11 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from statistics import median
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from connections import Server, find_server
-from loop import NO_ANSWER, RETRY_S, WARM, Loop
+from loop import NO_ANSWER, RETRY_S, TICK_S, WARM, Loop
 
 from tests.certificate import write_certificate
 
@@ -118,6 +119,34 @@ def test_no_time_is_lost_between_an_answer_and_the_next_request() -> None:
         loop.add_user()
         run_until(loop, lambda: len(rows) >= 50)
     assert median(after[0] - before[2] for before, after in itertools.pairwise(rows)) < 0.0005
+
+
+def test_who_is_alone_waits_in_the_receiving_and_asks_no_epoll_for_each_answer() -> None:
+    rows: list[Row] = []
+    with served(lambda connection, _: echo(connection)) as url:
+        epoll = Mock(wraps=select.epoll())
+        loop = Loop(
+            find_server(url), itertools.repeat(b"POST"), lambda *row: rows.append(row), epoll=epoll,
+            select=select.select,
+        )  # fmt: skip
+        loop.add_user()
+        run_until(loop, lambda: len(rows) >= 50)
+        took_s = rows[-1][2] - rows[0][0]
+        alone = epoll.poll.call_count
+        loop.add_user()
+        run_until(loop, lambda: len(rows) >= 1000)
+        loop.close()
+    assert {row[3:] for row in rows} == {(200, 2)}
+    assert alone <= took_s / TICK_S + 5
+    assert epoll.poll.call_count - alone > 300
+
+
+def echo(connection: socket.socket) -> bool:
+    """Any bytes are a request."""
+    if not connection.recv(65536):
+        return False
+    connection.sendall(OK)
+    return True
 
 
 def test_a_clock_waits_for_nobody() -> None:
