@@ -1,7 +1,7 @@
 """Many connections in one loop: users who ask again when answered, and clocks that do not wait.
 
 A greenlet per connection costs three times as much per request, and its turns would be in the
-latencies. The loop waits in the system, not in gevent, and calls `breathe` a hundred times a second
+latencies. The loop waits in the system, not in gevent, and calls `breathe` 50 to 100 times a second
 so that the others in this process have theirs.
 """
 

@@ -101,13 +101,16 @@ def measured(
             )
             console.print(taken(one))
             yield from _loads(one, seconds, give_up_s)
-            console.print(crowded(one, seconds), markup=False)
+            if devices == 1:
+                console.print(crowded(one, seconds), markup=False)
         with served(bundle, devices, cuda_graphs=0) as one:
             way = ways(bundle)[0]
             for clients in CLIENTS[bundle.base]:
                 outcome = load_with(one, way, clients, seconds)
                 yield replace(outcome, way=f"{way.name}, no graphs")
         for limit_bytes in LITTLE_BYTES[bundle.base]:
+            if time.monotonic() > give_up_s:
+                break
             console.print(in_little(bundle, devices, limit_bytes, seconds), markup=False)
     except BenchError as error:
         console.print(f"{bundle.name} {bundle.precision}: {error}", markup=False)

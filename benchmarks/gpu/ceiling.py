@@ -17,7 +17,7 @@ import numpy.typing as npt
 from inferctl.bundles.manifest import GRAPH_FILE, Manifest
 from inferctl.engine.cuda import Cuda, Memory
 from inferctl.engine.placement import CudaUse
-from inferctl.engine.session import Session, graph_options, new_options
+from inferctl.engine.session import NoKernel, Session, graph_options, new_options
 from inferctl.errors import StartError
 from inferctl.settings import RuntimeSettings
 
@@ -103,8 +103,11 @@ def _feeds(manifest: Manifest, rows: int, tokens: int) -> dict[str, Array]:
 
 
 def _ms(run: Callable[[], object], seconds: float) -> float:
-    """The median of a run, after two that do not count."""
-    run(), run()
+    """The median of a run, after two that do not count; infinite where the device has none."""
+    try:
+        run(), run()
+    except NoKernel:
+        return math.inf
     took: list[float] = []
     end_s = time.perf_counter() + seconds
     while time.perf_counter() < end_s or len(took) < FEWEST_RUNS:

@@ -34,7 +34,8 @@ sys.stdin.read()
 
 
 def taken(one: Served) -> str:
-    """What the service says that its model takes, and what NVML counts for its processes."""
+    """What the service says that its model takes, and what NVML counts for its processes, on the
+    first device."""
     models = httpx2.get(f"{one.url}/health", trust_env=False).json()["models"]
     model = models[one.bundle.name]
     pids = {process.pid for process in one.tree.processes()}

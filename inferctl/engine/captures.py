@@ -1,6 +1,7 @@
 """Keeps what may allocate device memory and the capture of a CUDA graph apart.
 
-A capture watches the whole process: an allocation of any thread breaks it, and fails itself
+A capture watches the whole process: an allocation of any thread breaks it, and fails itself, unless
+that thread has said that it minds its own captures alone, as those that run graphs have
 (https://docs.nvidia.com/cuda/cuda-programming-guide, stream capture, cudaStreamCaptureModeGlobal,
 which is what onnxruntime uses).
 """

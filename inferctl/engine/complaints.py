@@ -29,5 +29,5 @@ class Complaints:
         self._tell_at_s = now_s + TELL_EVERY_S
         what = "".join(char if char.isprintable() else " " for char in error.what[:MAX_CHARS])
         counted = "1 row" if self._rows == 1 else f"{self._rows} rows"
-        sys.stderr.write(f"inferctl: {self._name}: {counted} failed: {what}\n")
+        sys.stderr.write(f"inferctl: {self._name}: {counted} failed, the last one: {what}\n")
         self._rows = 0

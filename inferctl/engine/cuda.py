@@ -55,10 +55,14 @@ class Cuda:
     def enter(self) -> None:
         """From now on this thread means this device, and minds no other thread's captures."""
         self._call(self._runtime.cudaSetDevice(self.device_id))
-        self._mind_own_captures()
+        self.mind_own_captures()
 
-    def _mind_own_captures(self) -> None:
-        """While any thread captures, one that has not said this may not wait for its own stream."""
+    def mind_own_captures(self) -> None:
+        """From now on this thread's calls do not fail, nor break it, because another one captures.
+
+        Those that CUDA calls potentially unsafe do otherwise:
+        https://docs.nvidia.com/cuda/cuda-runtime-api, cudaThreadExchangeStreamCaptureMode.
+        """
         mode = self._runtime.cudaStreamCaptureMode.cudaStreamCaptureModeThreadLocal
         self._call(self._runtime.cudaThreadExchangeStreamCaptureMode(mode))
 
@@ -102,11 +106,11 @@ class Cuda:
         return self._held(address, self._runtime.cudaFreeHost)
 
     def _held(self, address: int, free: Callable[[int], object]) -> Memory:
-        """Whoever lets go of it last may be a thread that never said which device it means."""
+        """Whoever lets go of it last may be a thread that never entered."""
 
         def give_back(address: int) -> None:
             with suppress(RunFailed):
-                self._mind_own_captures()
+                self.mind_own_captures()
             free(address)
 
         return Memory(address, give_back)

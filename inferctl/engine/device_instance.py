@@ -163,8 +163,9 @@ class DeviceInstance:
 
 
 def _let_go(cuda: Cuda, streams: Sequence[Memory], captured: dict[Shape, Captured]) -> None:
-    with contextlib.suppress(RunFailed):
-        for stream in streams:
+    for stream in streams:
+        with contextlib.suppress(RunFailed):
+            cuda.mind_own_captures()  # this may be any thread
             cuda.wait(stream)
     captured.clear()
 

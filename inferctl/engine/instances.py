@@ -9,6 +9,7 @@ import numpy as np
 
 from inferctl.bundles.manifest import Manifest
 from inferctl.cuda.lack import Lack
+from inferctl.cuda.tf32 import is_tf32_ruled_out
 from inferctl.device import is_strict, number_of
 from inferctl.engine.cuda import Cuda, Memory, open_cuda
 from inferctl.engine.device_instance import DeviceInstance
@@ -48,8 +49,8 @@ class Instances:
     @property
     def _prefers_channels_last(self) -> bool:
         """Convolutions are quicker so on tensor cores; for others cuDNN has few."""
-        uses_tensor_cores = self._manifest.precision == "fp16" or self._runtime.tf32
-        return self._has_pictures and uses_tensor_cores
+        has_tf32 = self._runtime.tf32 and not is_tf32_ruled_out()
+        return self._has_pictures and (self._manifest.precision == "fp16" or has_tf32)
 
     @property
     def _has_pictures(self) -> bool:
@@ -112,13 +113,15 @@ class Instances:
     def _load_in_a_layout(self, stream: Memory | None) -> Session:
         """With channels last onnxruntime moves some shapes to the device and back, which a graph
         cannot hold, and cuDNN has not every convolution: what does not load, or run, is loaded
-        otherwise. Raises StartError, OutOfMemory and DeviceLost."""
+        otherwise. Raises StartError and DeviceLost."""
         if self._prefers_channels_last:
             self._use = CudaUse(stream, channels_last=True)
             try:
                 return self._load_and_try(self._use)
-            except (InsufficientMemory, OutOfMemory, DeviceLost):
+            except (InsufficientMemory, DeviceLost):
                 raise
+            except OutOfMemory:
+                raise InsufficientMemory(f"{self._manifest.name} fails at 1 row") from None
             except (StartError, RunFailed):
                 pass
         self._use = CudaUse(stream)

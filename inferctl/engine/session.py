@@ -32,8 +32,9 @@ ORT_ERRORS: tuple[type[Exception], ...] = (
     ),
 )
 
-# What goes wrong beside any session, as cuDNN's search for a plan, is told as an exception too.
-ort.set_default_logger_severity(4)
+# Of its logger beside any session: why it cannot start a provider is told nowhere else.
+ERRORS, NOTHING = 3, 4
+ort.set_default_logger_severity(ERRORS)
 
 # How onnxruntime says that an allocation failed: its CPU allocator, its arenas, CUDA, C++.
 NO_MEMORY = (
@@ -50,7 +51,7 @@ NO_MEMORY = (
 
 
 # How onnxruntime says that cuDNN found no plan for a convolution.
-NO_PLAN = "CUDNN_FE failure"
+NO_PLAN = ("Failed to initialize CUDNN Frontend", "OP not supported by CUDNN Frontend")
 # How onnxruntime says which of CUDA's errors it met.
 CUDA_ERROR = re.compile(r"\bCUDA (?:failure|error) (\d+)")
 # Those after which every call of this process fails on that device, or in which it is not there.
@@ -159,6 +160,9 @@ class Session:
         # Where it is at last, and why there.
         self.placement = placement.found(self._session, runtime)
         self.on_cuda = self.placement.on_cuda
+        if self.on_cuda:
+            # A search of cuDNN's is hundreds of lines; what comes of it is raised.
+            ort.set_default_logger_severity(NOTHING)
         outputs = self._session.get_outputs()
         self._outputs = [output.name for output in outputs]
         self._plain = new_options()
@@ -224,7 +228,7 @@ def _failure(message: str) -> RunFailed:
         return OutOfMemory(what)
     if any(int(number) in LOST_ERRORS for number in CUDA_ERROR.findall(message)):
         return DeviceLost(what)
-    return NoKernel(what) if NO_PLAN in message else RunFailed(what)
+    return NoKernel(what) if any(sign in message for sign in NO_PLAN) else RunFailed(what)
 
 
 def _says_no_memory(message: str) -> bool:

@@ -113,7 +113,7 @@ def _first_runs(
             model.warmed.remove(rows)
             if isinstance(refusal, OutOfMemory):
                 break
-            _tell_of_no_kernel(model, rows)
+            _tell_of_no_kernel(model, rows, refusal)
             continue
         model.instances.footprint.step(f"for {rows} {'row' if rows == 1 else 'rows'}")
         runs.arenas[rows] = scratch(model, rows, tokens)
@@ -227,16 +227,17 @@ def _refusal(model: Model, rows: int, tokens: int) -> RunFailed | None:
         for length in lengths or (tokens,):
             rehearse(model, scratch(model, rows, length))
     except (OutOfMemory, NoKernel) as error:
-        return error
+        # Without its frames, which hold what was allocated, and would hold it as long as this.
+        return type(error)(error.what)
     except RunFailed as error:
         raise failure_of(model, rows, error) from None
     return None
 
 
-def _tell_of_no_kernel(model: Model, rows: int) -> None:
+def _tell_of_no_kernel(model: Model, rows: int, refusal: RunFailed) -> None:
     sys.stderr.write(
-        f"inferctl: {model.manifest.name}: cuDNN has no plan for batches of {rows} rows, so they "
-        "have other sizes\n"
+        f"inferctl: {model.manifest.name}: batches have other sizes than {rows} rows, for which "
+        f"cuDNN has no plan: {refusal.what}\n"
     )
 
 

@@ -92,6 +92,7 @@ class Runtime:
         return self.cudaMalloc(size)
 
     def cudaFree(self, address: int) -> tuple[Error]:
+        assert threading.get_ident() in self.modes, "another thread's capture would break"
         self.left += len(self.allocated.pop(address))
         self.ended.append("freed")
         return (Error.cudaSuccess,)

@@ -18,7 +18,7 @@ from inferctl.engine.instance import HostInstance, ShapedInstance
 from inferctl.engine.instances import Instances
 from inferctl.engine.placement import CUDA, CudaUse, Placement
 from inferctl.engine.room import MIB
-from inferctl.engine.session import DeviceLost, NoKernel, RunFailed, Session
+from inferctl.engine.session import DeviceLost, NoKernel, OutOfMemory, RunFailed, Session
 from inferctl.engine.tensorrt import TENSORRT
 from inferctl.errors import InsufficientMemory, StartError
 from inferctl.settings import RuntimeSettings
@@ -154,13 +154,25 @@ def test_a_device_that_is_lost_when_it_is_tried_is_not_tried_otherwise(
         begin(loaded, monkeypatch, {1: DeviceLost("CUDA failure 719")})
 
 
-@pytest.mark.parametrize("tf32", [True, False])
+@pytest.mark.parametrize(
+    ("tf32", "ruled_out", "last"),
+    [(True, False, True), (True, True, False), (False, False, False)],
+)
 def test_pictures_in_fp32_are_channels_last_on_tensor_cores_alone(
-    tf32: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tf32: bool, ruled_out: bool, last: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """A model without TF32 rules it out for all of the process."""
+    monkeypatch.setattr(instances_module, "is_tf32_ruled_out", lambda: ruled_out)
     model, _ = load_images(tmp_path)
     _, sessions, _ = begin((model.graph, model.manifest), monkeypatch, {}, tf32=tf32)
-    assert [use.channels_last for use in sessions.uses] == [tf32]
+    assert [use.channels_last for use in sessions.uses] == [last]
+
+
+def test_a_row_that_does_not_fit_is_told_with_its_model(
+    loaded: tuple[Path, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(InsufficientMemory, match=r"^insufficient memory: pixels fails at 1 row; serve fewer"):
+        begin(loaded, monkeypatch, {1: OutOfMemory("Failed to allocate memory")})
 
 
 def test_pictures_that_cannot_be_captured_have_a_session_for_each_shape(

@@ -53,7 +53,7 @@ def test_only_the_poisoned_row_fails(capsys: pytest.CaptureFixture[str]) -> None
     bench.runner.stop()
     assert [slot for slot, verdict in verdicts.items() if verdict == Verdict.FAILED] == [5]
     assert set(verdicts.values()) == {Verdict.DONE, Verdict.FAILED}
-    assert capsys.readouterr().err == "inferctl: pixels: 1 row failed: poison\n"
+    assert capsys.readouterr().err == "inferctl: pixels: 1 row failed, the last one: poison\n"
     assert bench.model.ran == [
         [1, 2, 3, 4, 5, 6, 7, 8], [1, 2, 3, 4], [5, 6, 7, 8], [5, 6], [5], [6], [7, 8],
     ]  # fmt: skip

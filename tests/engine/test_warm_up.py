@@ -191,8 +191,8 @@ def test_a_size_without_a_plan_is_left_out_and_the_others_are_not(
     assert found.max_batch_rows == warmed[-1]
     assert found.fits == 0
     assert capsys.readouterr().err == (
-        f"inferctl: pixels: cuDNN has no plan for batches of {min(without)} rows, so they have "
-        "other sizes\n"
+        f"inferctl: pixels: batches have other sizes than {min(without)} rows, for which cuDNN has "
+        "no plan: no plan\n"
     )
     sizes.clear()
     model.run(arena, [3, 5])
