@@ -6,11 +6,11 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 # Half of the time: exports, and tests that need no service, work; the others wait more than that.
-WORKING := $(addprefix tests/,export check demo server engine client cli)
+WORKING := $(addprefix tests/,export check demo server client cli)
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install browser prometheus redis wrk demo fmt check unit e2e matrix faults soak docs test coverage clean
+.PHONY: help install services browser prometheus redis wrk demo fmt check unit e2e matrix faults soak docs test coverage clean
 
 help:  ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -18,7 +18,7 @@ help:  ## list the targets
 $(INSTALLED): pyproject.toml constraints.txt
 	@echo "== installing into $(VENV) (torch included: a minute or two)"
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --disable-pip-version-check --constraint constraints.txt -e '.[export,bench,dev]'
+	$(BIN)/pip install --no-compile --disable-pip-version-check --constraint constraints.txt -e '.[export,bench,dev]'
 	@touch $@
 
 install: $(INSTALLED)  ## virtual environment with all that is used here
@@ -64,7 +64,7 @@ e2e: $(INSTALLED) browser prometheus redis  ## tests against real processes
 	$(BIN)/pytest -m "e2e and not matrix and not faults and not soak"
 
 matrix: $(INSTALLED)  ## every kind of checkpoint of every family: docs/matrix.md
-	$(BIN)/pytest -m "matrix or not matrix" tests/export/matrix
+	$(BIN)/pytest -m "matrix or not matrix" tests/export/matrix tests/export/huggingface
 
 faults: $(INSTALLED) redis wrk  ## rows of docs/reliability.md that take minutes
 	$(BIN)/pytest -m faults
@@ -79,9 +79,14 @@ docs: $(INSTALLED)  ## write what is generated from the code
 # The end names those that passed only then; one that is named twice is a defect.
 PYTEST = $(BIN)/python -m pytest
 TRY = env --default-signal=INT,HUP $(PYTEST) --reruns 1 -raR
-test: check browser prometheus redis  ## everything: lint, types, tests
+services:  # Debian's, one after the other
+	@$(MAKE) browser prometheus redis
+
+test:  ## everything: lint, types, tests
+	@$(MAKE) --jobs 2 install services
 	@echo "== tests, real services included; those that only work beside them, and told of at the end"
 	@$(TRY) $(WORKING) >.working.txt 2>&1 & working=$$!; \
+	$(MAKE) check || { kill $$working; exit 1; }; \
 	$(TRY) $(WORKING:%=--ignore=%); others=$$?; \
 	wait $$working; failed=$$?; cat .working.txt; exit $$((failed ? failed : others))
 

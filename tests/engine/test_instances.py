@@ -171,7 +171,9 @@ def test_pictures_in_fp32_are_channels_last_on_tensor_cores_alone(
 def test_a_row_that_does_not_fit_is_told_with_its_model(
     loaded: tuple[Path, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(InsufficientMemory, match=r"^insufficient memory: pixels fails at 1 row; serve fewer"):
+    with pytest.raises(
+        InsufficientMemory, match=r"^insufficient memory: pixels fails at 1 row; serve fewer"
+    ):
         begin(loaded, monkeypatch, {1: OutOfMemory("Failed to allocate memory")})
 
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 import transformers as hf
 from torch import nn
 
+from tests.export.matrix.cells import TWIN
 from tests.export.tinymodels import VOCABULARY
 from tests.export.words import write_tokenizer
 
@@ -157,6 +159,14 @@ HEADS = {
     "rt-detr-v2": {"enc_score_head": 1000},
 }
 FAMILIES = {**TEXTS, **IMAGES, **DETECTORS}
+
+
+def usual(families: Iterable[str]) -> list[Any]:
+    """As parameters: what every run has, and for `make matrix` the others."""
+    return [
+        pytest.param(family, marks=pytest.mark.matrix if family == TWIN else ())
+        for family in families
+    ]
 
 
 def build(family: str) -> tuple[nn.Module, Any]:

@@ -10,12 +10,12 @@ from inferctl.export import ExportRequest
 from inferctl.export.huggingface.directory import load_huggingface
 
 from ..conftest import Exported, Saved
-from .families import DETECTORS, edit_config
+from .families import DETECTORS, edit_config, usual
 
 DETECTIONS = {"yolos": 10, "detr": 8, "rt-detr": 40, "rt-detr-v2": 40}
 
 
-@pytest.mark.parametrize("family", DETECTORS)
+@pytest.mark.parametrize("family", usual(DETECTORS))
 def test_the_bundle_keeps_the_contract_of_detectors(exported: Exported, family: str) -> None:
     manifest, k = exported(family).manifest, DETECTIONS[family]
     assert manifest.image == ImageInput(height=64, width=64)

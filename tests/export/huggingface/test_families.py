@@ -20,7 +20,7 @@ from inferctl.tasks.decode import decode_image
 from tests.tasks.pictures import encoded, photo
 
 from ..conftest import Exported
-from .families import DETECTORS, FAMILIES, IMAGES, TEXTS, build
+from .families import DETECTORS, FAMILIES, IMAGES, TEXTS, build, usual
 
 ANY_SIZE = 10**9
 # Pixels may differ by one level of 255 where only the crop is resized; else they are the same.
@@ -70,7 +70,7 @@ def test_a_picture_gets_the_label_and_score_that_transformers_gives(
     assert (scores.argmax(1) == expected.argmax(1)).all()
 
 
-@pytest.mark.parametrize("family", DETECTORS)
+@pytest.mark.parametrize("family", usual(DETECTORS))
 def test_a_picture_gets_the_boxes_that_transformers_gives(exported: Exported, family: str) -> None:
     answer = run_on_jpegs(exported(family).path)
     for row, data in enumerate(jpegs()):
@@ -112,7 +112,7 @@ def test_a_text_gets_the_score_that_transformers_gives(exported: Exported, famil
     assert np.ptp(np.concatenate(answers)[:, 0]) > 0.01, "the texts look alike"
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", usual(FAMILIES))
 def test_the_report_says_where_attention_was_drawn_in_single_steps(
     exported: Exported, family: str
 ) -> None:
@@ -121,7 +121,7 @@ def test_the_report_says_where_attention_was_drawn_in_single_steps(
     assert notes == ["drawn with attention in single steps,"] * (family == "swin")
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", usual(FAMILIES))
 def test_every_comparison_of_a_family_s_export_compared_something(
     exported: Exported, family: str
 ) -> None:
