@@ -9,7 +9,7 @@ from inferctl.arena.layout import arena_bytes
 from inferctl.arena.slots import ModelArena
 from inferctl.engine.instance import Instance
 from inferctl.engine.model import Model
-from inferctl.engine.session import DeviceLost, Ended, OutOfMemory, RunFailed
+from inferctl.engine.session import DeviceLost, Ended, NoKernel, OutOfMemory, RunFailed
 from inferctl.errors import InferctlError, InsufficientMemory, StartError
 
 
@@ -49,6 +49,11 @@ def failure_of(model: Model, rows: int, error: RunFailed) -> InferctlError:
         return error  # no fault of the model, and the end of the process
     if isinstance(error, OutOfMemory):
         return InsufficientMemory(f"{model.manifest.name} fails at {rows} rows during warm-up")
+    if isinstance(error, NoKernel):
+        return StartError(
+            f"{model.manifest.name} has no plan for {rows} rows during warm-up: {error.what}",
+            hint="serve it in fp16, or set runtime.tf32 = true",
+        )
     is_slow = isinstance(error, Ended)
     what, reason = ("takes too long", "") if is_slow else ("fails", f": {error.what}")
     return StartError(
