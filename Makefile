@@ -5,8 +5,9 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# Half of the time: exports, and tests that need no service, work; the others wait more than that.
-WORKING := $(addprefix tests/,export check demo server client cli)
+# Three at a time on two cores: exports work, those with services mostly wait, the others do both.
+EXPORTS := $(addprefix tests/,export check demo)
+SERVICES := $(addprefix tests/,e2e faults)
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
@@ -18,7 +19,7 @@ help:  ## list the targets
 $(INSTALLED): pyproject.toml constraints.txt
 	@echo "== installing into $(VENV) (torch included: a minute or two)"
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --no-compile --disable-pip-version-check --constraint constraints.txt -e '.[export,bench,dev]'
+	$(BIN)/pip install --disable-pip-version-check --constraint constraints.txt -e '.[export,bench,dev]'
 	@touch $@
 
 install: $(INSTALLED)  ## virtual environment with all that is used here
@@ -75,7 +76,7 @@ soak: $(INSTALLED)  ## those that take an hour or more
 docs: $(INSTALLED)  ## write what is generated from the code
 	$(BIN)/python -m docs.generate
 
-# What fails is run once more: two pytests share the cores, and some wait no longer than a user would.
+# What fails is run once more: three pytests share the cores, and some wait no longer than a user would.
 # The end names those that passed only then; one that is named twice is a defect.
 PYTEST = $(BIN)/python -m pytest
 TRY = env --default-signal=INT,HUP $(PYTEST) --reruns 1 -raR
@@ -84,11 +85,13 @@ services:  # Debian's, one after the other
 
 test:  ## everything: lint, types, tests
 	@$(MAKE) --jobs 2 install services
-	@echo "== tests, real services included; those that only work beside them, and told of at the end"
-	@$(TRY) $(WORKING) >.working.txt 2>&1 & working=$$!; \
-	$(MAKE) check || { kill $$working; exit 1; }; \
-	$(TRY) $(WORKING:%=--ignore=%); others=$$?; \
-	wait $$working; failed=$$?; cat .working.txt; exit $$((failed ? failed : others))
+	@echo "== tests: those with services; exports and the others beside them, and told of at the end"
+	@$(TRY) $(EXPORTS) >.exports.txt 2>&1 & exports=$$!; \
+	$(MAKE) check || { kill $$exports; exit 1; }; \
+	$(TRY) $(addprefix --ignore=,$(EXPORTS) $(SERVICES)) >.others.txt 2>&1 & others=$$!; \
+	$(TRY) $(SERVICES); failed=$$?; \
+	wait $$exports || failed=1; wait $$others || failed=1; \
+	cat .exports.txt .others.txt; exit $$failed
 
 coverage: $(INSTALLED)  ## the same with branch coverage, which takes half as long again
 	$(BIN)/coverage erase
@@ -97,4 +100,4 @@ coverage: $(INSTALLED)  ## the same with branch coverage, which takes half as lo
 	$(BIN)/coverage report
 
 clean:  ## remove what make and the demo leave
-	rm -rf $(VENV) models reports logs state .working.txt .coverage* .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) models reports logs state .exports.txt .others.txt .coverage* .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -53,13 +53,14 @@ def main(
     rounds: Annotated[int, typer.Option(min=1, max=100)] = 3,
     seconds: Annotated[int, typer.Option(min=1, max=600, help="Per generator and point")] = 3,
     clients: Annotated[list[int] | None, typer.Option(min=1, help="[default: 1 8 32 128]")] = None,
+    servers: Annotated[list[str] | None, typer.Option(help="[default: mlp least]")] = None,
     assets: Annotated[Path, typer.Option(help="Where the workloads lie")] = FOLDER,
 ) -> None:
     """Measure both in turn, so often; print medians."""
     if len(os.sched_getaffinity(0)) < 2:
         raise UsageError("server and generator need a core each")
     made = Assets(assets)
-    for server in (NAME, LEAST):
+    for server in servers or (NAME, LEAST):
         seen: dict[tuple[int, str], list[Seen]] = {}
         with pinned(server, made) as url, opened(_plan(url, server)) as bench:
             for number in track(range(rounds), server):

@@ -126,18 +126,7 @@ class Session:
         With `spins` its threads spin between two nodes of a run, but never between two runs.
         """
         placement = place(runtime, use)
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        # The arena keeps the high-water mark of the largest batch for ever and is no faster;
-        # spinning threads burn a core between requests that the HTTP workers need.
-        options.enable_cpu_mem_arena = False
-        options.add_session_config_entry("session.intra_op.allow_spinning", str(int(spins)))
-        options.add_session_config_entry("session.force_spinning_stop", "1")
-        # Who runs which node, to be asked for below.
-        options.add_session_config_entry(RECORD_NODES, str(int(placement.on_cuda)))
-        # Errors come as exceptions; a client must not be able to fill stderr with them.
-        options.log_severity_level = 4
+        options = _session_options(threads, spins=spins, on_cuda=placement.on_cuda)
         before = _threads()
         try:
             self._session = ort.InferenceSession(
@@ -218,6 +207,22 @@ class Session:
             self._session.run_with_iobinding(binding, options)
         except ORT_ERRORS as error:
             raise _failure(str(error)) from None
+
+
+def _session_options(threads: int, *, spins: bool, on_cuda: bool) -> ort.SessionOptions:
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    # The arena keeps the high-water mark of the largest batch for ever and is no faster;
+    # spinning threads burn a core between requests that the HTTP workers need.
+    options.enable_cpu_mem_arena = False
+    options.add_session_config_entry("session.intra_op.allow_spinning", str(int(spins)))
+    options.add_session_config_entry("session.force_spinning_stop", "1")
+    # Who runs which node, to be asked for below.
+    options.add_session_config_entry(RECORD_NODES, str(int(on_cuda)))
+    # Errors come as exceptions; a client must not be able to fill stderr with them.
+    options.log_severity_level = 4
+    return options
 
 
 def _failure(message: str) -> RunFailed:

@@ -13,7 +13,7 @@ import torch
 import transformers as hf
 from torch import nn
 
-from tests.export.matrix.cells import TWIN
+from tests.export.matrix.cells import RARE
 from tests.export.tinymodels import VOCABULARY
 from tests.export.words import write_tokenizer
 
@@ -164,7 +164,7 @@ FAMILIES = {**TEXTS, **IMAGES, **DETECTORS}
 def usual(families: Iterable[str]) -> list[Any]:
     """As parameters: what every run has, and for `make matrix` the others."""
     return [
-        pytest.param(family, marks=pytest.mark.matrix if family == TWIN else ())
+        pytest.param(family, marks=pytest.mark.matrix if family in RARE else ())
         for family in families
     ]
 

@@ -57,7 +57,7 @@ def transformers_on(family: str, data: bytes) -> tuple[Any, Any]:
         return processor, model(**processor(picture, return_tensors="pt"))
 
 
-@pytest.mark.parametrize("family", IMAGES)
+@pytest.mark.parametrize("family", usual(IMAGES))
 def test_a_picture_gets_the_label_and_score_that_transformers_gives(
     exported: Exported, family: str
 ) -> None:
@@ -95,7 +95,7 @@ def assert_found(answer: Arrays, row: int, wanted: dict[str, Any]) -> None:
     assert same.any(), wanted
 
 
-@pytest.mark.parametrize("family", TEXTS)
+@pytest.mark.parametrize("family", usual(TEXTS))
 def test_a_text_gets_the_score_that_transformers_gives(exported: Exported, family: str) -> None:
     path = exported(family).path
     model, _ = build(family)

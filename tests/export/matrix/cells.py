@@ -134,15 +134,15 @@ def cells() -> Iterator[Cell]:
     return (Cell(family, kind) for family in FAMILIES for kind in KINDS)
 
 
-# Takes a minute, and is drawn as its v2 is.
-TWIN = "rt-detr"
+# Those that take longest, and those that are drawn as another one is.
+RARE = frozenset({"rt-detr", "rt-detr-v2", "swin", "deberta-v2", "roberta"})
 
 
 def is_usual(cell: Cell) -> bool:
-    """Whether every run of the tests has it: every kind, every family but a twin, what takes
-    seconds."""
+    """Whether every run of the tests has it: every kind, every family but the rare ones, what
+    takes seconds."""
     if cell.family == "own-image" or cell.kind == "directory":
-        return cell.family != TWIN
+        return cell.family not in RARE
     if cell.family in (*OWN, "tensor"):
         return cell.kind == "state-dict"
     return cell == Cell("distilbert", "sharded-directory")
