@@ -80,8 +80,10 @@ docs: $(INSTALLED)  ## write what is generated from the code
 # The end names those that passed only then; one that is named twice is a defect.
 PYTEST = $(BIN)/python -m pytest
 TRY = env --default-signal=INT,HUP $(PYTEST) --reruns 1 -raR
-services:  # Debian's, one after the other
-	@$(MAKE) browser prometheus redis
+services:  # Debian's, one after the other, whatever --jobs says: they share a lock
+	@$(MAKE) browser
+	@$(MAKE) prometheus
+	@$(MAKE) redis
 
 test:  ## everything: lint, types, tests
 	@$(MAKE) --jobs 2 install services
